@@ -1,0 +1,57 @@
+# Everything is built with one profile, release: DuckDB is compiled from source, which takes about 25 minutes
+# per profile. All checkouts share one target directory for the same reason.
+ifeq ($(strip $(CARGO_TARGET_DIR)),)
+    CARGO_TARGET_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/podledger/target
+endif
+export CARGO_TARGET_DIR
+
+CARGO_DENY_VERSION := 0.20.2
+TOOLS := $(CARGO_TARGET_DIR)/tools
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help tools build test soak check format-check lint deny
+
+help: ## say what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@echo "target directory: $(CARGO_TARGET_DIR)"
+
+tools: ## check that what builds and tests need is installed
+	@missing=0; \
+	if ! command -v cargo > /dev/null; then \
+	    echo "cargo is missing: install Rust from https://rustup.rs" >&2; missing=1; \
+	fi; \
+	set -- $${CXX:-c++}; \
+	if ! command -v "$$1" > /dev/null; then \
+	    echo "the C++ compiler '$$1' is missing, and DuckDB is compiled from source:" \
+	        "install one (Debian: apt-get install g++; macOS: xcode-select --install) or set CXX" >&2; missing=1; \
+	fi; \
+	if ! command -v python3 > /dev/null; then \
+	    echo "python3 is missing: install it (Debian: apt-get install python3; macOS: brew install python3)" >&2; missing=1; \
+	fi; \
+	exit $$missing
+
+build: tools ## build the binary
+	cargo build --release --workspace
+
+test: tools ## run every test; a tool that a test needs and does not find is a failure
+	PODLEDGER_REQUIRE_TOOLS=1 cargo test --release --workspace
+
+soak: tools ## run the long seeds
+	PODLEDGER_SOAK=1 cargo test --release --workspace soak
+
+check: format-check lint deny ## formatting, lints, licences and sources of dependencies
+
+format-check: ## fail if rustfmt would change anything
+	cargo fmt --all -- --check
+
+lint: tools ## clippy, warnings are errors
+	cargo clippy --release --all-targets --workspace -- -D warnings
+
+deny: ## licences, bans and sources of dependencies (installs cargo-deny if it is absent)
+	@if [ "$$("$(TOOLS)/bin/cargo-deny" --version 2> /dev/null)" != "cargo-deny $(CARGO_DENY_VERSION)" ]; then \
+	    echo "installing cargo-deny $(CARGO_DENY_VERSION) into $(TOOLS)"; \
+	    CARGO_TARGET_DIR="$(TOOLS)-build" \
+	        cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --force --root "$(TOOLS)"; \
+	fi
+	"$(TOOLS)/bin/cargo-deny" --workspace check licenses bans sources

@@ -1,0 +1,22 @@
+{# The machine-hours that this build computes: all of them in a full build. #}
+{% macro dirty_hours() %}{{ return(adapter.dispatch('dirty_hours')()) }}{% endmacro %}
+{% macro duckdb__dirty_hours() %}{{ source('build', 'dirty_hours') }}{% endmacro %}
+{% macro spark__dirty_hours() %}{{ source('build', 'dirty_hours') }}{% endmacro %}
+
+{# What a running pod is charged for by `vars: allocation_basis`; request where usage is unknown. #}
+{% macro charged(requested, used) %}
+{%- if var('allocation_basis') == 'max' -%}greatest({{ requested }}, coalesce({{ used }}, {{ requested }}))
+{%- elif var('allocation_basis') == 'usage' -%}coalesce({{ used }}, {{ requested }})
+{%- elif var('allocation_basis') == 'request' -%}{{ requested }}
+{%- else -%}{{ exceptions.raise_compiler_error("allocation_basis must be max, request or usage, not " ~ var('allocation_basis')) }}
+{%- endif -%}
+{% endmacro %}
+
+{# prorate that yields zero (or NULL where the amount is unknown) when there is no whole to share. #}
+{% macro share(amount, part, whole) %}case when {{ whole }} > 0 then {{ prorate(amount, part, whole) }} else {{ amount }} - {{ amount }} end{% endmacro %}
+
+{# Of what a running pod pays, the part it used: all of it when it asked for nothing, NULL when usage is unknown. #}
+{% macro used_part(paid, requested, used) %}case when {{ used }} is null then cast(null as bigint) when {{ requested }} = 0{% if var('allocation_basis') == 'usage' %} or true{% endif %} then {{ paid }} else {{ prorate(paid, 'least(' ~ used ~ ', ' ~ requested ~ ')', requested) }} end{% endmacro %}
+
+{# Free resource-time of one kind of idle: capacity of its time, less reservations and system pods spread over registered time. #}
+{% macro free_time(capacity, overhead, kind_ms, registered_ms, up_ms) %}greatest({{ idiv(capacity ~ ' * ' ~ kind_ms, up_ms) }} - case when {{ registered_ms }} > 0 then {{ idiv(overhead ~ ' * ' ~ kind_ms, registered_ms) }} else 0 end, 0){% endmacro %}

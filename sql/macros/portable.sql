@@ -1,0 +1,35 @@
+{# Every difference between engines lives here, dispatched to duckdb.sql and spark.sql. #}
+{# Milliseconds since 1970 of a timestamp without zone. #}
+{% macro ms(instant) %}{{ return(adapter.dispatch('ms')(instant)) }}{% endmacro %}
+{# Timestamp without zone of milliseconds since 1970. #}
+{% macro at(milliseconds) %}{{ return(adapter.dispatch('at')(milliseconds)) }}{% endmacro %}
+{# One row per UTC hour that [start_ms, end_ms) touches: the start of the hour. #}
+{% macro hours(start_ms, end_ms) %}{{ return(adapter.dispatch('hours')(start_ms, end_ms)) }}{% endmacro %}
+{# amount * part / whole in 128 bits, truncated; fails unless 0 <= part <= whole and whole > 0. #}
+{% macro prorate(amount, part, whole) %}{{ return(adapter.dispatch('prorate')(amount, part, whole)) }}{% endmacro %}
+{# Integer division, truncated toward zero. #}
+{% macro idiv(dividend, divisor) %}{{ return(adapter.dispatch('idiv')(dividend, divisor)) }}{% endmacro %}
+{# A list as rows. #}
+{% macro unfold(list) %}{{ return(adapter.dispatch('unfold')(list)) }}{% endmacro %}
+{# Last item of a list, NULL when it is empty or NULL. #}
+{% macro last_item(list) %}{{ return(adapter.dispatch('last_item')(list)) }}{% endmacro %}
+{# Whether a text matches a pattern. #}
+{% macro matches(text, pattern) %}{{ return(adapter.dispatch('matches')(text, pattern)) }}{% endmacro %}
+{# Smallest value of percent_hundredths / 10000 of a column, as BIGINT. #}
+{% macro percentile(column, fraction) %}cast(percentile_disc({{ fraction }}) within group (order by {{ column }}) as bigint){% endmacro %}
+{# UTC date of milliseconds since 1970. #}
+{% macro date_of(milliseconds) %}cast({{ at(milliseconds) }} as date){% endmacro %}
+{# US dollars with nine decimals of nano-dollars. #}
+{% macro usd(nano) %}cast(cast({{ nano }} as decimal(19,0)) * cast(0.000000001 as decimal(9,9)) as decimal(18,9)){% endmacro %}
+{# Nano-dollars of US dollars. #}
+{% macro nano(dollars) %}cast(cast({{ dollars }} as decimal(18,9)) * cast(1000000000 as decimal(10,0)) as bigint){% endmacro %}
+{# How long [a_start, a_end) and [b_start, b_end) overlap, in the unit of their ends. #}
+{% macro overlap(a_start, a_end, b_start, b_end) %}greatest(least({{ a_end }}, {{ b_end }}) - greatest({{ a_start }}, {{ b_start }}), cast(0 as bigint)){% endmacro %}
+{# A text as an SQL literal. #}
+{% macro quoted(text) %}'{{ text | replace("'", "''") }}'{% endmacro %}
+{# Drops the hours that this build computes anew. #}
+{% macro forget_dirty() %}{{ return(adapter.dispatch('forget_dirty')()) }}{% endmacro %}
+{# One row per UTC day that [start_ms, end_ms) touches: the start of the day. #}
+{% macro days(start_ms, end_ms) %}{{ return(adapter.dispatch('days')(start_ms, end_ms)) }}{% endmacro %}
+{# A quotient with six decimals, truncated; NULL without a whole. Never for money. #}
+{% macro ratio(part, whole) %}cast({{ idiv('cast(' ~ part ~ ' as decimal(38,0)) * cast(1000000 as decimal(38,0))', 'nullif(cast(' ~ whole ~ ' as decimal(38,0)), 0)') }} as decimal(18,0)) * cast(0.000001 as decimal(6,6)){% endmacro %}

@@ -1,0 +1,113 @@
+-- grain: one row per machine and hour: what it cost and how the cost is split into CPU, memory and accelerators
+-- guarantee: cpu_nano + memory_nano + gpu_nano = cost_nano; NULL where no price is known
+-- inputs: int_machine_capacity, int_machines, stg_prices, stg_allocation_weights
+{{ config(materialized='view') }}
+with capacities as (
+    select
+        hours.*,
+        machines.provider,
+        machines.region,
+        machines.instance_type,
+        machines.capacity_type,
+        machines.billing_model,
+        machines.is_refunded,
+        greatest(machines.start_ms, hours.hour_start_ms) as from_ms
+    from {{ ref('int_machine_capacity') }} as hours
+    inner join {{ ref('int_machines') }} as machines
+        on hours.cluster = machines.cluster and hours.machine = machines.machine
+),
+
+priced as (
+    select
+        hours.cluster,
+        hours.machine,
+        hours.hour_start_ms,
+        cast(sum({{ prorate('prices.price_nano', overlap('hours.from_ms', 'hours.from_ms + hours.up_ms', 'prices.valid_from_ms', 'prices.valid_to_ms'), '3600000') }}) as bigint) as price_nano,
+        cast(sum({{ overlap('hours.from_ms', 'hours.from_ms + hours.up_ms', 'prices.valid_from_ms', 'prices.valid_to_ms') }}) as bigint) as priced_ms
+    from capacities as hours
+    inner join {{ ref('stg_prices') }} as prices
+        on hours.provider = prices.provider
+        and hours.region = prices.region
+        and hours.instance_type = prices.instance_type
+        and hours.capacity_type = prices.capacity_type
+    where
+        prices.price_nano is not null
+        and prices.valid_from_ms < hours.from_ms + hours.up_ms
+        and prices.valid_to_ms > hours.from_ms
+    group by
+        hours.cluster,
+        hours.machine,
+        hours.hour_start_ms
+),
+
+costed as (
+    select
+        hours.*,
+        case
+            when hours.billing_model = 'unbilled' or hours.is_refunded then cast(0 as bigint)
+            else priced.price_nano
+        end as cost_nano,
+        case
+            when hours.billing_model = 'unbilled' or hours.is_refunded then cast(0 as bigint)
+            else hours.up_ms - coalesce(priced.priced_ms, cast(0 as bigint))
+        end as unpriced_ms
+    from capacities as hours
+    left join priced
+        on hours.cluster = priced.cluster
+        and hours.machine = priced.machine
+        and hours.hour_start_ms = priced.hour_start_ms
+),
+
+-- One scale for both, in integers: millicores times 1024 beside MiB times 1000.
+weighted as (
+    select
+        hours.*,
+        cast(hours.cpu_capacity_millicore_ms as decimal(38,0))
+        * cast(weights.cpu_core_hour_nano * 1024 as decimal(19,0)) as cpu_weight,
+        cast({{ idiv('hours.memory_capacity_byte_ms', 'cast(1048576 as decimal(38,0))') }} as decimal(38,0))
+        * cast(weights.memory_gib_hour_nano * 1000 as decimal(19,0)) as memory_weight,
+        cast(hours.gpu_capacity_milligpu_ms as decimal(38,0))
+        * cast(weights.gpu_hour_nano * 1024 as decimal(19,0)) as gpu_weight
+    from costed as hours
+    inner join {{ ref('stg_allocation_weights') }} as weights
+        on hours.hour_start_ms >= weights.valid_from_ms and hours.hour_start_ms < weights.valid_to_ms
+),
+
+split as (
+    select
+        *,
+        case
+            when cpu_weight + memory_weight + gpu_weight > 0
+                then {{ prorate('cost_nano', 'cpu_weight', '(cpu_weight + memory_weight + gpu_weight)') }}
+            else cost_nano - cost_nano
+        end as cpu_nano,
+        case
+            when cpu_weight + memory_weight + gpu_weight > 0
+                then {{ prorate('cost_nano', 'gpu_weight', '(cpu_weight + memory_weight + gpu_weight)') }}
+            else cost_nano - cost_nano
+        end as gpu_nano
+    from weighted
+)
+
+select
+    cluster,
+    machine,
+    hour_start_ms,
+    up_ms,
+    boot_ms,
+    startup_ms,
+    busy_ms,
+    gap_ms,
+    tail_ms,
+    unpriced_ms,
+    cost_nano,
+    cpu_nano,
+    cost_nano - cpu_nano - gpu_nano as memory_nano,
+    gpu_nano,
+    cpu_capacity_millicore_ms,
+    cpu_reserved_millicore_ms,
+    memory_capacity_byte_ms,
+    memory_reserved_byte_ms,
+    gpu_capacity_milligpu_ms,
+    gpu_reserved_milligpu_ms
+from split

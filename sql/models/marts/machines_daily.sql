@@ -1,0 +1,86 @@
+-- grain: one row per charge date (UTC), cluster and machine
+-- guarantee: cost = allocated_cost + idle_cost + node_reserved_cost; NULL where no price is known
+-- inputs: machine_pod_hours, int_machine_lives, stg_node_states
+with days as (
+    select
+        *,
+        {{ days('start_ms', 'end_ms') }} as day_start_ms
+    from {{ ref('int_machine_lives') }}
+),
+
+up as (
+    select
+        *,
+        greatest(start_ms, day_start_ms) as from_ms,
+        least(end_ms, day_start_ms + 86400000) as to_ms
+    from days
+),
+
+shapes as (
+    select
+        *,
+        case
+            when row_number() over (
+                partition by cluster, machine order by observed_ms asc nulls last, next_observed_ms asc nulls last
+            ) = 1 then cast(-9000000000000000 as bigint)
+            else observed_ms
+        end as from_ms,
+        coalesce(next_observed_ms, cast(9000000000000000 as bigint)) as to_ms
+    from {{ ref('stg_node_states') }}
+),
+
+capacities as (
+    select
+        up.cluster,
+        up.machine,
+        up.day_start_ms,
+        sum(cast(shapes.cpu_capacity_millicores as decimal(19,0)) * cast({{ overlap('up.from_ms', 'up.to_ms', 'shapes.from_ms', 'shapes.to_ms') }} as decimal(19,0))) as cpu_capacity_time,
+        sum(cast(shapes.memory_capacity_bytes as decimal(19,0)) * cast({{ overlap('up.from_ms', 'up.to_ms', 'shapes.from_ms', 'shapes.to_ms') }} as decimal(19,0))) as memory_capacity_time
+    from up
+    inner join shapes on up.cluster = shapes.cluster and up.machine = shapes.machine
+    group by
+        up.cluster,
+        up.machine,
+        up.day_start_ms
+),
+
+costs as (
+    select
+        cluster,
+        machine,
+        hour_start_ms - hour_start_ms % 86400000 as day_start_ms,
+        cast(sum(cpu_nano + memory_nano + gpu_nano) as bigint) as cost_nano,
+        cast(sum(case when consumer_kind = 'pod' then cpu_nano + memory_nano + gpu_nano else cast(0 as bigint) end) as bigint) as allocated_nano,
+        cast(sum(case when consumer_kind = 'idle' then cpu_nano + memory_nano + gpu_nano else cast(0 as bigint) end) as bigint) as idle_nano,
+        cast(sum(case when consumer_kind = 'node_reserved' then cpu_nano + memory_nano + gpu_nano else cast(0 as bigint) end) as bigint) as reserved_nano,
+        cast(sum(case when consumer_kind = 'pod' then cpu_millicore_ms else cast(0 as decimal(38,0)) end) as decimal(38,0)) as cpu_claim_time,
+        cast(sum(case when consumer_kind = 'pod' then memory_byte_ms else cast(0 as decimal(38,0)) end) as decimal(38,0)) as memory_claim_time
+    from {{ ref('machine_pod_hours') }}
+    group by
+        cluster,
+        machine,
+        hour_start_ms - hour_start_ms % 86400000
+)
+
+select
+    {{ date_of('up.day_start_ms') }} as charge_date,
+    up.cluster,
+    up.machine,
+    up.node_name,
+    up.instance_type,
+    up.capacity_type,
+    up.pool,
+    up.to_ms - up.from_ms as up_ms,
+    {{ usd('costs.cost_nano') }} as cost,
+    {{ usd('costs.allocated_nano') }} as allocated_cost,
+    {{ usd('costs.idle_nano') }} as idle_cost,
+    {{ usd('costs.reserved_nano') }} as node_reserved_cost,
+    {{ ratio('costs.cpu_claim_time', 'capacities.cpu_capacity_time') }} as cpu_request_ratio,
+    {{ ratio('costs.memory_claim_time', 'capacities.memory_capacity_time') }} as memory_request_ratio
+from up
+left join costs
+    on up.cluster = costs.cluster and up.machine = costs.machine and up.day_start_ms = costs.day_start_ms
+left join capacities
+    on up.cluster = capacities.cluster
+    and up.machine = capacities.machine
+    and up.day_start_ms = capacities.day_start_ms

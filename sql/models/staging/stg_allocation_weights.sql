@@ -1,0 +1,68 @@
+-- grain: one row per version of the weights of the method in use
+-- guarantee: the versions cover all time: the first holds since ever, the last for ever
+-- inputs: the built-in methods below, lake.allocation_weights
+{{ config(materialized='table') }}
+with built_in as (
+    -- OpenCost's default prices: 0.031611 USD per core-hour, 0.004237 per GiB-hour, 0.95 per GPU-hour
+    -- (opencost configs/default.json).
+    select
+        'opencost' as method,
+        cast(0 as bigint) as valid_from_ms,
+        cast(31611000 as bigint) as cpu_core_hour_nano,
+        cast(4237000 as bigint) as memory_gib_hour_nano,
+        cast(950000000 as bigint) as gpu_hour_nano
+    union all
+    -- AWS split cost allocation data: CPU to memory 9 : 1 per vCPU and GB where the instance has no accelerator
+    -- (AWS Cost and Usage Report user guide, "Understanding split cost allocation data").
+    select
+        'aws-split-cost',
+        cast(0 as bigint),
+        cast(9000000 as bigint),
+        cast(1000000 as bigint),
+        cast(0 as bigint)
+),
+
+declared as (
+    select distinct
+        method,
+        {{ ms('valid_from_at') }} as valid_from_ms,
+        cpu_core_hour_nano,
+        memory_gib_hour_nano,
+        gpu_hour_nano
+    from {{ source('lake', 'allocation_weights') }}
+),
+
+versions as (
+    select * from built_in where method = {{ quoted(var('weights_method')) }}
+    union all
+    select * from declared where method = {{ quoted(var('weights_method')) }}
+),
+
+ordered as (
+    select
+        *,
+        lead(valid_from_ms) over (
+            order by
+                valid_from_ms asc nulls last,
+                cpu_core_hour_nano asc nulls last,
+                memory_gib_hour_nano asc nulls last,
+                gpu_hour_nano asc nulls last
+        ) as next_from_ms,
+        cast(row_number() over (
+            order by
+                valid_from_ms asc nulls last,
+                cpu_core_hour_nano asc nulls last,
+                memory_gib_hour_nano asc nulls last,
+                gpu_hour_nano asc nulls last
+        ) as bigint) as version
+    from versions
+)
+
+select
+    method,
+    case when version = 1 then cast(-9000000000000000 as bigint) else valid_from_ms end as valid_from_ms,
+    coalesce(next_from_ms, cast(9223372036854775807 as bigint)) as valid_to_ms,
+    cpu_core_hour_nano,
+    memory_gib_hour_nano,
+    gpu_hour_nano
+from ordered

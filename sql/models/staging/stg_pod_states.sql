@@ -1,0 +1,85 @@
+-- grain: one row per fact of a pod's state, with what the newest fact knows of the whole pod
+-- guarantee: order and repetition of facts change nothing: a repeated fact gets an empty time in force
+-- inputs: lake.pod_states
+with facts as (
+    select
+        cluster,
+        pod_uid,
+        {{ ms('observed_at') }} as observed_ms,
+        pod_name,
+        namespace,
+        machine,
+        node_name,
+        {{ ms('created_at') }} as created_ms,
+        {{ ms('bound_at') }} as bound_ms,
+        start_source,
+        {{ ms('running_at') }} as running_ms,
+        {{ ms('finished_at') }} as finished_ms,
+        {{ ms('released_at') }} as released_ms,
+        end_source,
+        {{ ms('end_earliest_at') }} as end_earliest_ms,
+        {{ ms('end_latest_at') }} as end_latest_ms,
+        phase,
+        waiting_reason,
+        end_reason,
+        exit_code,
+        cpu_request_millicores,
+        memory_request_bytes,
+        coalesce(gpu_request_milligpus, cast(0 as bigint)) as gpu_request_milligpus
+    from {{ source('lake', 'pod_states') }}
+)
+
+select
+    *,
+    lag(observed_ms) over newest_first as next_observed_ms,
+    lead(observed_ms) over newest_first as previous_observed_ms,
+    first_value(bound_ms) over newest_so_far as final_bound_ms,
+    first_value(running_ms) over newest_so_far as final_running_ms,
+    first_value(finished_ms) over newest_so_far as final_finished_ms,
+    first_value(released_ms) over newest_so_far as final_released_ms
+from facts
+window newest_first as (
+    partition by cluster, pod_uid
+    order by
+        observed_ms desc nulls last,
+        released_ms asc nulls last,
+        finished_ms asc nulls last,
+        running_ms asc nulls last,
+        bound_ms asc nulls last,
+        phase asc nulls last,
+        machine asc nulls last,
+        cpu_request_millicores asc nulls last,
+        memory_request_bytes asc nulls last,
+        gpu_request_milligpus asc nulls last,
+        waiting_reason asc nulls last,
+        end_reason asc nulls last,
+        exit_code asc nulls last,
+        end_latest_ms asc nulls last,
+        end_earliest_ms asc nulls last,
+        pod_name asc nulls last,
+        namespace asc nulls last,
+        created_ms asc nulls last
+),
+newest_so_far as (
+    partition by cluster, pod_uid
+    order by
+        observed_ms desc nulls last,
+        released_ms asc nulls last,
+        finished_ms asc nulls last,
+        running_ms asc nulls last,
+        bound_ms asc nulls last,
+        phase asc nulls last,
+        machine asc nulls last,
+        cpu_request_millicores asc nulls last,
+        memory_request_bytes asc nulls last,
+        gpu_request_milligpus asc nulls last,
+        waiting_reason asc nulls last,
+        end_reason asc nulls last,
+        exit_code asc nulls last,
+        end_latest_ms asc nulls last,
+        end_earliest_ms asc nulls last,
+        pod_name asc nulls last,
+        namespace asc nulls last,
+        created_ms asc nulls last
+    rows between unbounded preceding and current row
+)

@@ -1,0 +1,403 @@
+//! The schema of every fact: what may be written to the lake, column by column.
+//!
+//! A fact is something observed; it is append-only and has a deterministic key, so that writing it twice
+//! changes nothing. Types are the portable ones only (see `docs/lake.md`): no unsigned, nanosecond, UUID or
+//! floating columns, because DuckDB and Spark must read identical values.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+
+/// The type of a fact's column, in the portable set that DuckDB and Spark read alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnType {
+    /// UTC instant in microseconds, without zone.
+    Instant,
+    /// Signed 64-bit integer.
+    Integer,
+    /// Signed integer of up to 38 digits: products of bytes and milliseconds.
+    Wide,
+    /// US dollars with nine decimals.
+    Usd,
+    /// UTF-8 text.
+    Text,
+    /// Text to text.
+    Map,
+    /// Owner references from the nearest to the top of the chain: `kind`, `name`, `uid`.
+    Owners,
+}
+
+impl ColumnType {
+    /// The type in DuckDB's words, used in casts and in `create table`.
+    #[must_use]
+    pub fn duckdb(self) -> &'static str {
+        match self {
+            Self::Instant => "TIMESTAMP",
+            Self::Integer => "BIGINT",
+            Self::Wide => "DECIMAL(38,0)",
+            Self::Usd => "DECIMAL(18,9)",
+            Self::Text => "VARCHAR",
+            Self::Map => "MAP(VARCHAR, VARCHAR)",
+            Self::Owners => "STRUCT(kind VARCHAR, name VARCHAR, uid VARCHAR)[]",
+        }
+    }
+
+    fn arrow(self) -> DataType {
+        match self {
+            Self::Instant => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Self::Integer => DataType::Int64,
+            Self::Wide => DataType::Decimal128(38, 0),
+            Self::Usd => DataType::Decimal128(18, 9),
+            Self::Text => DataType::Utf8,
+            Self::Map => DataType::Map(
+                Arc::new(Field::new(
+                    "entries",
+                    DataType::Struct(Fields::from(vec![
+                        Field::new("key", DataType::Utf8, false),
+                        Field::new("value", DataType::Utf8, true),
+                    ])),
+                    false,
+                )),
+                false,
+            ),
+            Self::Owners => DataType::List(Arc::new(Field::new(
+                "l",
+                DataType::Struct(Fields::from(vec![
+                    Field::new("kind", DataType::Utf8, true),
+                    Field::new("name", DataType::Utf8, true),
+                    Field::new("uid", DataType::Utf8, true),
+                ])),
+                true,
+            ))),
+        }
+    }
+}
+
+/// What a value of a column must be, beyond its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Nothing more.
+    Any,
+    /// Never NULL.
+    Required,
+    /// NULL or at least zero.
+    NotNegative,
+    /// Required and at least zero.
+    RequiredNotNegative,
+    /// Required and one of these.
+    RequiredOneOf(&'static [&'static str]),
+    /// NULL or one of these.
+    OneOf(&'static [&'static str]),
+    /// NULL, or an instant not before the named column of the same row.
+    NotBefore(&'static str),
+}
+
+/// One column of a fact.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    pub name: &'static str,
+    pub kind: ColumnType,
+    pub rule: Rule,
+}
+
+/// One kind of fact: a table of the lake.
+#[derive(Debug, Clone, Copy)]
+pub struct Fact {
+    /// Name of the table and of its folder in the lake.
+    pub table: &'static str,
+    /// Columns that together identify a fact; a second fact with the same key replaces nothing, it repeats.
+    pub key: &'static [&'static str],
+    pub columns: &'static [Column],
+}
+
+impl Fact {
+    /// The fact of this table name, or `None` where there is no such table.
+    #[must_use]
+    pub fn named(table: &str) -> Option<&'static Self> {
+        FACTS.iter().find(|fact| fact.table == table)
+    }
+
+    /// The Arrow schema of the table's segments.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        let fields: Vec<Field> = self
+            .columns
+            .iter()
+            .map(|column| Field::new(column.name, column.kind.arrow(), true))
+            .collect();
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The column of this name, or `None`.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&'static Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+const fn text(name: &'static str, rule: Rule) -> Column {
+    Column {
+        name,
+        kind: ColumnType::Text,
+        rule,
+    }
+}
+
+const fn instant(name: &'static str, rule: Rule) -> Column {
+    Column {
+        name,
+        kind: ColumnType::Instant,
+        rule,
+    }
+}
+
+const fn integer(name: &'static str, rule: Rule) -> Column {
+    Column {
+        name,
+        kind: ColumnType::Integer,
+        rule,
+    }
+}
+
+const fn wide(name: &'static str, rule: Rule) -> Column {
+    Column {
+        name,
+        kind: ColumnType::Wide,
+        rule,
+    }
+}
+
+const fn usd(name: &'static str, rule: Rule) -> Column {
+    Column {
+        name,
+        kind: ColumnType::Usd,
+        rule,
+    }
+}
+
+const fn column(name: &'static str, kind: ColumnType) -> Column {
+    Column {
+        name,
+        kind,
+        rule: Rule::Any,
+    }
+}
+
+use Rule::{Any, NotBefore, NotNegative, OneOf, Required, RequiredNotNegative, RequiredOneOf};
+
+/// How a machine is paid for; `declared` is an instance whose price somebody declared.
+pub const BILLING_MODELS: &[&str] = &["instance", "declared", "unbilled"];
+
+/// Where the start of an occupancy was read.
+pub const START_SOURCES: &[&str] = &[
+    "scheduled",
+    "status",
+    "first_seen",
+    "scheduler_log",
+    "container",
+    "declared",
+];
+
+/// Where the end of an occupancy was read.
+pub const END_SOURCES: &[&str] = &[
+    "watch",
+    "kubelet_status",
+    "container",
+    "machine_end",
+    "scheduler_log",
+    "sampled",
+    "declared",
+];
+
+/// How an attempt can end; `running` is said while it has not.
+pub const OUTCOMES: &[&str] = &[
+    "succeeded",
+    "failed",
+    "lost",
+    "retired",
+    "cancelled",
+    "running",
+    "unknown",
+];
+
+/// Every fact that the lake holds.
+pub const FACTS: &[Fact] = &[
+    Fact {
+        table: "machines",
+        key: &["cluster", "machine", "observed_at"],
+        columns: &[
+            text("cluster", Required),
+            text("machine", Required),
+            instant("observed_at", Required),
+            text("node_name", Any),
+            text("provider", Any),
+            text("region", Any),
+            text("zone", Any),
+            text("instance_type", Any),
+            text("capacity_type", OneOf(&["on-demand", "spot", "reserved"])),
+            text("pool", Any),
+            text("provider_id", Any),
+            text("boot_id", Any),
+            text("billing_model", RequiredOneOf(BILLING_MODELS)),
+            instant("launched_at", Required),
+            text("launch_source", Required),
+            instant("ended_at", NotBefore("launched_at")),
+            text("end_source", Any),
+            text("end_reason", Any),
+        ],
+    },
+    Fact {
+        table: "node_states",
+        key: &["cluster", "machine", "observed_at"],
+        columns: &[
+            text("cluster", Required),
+            text("machine", Required),
+            instant("observed_at", Required),
+            integer("cpu_capacity_millicores", RequiredNotNegative),
+            integer("cpu_allocatable_millicores", RequiredNotNegative),
+            integer("memory_capacity_bytes", RequiredNotNegative),
+            integer("memory_allocatable_bytes", RequiredNotNegative),
+            integer("gpu_capacity_milligpus", NotNegative),
+            integer("gpu_allocatable_milligpus", NotNegative),
+        ],
+    },
+    Fact {
+        table: "pod_states",
+        key: &["cluster", "pod_uid", "observed_at"],
+        columns: &[
+            text("cluster", Required),
+            text("pod_uid", Required),
+            instant("observed_at", Required),
+            text("pod_name", Any),
+            text("namespace", Any),
+            text("machine", Any),
+            text("node_name", Any),
+            instant("created_at", Required),
+            instant("bound_at", Any),
+            text("start_source", OneOf(START_SOURCES)),
+            instant("running_at", NotBefore("bound_at")),
+            instant("finished_at", NotBefore("running_at")),
+            instant("released_at", NotBefore("bound_at")),
+            text("end_source", OneOf(END_SOURCES)),
+            instant("end_earliest_at", NotBefore("bound_at")),
+            instant("end_latest_at", NotBefore("end_earliest_at")),
+            text(
+                "phase",
+                OneOf(&["Pending", "Running", "Succeeded", "Failed", "Unknown"]),
+            ),
+            text("waiting_reason", Any),
+            text("end_reason", Any),
+            integer("exit_code", Any),
+            integer("cpu_request_millicores", RequiredNotNegative),
+            integer("memory_request_bytes", RequiredNotNegative),
+            integer("gpu_request_milligpus", NotNegative),
+        ],
+    },
+    Fact {
+        table: "pod_identities",
+        key: &["cluster", "pod_uid", "valid_from_at"],
+        columns: &[
+            text("cluster", Required),
+            text("pod_uid", Required),
+            instant("valid_from_at", Required),
+            column("labels", ColumnType::Map),
+            column("annotations", ColumnType::Map),
+            column("owners", ColumnType::Owners),
+        ],
+    },
+    Fact {
+        table: "container_requests",
+        key: &["cluster", "pod_uid", "container_name", "observed_at"],
+        columns: &[
+            text("cluster", Required),
+            text("pod_uid", Required),
+            text("container_name", Required),
+            instant("observed_at", Required),
+            text("container_kind", RequiredOneOf(&["container", "sidecar", "init"])),
+            text("image", Any),
+            integer("cpu_request_millicores", RequiredNotNegative),
+            integer("memory_request_bytes", RequiredNotNegative),
+            integer("gpu_request_milligpus", NotNegative),
+        ],
+    },
+    Fact {
+        table: "usage_hours",
+        key: &["cluster", "pod_uid", "hour_start_at", "source"],
+        columns: &[
+            text("cluster", Required),
+            text("pod_uid", Required),
+            instant("hour_start_at", Required),
+            text(
+                "source",
+                RequiredOneOf(&["kubelet", "prometheus", "metrics_api", "engine", "declared"]),
+            ),
+            integer("cpu_usage_millicore_ms", NotNegative),
+            wide("memory_usage_byte_ms", NotNegative),
+            integer("memory_peak_bytes", NotNegative),
+        ],
+    },
+    Fact {
+        table: "engine_outcomes",
+        key: &["cluster", "pod_uid", "observed_at", "source"],
+        columns: &[
+            text("cluster", Required),
+            text("pod_uid", Required),
+            instant("observed_at", Required),
+            text("source", Required),
+            text("outcome", RequiredOneOf(OUTCOMES)),
+            text("reason", Any),
+        ],
+    },
+    Fact {
+        table: "prices",
+        key: &[
+            "provider",
+            "region",
+            "instance_type",
+            "capacity_type",
+            "valid_from_at",
+        ],
+        columns: &[
+            text("provider", Required),
+            text("region", Required),
+            text("instance_type", Required),
+            text("capacity_type", RequiredOneOf(&["on-demand", "spot", "reserved"])),
+            instant("valid_from_at", Required),
+            usd("hourly_usd", NotNegative),
+            text("source", Required),
+        ],
+    },
+    Fact {
+        table: "billing_rules",
+        key: &["provider", "capacity_type", "valid_from_at"],
+        columns: &[
+            text("provider", Required),
+            text("capacity_type", RequiredOneOf(&["on-demand", "spot", "reserved"])),
+            instant("valid_from_at", Required),
+            integer("minimum_ms", RequiredNotNegative),
+            integer("rounding_ms", RequiredNotNegative),
+            integer("interruption_refund_ms", RequiredNotNegative),
+            text("source", Required),
+        ],
+    },
+    Fact {
+        table: "allocation_weights",
+        key: &["method", "valid_from_at"],
+        columns: &[
+            text("method", Required),
+            instant("valid_from_at", Required),
+            integer("cpu_core_hour_nano", RequiredNotNegative),
+            integer("memory_gib_hour_nano", RequiredNotNegative),
+            integer("gpu_hour_nano", RequiredNotNegative),
+            text("source", Required),
+        ],
+    },
+    Fact {
+        table: "collection_watermarks",
+        key: &["cluster", "observed_through_at"],
+        columns: &[
+            text("cluster", Required),
+            instant("observed_through_at", Required),
+        ],
+    },
+];

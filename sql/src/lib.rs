@@ -1,0 +1,23 @@
+//! The facts' schema, the lake of segments, the dbt project and the one door to DuckDB.
+//!
+//! ```text
+//! rows -> validate -> lake (Parquet segments, the record) -> ledger: raw -> staging -> intermediate -> marts
+//!            facts        lake                               ledger        project + runner (models/*.sql)
+//! ```
+//!
+//! Architecture invariant: nothing outside this crate opens a ledger, writes a segment or renders a model.
+//! Architecture invariant: nothing here knows Kubernetes, clouds, reports or a wall clock; instants are arguments.
+//! Architecture invariant: no floating-point number touches money, in Rust or in a model.
+
+pub mod calendar;
+pub mod error;
+pub mod facts;
+pub mod judge;
+pub mod lake;
+pub mod ledger;
+pub mod project;
+pub mod runner;
+pub mod units;
+pub mod validate;
+
+pub use error::{Doing, Error, Result};
