@@ -1,1 +1,22 @@
-fn main() {}
+//! podledger: usage metering and cost analytics for Kubernetes data platforms.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    match cli::run(&cli::Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("podledger: {error:#}");
+            cli::exit_code(&error)
+        }
+    }
+}

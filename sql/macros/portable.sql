@@ -22,7 +22,7 @@
 {# US dollars with nine decimals of nano-dollars. #}
 {% macro usd(nano) %}cast(cast({{ nano }} as decimal(19,0)) * cast(0.000000001 as decimal(9,9)) as decimal(18,9)){% endmacro %}
 {# Nano-dollars of US dollars. #}
-{% macro nano(dollars) %}cast(cast({{ dollars }} as decimal(18,9)) * cast(1000000000 as decimal(10,0)) as bigint){% endmacro %}
+{% macro nano(dollars) %}cast(cast({{ dollars }} as decimal(27,9)) * cast(1000000000 as decimal(10,0)) as bigint){% endmacro %}
 {# How long [a_start, a_end) and [b_start, b_end) overlap, in the unit of their ends. #}
 {% macro overlap(a_start, a_end, b_start, b_end) %}greatest(least({{ a_end }}, {{ b_end }}) - greatest({{ a_start }}, {{ b_start }}), cast(0 as bigint)){% endmacro %}
 {# A text as an SQL literal. #}

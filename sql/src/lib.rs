@@ -12,6 +12,7 @@
 pub mod calendar;
 pub mod error;
 pub mod facts;
+pub mod imports;
 pub mod judge;
 pub mod lake;
 pub mod ledger;

@@ -70,7 +70,7 @@ pod_hours as (
         machine,
         hour_start_ms,
         pod_uid
-)
+),
 
 with_usage as (
     select

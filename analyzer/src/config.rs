@@ -1,0 +1,179 @@
+//! `podledger.toml`: what a user declares about teams, weights and zones.
+
+use std::path::Path;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use podledger_sql::project::Project;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::error::{Error, Result};
+
+/// The configuration; every key has a default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How an hour's cost is split: a method of `allocation_weights`, `opencost` or `aws-split-cost`.
+    pub weights_method: String,
+    /// What a pod is charged for: `max` of request and usage, `request` or `usage`.
+    pub allocation_basis: AllocationBasis,
+    /// Namespaces whose pods serve everybody.
+    pub platform_namespaces: Vec<String>,
+    /// IANA zones for which weekly figures are made.
+    pub report_zones: Vec<String>,
+    /// Who answers for what; the first that matches wins.
+    pub teams: Vec<TeamMapping>,
+}
+
+/// What a running pod is charged for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AllocationBasis {
+    /// The larger of request and usage; request where usage is unknown.
+    Max,
+    /// What was asked for.
+    Request,
+    /// What was used; request where usage is unknown.
+    Usage,
+}
+
+/// Declares that a team answers for the pods of a pipeline, a namespace, or both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeamMapping {
+    /// The team.
+    pub team: String,
+    /// Pods of this pipeline.
+    pub pipeline: Option<String>,
+    /// Pods of this namespace.
+    pub namespace: Option<String>,
+    /// For pods that started on this UTC date or later.
+    pub valid_from: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            weights_method: "opencost".to_owned(),
+            allocation_basis: AllocationBasis::Max,
+            platform_namespaces: Vec::new(),
+            report_zones: vec!["UTC".to_owned()],
+            teams: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The configuration in `path`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key or line at fault and what is allowed there.
+    pub fn read(path: &Path) -> Result<Self> {
+        let config = |reason: String| Error::Config {
+            path: path.to_path_buf(),
+            reason,
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| config(error.to_string()))?;
+        let parsed: Self = toml::from_str(&text).map_err(|error| config(error.to_string()))?;
+        for mapping in &parsed.teams {
+            if mapping.pipeline.is_none() && mapping.namespace.is_none() {
+                return Err(config(format!(
+                    "team `{}` names neither `pipeline` nor `namespace`; add one",
+                    mapping.team
+                )));
+            }
+            valid_from_ms(mapping).map_err(&config)?;
+        }
+        for zone in &parsed.report_zones {
+            TimeZone::get(zone).map_err(|error| config(format!("report_zones: `{zone}`: {error}")))?;
+        }
+        Ok(parsed)
+    }
+
+    /// The project with this configuration as its variables.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a date that is none.
+    pub fn apply(&self, project: Project) -> Result<Project> {
+        let mut mappings = Vec::with_capacity(self.teams.len());
+        for mapping in &self.teams {
+            let valid_from_ms = valid_from_ms(mapping).map_err(|reason| Error::Config {
+                path: "configuration".into(),
+                reason,
+            })?;
+            mappings.push(json!({
+                "team": mapping.team,
+                "pipeline": mapping.pipeline,
+                "namespace": mapping.namespace,
+                "valid_from_ms": valid_from_ms,
+            }));
+        }
+        Ok(project
+            .with_var("weights_method", json!(self.weights_method))
+            .with_var("allocation_basis", json!(self.allocation_basis))
+            .with_var("platform_namespaces", json!(self.platform_namespaces))
+            .with_var("report_zones", json!(self.report_zones))
+            .with_var("team_mappings", json!(mappings)))
+    }
+
+    /// What of the configuration decides the rows of `machine_pod_hours`: a change of it needs a full build.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        json!([self.weights_method, self.allocation_basis]).to_string()
+    }
+}
+
+fn valid_from_ms(mapping: &TeamMapping) -> Result<i64, String> {
+    let Some(date) = &mapping.valid_from else {
+        return Ok(0);
+    };
+    let bad = |error: jiff::Error| {
+        format!(
+            "team `{}`: valid_from `{date}`: {error}; write YYYY-MM-DD",
+            mapping.team
+        )
+    };
+    let date: Date = date.parse().map_err(bad)?;
+    Ok(date
+        .to_zoned(TimeZone::UTC)
+        .map_err(bad)?
+        .timestamp()
+        .as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("podledger.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::read(&path)
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_what_is_allowed() {
+        let error = read("weight_method = 'opencost'").unwrap_err().to_string();
+        assert!(
+            error.contains("weight_method") && error.contains("weights_method"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_mapping_without_anything_to_match_is_refused() {
+        let error = read("[[teams]]\nteam = 'ml'").unwrap_err().to_string();
+        assert!(error.contains("team `ml` names neither"), "{error}");
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let config = Config {
+            report_zones: vec!["Europe/Berlin".to_owned()],
+            ..Config::default()
+        };
+        assert_eq!(read(&toml::to_string(&config).unwrap()).unwrap(), config);
+    }
+}

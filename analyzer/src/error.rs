@@ -1,0 +1,22 @@
+//! The one error type of the crate.
+
+use std::path::PathBuf;
+
+/// What can go wrong between facts and costs.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The lake, the ledger or a model failed.
+    #[error(transparent)]
+    Sql(#[from] podledger_sql::Error),
+
+    /// The configuration is not one; `reason` names the key and the mend.
+    #[error("{}: {reason}", path.display())]
+    Config { path: PathBuf, reason: String },
+
+    /// A check of the build found rows: nothing of it was kept.
+    #[error("the build violates {} of its checks and was rolled back: {}", failures.len(), failures.join("; "))]
+    Violated { failures: Vec<String> },
+}
+
+/// The result of everything fallible in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,34 @@
+//! The queries that turn known files into facts; the collector runs them in a scratch DuckDB.
+
+/// A query whose rows are facts of a table.
+#[derive(Debug, Clone, Copy)]
+pub struct FactQuery {
+    /// Table of the lake.
+    pub table: &'static str,
+    /// The query.
+    pub text: &'static str,
+}
+
+macro_rules! nextflow_cws {
+    ($($table:literal),* $(,)?) => {
+        &[$(FactQuery { table: $table, text: include_str!(concat!("../imports/nextflow_cws/", $table, ".sql")) }),*]
+    };
+}
+
+/// Views over the files of a Nextflow trace of the Common Workflow Scheduler experiments, to be made first.
+pub const NEXTFLOW_CWS_INPUTS: &str = include_str!("../imports/nextflow_cws/inputs.sql");
+
+/// The totals of such a trace: pods, core-milliseconds of containers, core-milliseconds of occupancy.
+pub const NEXTFLOW_CWS_TOTALS: &str = include_str!("../imports/nextflow_cws/totals.sql");
+
+/// The facts of such a trace.
+pub const NEXTFLOW_CWS_FACTS: &[FactQuery] = nextflow_cws![
+    "machines",
+    "node_states",
+    "pod_states",
+    "pod_identities",
+    "container_requests",
+    "usage_hours",
+    "engine_outcomes",
+    "collection_watermarks",
+];

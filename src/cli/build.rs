@@ -1,0 +1,52 @@
+//! `podledger build`.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+use podledger_analyzer::build::build;
+
+use super::Cli;
+
+/// Take in new facts and compute what they cost.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: podledger --data real build")]
+pub struct Build {
+    /// Compute every machine-hour anew.
+    #[arg(long)]
+    full: bool,
+    /// Throw the ledger away and fill it again from the lake.
+    #[arg(long)]
+    rebuild: bool,
+    /// Show how long each model took.
+    #[arg(long)]
+    timings: bool,
+}
+
+impl Build {
+    pub fn run(&self, cli: &Cli) -> anyhow::Result<ExitCode> {
+        let started = Instant::now();
+        let config = cli.configuration()?;
+        let lake = cli.lake()?;
+        if self.rebuild {
+            // Opening it proves that nobody else has it.
+            drop(cli.ledger()?);
+            std::fs::remove_file(cli.ledger_path())?;
+        }
+        let (_ledger, report) = build(cli.ledger()?, &lake, &config, self.full)?;
+        if self.timings {
+            for model in &report.models {
+                println!("  {:>7.3} s  {}", model.elapsed.as_secs_f64(), model.name);
+            }
+        }
+        println!(
+            "build {} {}: {} new facts, {} machine-hours computed in {:.2} s, checks ok",
+            report.build_id,
+            if report.is_full { "(full)" } else { "(incremental)" },
+            report.ingested_rows,
+            report.dirty_hours,
+            started.elapsed().as_secs_f64(),
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}

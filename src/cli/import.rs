@@ -1,0 +1,131 @@
+//! `podledger import`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::Subcommand;
+use indicatif::ProgressBar;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use podledger_collector::import::nextflow_cws::{self, Totals};
+use podledger_collector::import::{Imported, query};
+
+use super::Cli;
+
+#[derive(Debug, Subcommand)]
+pub enum Import {
+    /// A Nextflow trace of the Common Workflow Scheduler experiments.
+    #[command(
+        after_help = "Example: podledger import nextflow-cws traces/k8s-nextflow-cws --price-as aws/us-east-1/m5.8xlarge"
+    )]
+    NextflowCws {
+        /// Folder with pods.parquet, nodes.csv, runs.csv and scheduler_events.parquet.
+        folder: PathBuf,
+        /// List price that every machine is paid with: provider/region/instance type.
+        #[arg(long, value_name = "KEY")]
+        price_as: String,
+        /// Name of the cluster, which the trace does not tell.
+        #[arg(long, default_value = "nextflow-cws")]
+        cluster: String,
+        /// UTC date under which the facts are filed [default: today].
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        recorded_date: Option<Date>,
+    },
+    /// The rows of a query over any file that DuckDB reads.
+    #[command(
+        after_help = "Example: podledger import query --into prices --from \"select * from 'prices.parquet'\""
+    )]
+    Query {
+        /// Table of facts.
+        #[arg(long, value_name = "TABLE")]
+        into: String,
+        /// Query that yields the table's columns.
+        #[arg(long, value_name = "SQL")]
+        from: String,
+        /// UTC date under which the facts are filed [default: today].
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        recorded_date: Option<Date>,
+    },
+}
+
+impl Import {
+    pub fn run(&self, cli: &Cli) -> anyhow::Result<ExitCode> {
+        let started = Instant::now();
+        let lake = cli.lake()?;
+        let bar = ProgressBar::new_spinner();
+        let imported = match self {
+            Self::NextflowCws {
+                folder,
+                price_as,
+                cluster,
+                recorded_date,
+            } => {
+                let options = nextflow_cws::Options {
+                    folder: folder.clone(),
+                    cluster: cluster.clone(),
+                    price_as: price_as.clone(),
+                    recorded_date: recorded_date.unwrap_or_else(today),
+                };
+                let progress = |step: &str| {
+                    bar.set_message(format!("importing {}: {step}", folder.display()));
+                    bar.tick();
+                };
+                let (imported, totals) = nextflow_cws::import(&lake, &options, &progress)
+                    .with_context(|| format!("cannot import {}; nothing was written", folder.display()))?;
+                bar.finish_and_clear();
+                print_totals(&totals);
+                imported
+            }
+            Self::Query {
+                into,
+                from,
+                recorded_date,
+            } => query::import_query(&lake, into, from, recorded_date.unwrap_or_else(today))
+                .with_context(|| format!("cannot import into {into}; nothing was written"))?,
+        };
+        match imported {
+            Imported::Already => println!("imported before: nothing to do"),
+            Imported::Written(tables) => {
+                for (table, rows) in &tables {
+                    println!("  {table:<22} {rows:>9} facts");
+                }
+                println!(
+                    "imported in {:.1} s; `podledger build` computes what it cost",
+                    started.elapsed().as_secs_f64()
+                );
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The one place where an import asks for the date.
+fn today() -> Date {
+    jiff::Timestamp::now().to_zoned(TimeZone::UTC).date()
+}
+
+fn print_totals(totals: &Totals) {
+    let hours = |core_ms: i64| {
+        let hundredths = (core_ms + 18_000) / 36_000;
+        format!("{}.{:02}", hundredths / 100, hundredths % 100)
+    };
+    println!("{} pods in the trace, all imported, none rejected", totals.pods);
+    println!(
+        "  {:>9} with the occupancy that the scheduler's log tells, the others marked `container`",
+        totals.by_log
+    );
+    println!(
+        "  {:>9} without a node: counted as unplaced, they cost nothing",
+        totals.without_node
+    );
+    println!(
+        "  {:>9} core-hours requested while containers ran (start to complete)",
+        hours(totals.container_core_ms)
+    );
+    println!(
+        "  {:>9} core-hours requested while pods held their machines (assigned to released where known)",
+        hours(totals.occupied_core_ms)
+    );
+}

@@ -1,0 +1,120 @@
+//! The command line: wiring only, one file per command.
+
+mod build;
+mod check;
+mod config;
+mod import;
+mod sql;
+mod summary;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use podledger_analyzer::config::Config;
+use podledger_sql::lake::Lake;
+use podledger_sql::ledger::Ledger;
+
+/// Exit code of a wrong configuration.
+const WRONG_CONFIG: u8 = 2;
+
+/// Exit code of a check that found a violation.
+const VIOLATED: u8 = 3;
+
+/// Usage metering and cost analytics for Kubernetes data platforms.
+#[derive(Debug, Parser)]
+#[command(
+    name = "podledger",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 a check found a violation."
+)]
+pub struct Cli {
+    /// Directory with the lake and the ledger.
+    #[arg(
+        long,
+        global = true,
+        env = "PODLEDGER_DATA",
+        default_value = "podledger-data",
+        value_name = "DIR"
+    )]
+    data: PathBuf,
+
+    /// Configuration file [default: podledger.toml, if it is there].
+    #[arg(long, global = true, env = "PODLEDGER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring in what others recorded.
+    #[command(subcommand)]
+    Import(import::Import),
+    /// Take in new facts and compute what they cost.
+    Build(build::Build),
+    /// Run every check over the ledger.
+    Check(check::Check),
+    /// Say what it cost and where the money went.
+    Summary(summary::Summary),
+    /// Ask one read-only question in SQL.
+    Sql(sql::Sql),
+    /// Write or check the configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever the command meets, with the object at fault and the mend.
+pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    match &cli.command {
+        Command::Import(command) => command.run(cli),
+        Command::Build(command) => command.run(cli),
+        Command::Check(command) => command.run(cli),
+        Command::Summary(command) => command.run(cli),
+        Command::Sql(command) => command.run(cli),
+        Command::Config(command) => command.run(cli),
+    }
+}
+
+/// The exit code that an error asks for.
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    match error.downcast_ref::<podledger_analyzer::Error>() {
+        Some(podledger_analyzer::Error::Config { .. }) => ExitCode::from(WRONG_CONFIG),
+        Some(podledger_analyzer::Error::Violated { .. }) => ExitCode::from(VIOLATED),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+impl Cli {
+    fn lake(&self) -> anyhow::Result<Lake> {
+        Ok(Lake::open(&self.data.join("lake"))?)
+    }
+
+    fn ledger_path(&self) -> PathBuf {
+        self.data.join("ledger.duckdb")
+    }
+
+    fn ledger(&self) -> anyhow::Result<Ledger> {
+        std::fs::create_dir_all(&self.data)
+            .with_context(|| format!("cannot create {}", self.data.display()))?;
+        Ok(Ledger::open(&self.ledger_path())?)
+    }
+
+    fn ledger_read_only(&self) -> anyhow::Result<Ledger> {
+        Ok(Ledger::open_read_only(&self.ledger_path())?)
+    }
+
+    fn configuration(&self) -> anyhow::Result<Config> {
+        let default = PathBuf::from("podledger.toml");
+        Ok(match &self.config {
+            Some(path) => Config::read(path)?,
+            None if default.exists() => Config::read(&default)?,
+            None => Config::default(),
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! `podledger summary`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use duckdb::Connection;
+use podledger_sql::units::NanoUsd;
+
+use super::Cli;
+
+/// Say what it cost and where the money went.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: podledger --data real summary")]
+pub struct Summary {}
+
+/// Nano-dollars of a DECIMAL(18,9), as text: exact, and NULL stays NULL.
+const NANO: &str = "cast(cast(sum(cost) as decimal(38,9)) as varchar)";
+
+impl Summary {
+    #[expect(clippy::unused_self, reason = "commands run alike")]
+    pub fn run(&self, cli: &Cli) -> anyhow::Result<ExitCode> {
+        let ledger = cli.ledger_read_only()?;
+        let connection = ledger.connection();
+        let (first, last): (Option<String>, Option<String>) = connection.query_row(
+            "select cast(min(charge_date) as varchar), cast(max(charge_date) as varchar) from marts.costs_daily",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let (Some(first), Some(last)) = (first, last) else {
+            println!("nothing has been built: run `podledger import` and `podledger build`");
+            return Ok(ExitCode::SUCCESS);
+        };
+        let total = amounts(
+            connection,
+            &format!("select 'total', {NANO} from marts.costs_daily"),
+        )?;
+        let total = total.first().map_or(0, |(_, nano)| *nano);
+        println!(
+            "{first} to {last} (UTC)   {}   estimate at list price\n",
+            dollars(total)
+        );
+
+        println!("WHERE EACH DOLLAR WENT");
+        table(
+            &amounts(
+                connection,
+                &format!(
+                    "select cost_category, {NANO} from marts.costs_daily inner join marts.cost_categories using (cost_category) \
+                     group by cost_category, position order by position"
+                ),
+            )?,
+            total,
+        );
+        for (title, column) in [("TEAMS", "team"), ("PIPELINES", "pipeline")] {
+            println!("\n{title} (direct cost of pods)");
+            table(
+                &amounts(
+                    connection,
+                    &format!(
+                        "select {column}, {NANO} from marts.costs_daily inner join marts.cost_categories using (cost_category) \
+                         where category_group <> 'idle' and cost_category <> 'node_reserved' \
+                         group by {column} order by sum(cost) desc nulls last, {column}"
+                    ),
+                )?,
+                total,
+            );
+        }
+        println!("\nWHAT TO KNOW");
+        let mut statement = connection.prepare(
+            "select measure, unit, cast(sum(value) as bigint) from marts.data_quality group by measure, unit \
+             having sum(value) <> 0 order by measure",
+        )?;
+        let measures = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        for measure in measures {
+            let (measure, unit, value): (String, String, i64) = measure?;
+            let shown = if unit == "nano-usd" {
+                dollars(value)
+            } else {
+                format!("{value} {unit}")
+            };
+            println!("  {:<34} {shown:>24}", measure.trim_end_matches("_nano"));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn amounts(connection: &Connection, query: &str) -> anyhow::Result<Vec<(String, i64)>> {
+    let mut statement = connection.prepare(query)?;
+    let rows = statement.query_map([], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))
+    })?;
+    let mut amounts = Vec::new();
+    for row in rows {
+        let (name, cost) = row?;
+        if let Some(cost) = cost {
+            amounts.push((printable(&name), NanoUsd::from_decimal_str(&cost)?.get()));
+        }
+    }
+    Ok(amounts)
+}
+
+fn table(rows: &[(String, i64)], total: i64) {
+    for (name, nano) in rows {
+        let tenths = if total == 0 {
+            0
+        } else {
+            i128::from(*nano) * 1000 / i128::from(total)
+        };
+        println!(
+            "  {name:<26} {:>14} {:>5}.{}%",
+            dollars(*nano),
+            tenths / 10,
+            tenths.unsigned_abs() % 10
+        );
+    }
+}
+
+/// Dollars and cents, cut off.
+fn dollars(nano: i64) -> String {
+    let cents = nano / 10_000_000;
+    format!(
+        "{}${}.{:02}",
+        if nano < 0 { "-" } else { "" },
+        cents.unsigned_abs() / 100,
+        cents.unsigned_abs() % 100
+    )
+}
+
+/// Names come from outside: control and direction characters do not reach the terminal.
+fn printable(name: &str) -> String {
+    name.chars()
+        .filter(|c| {
+            !c.is_control()
+                && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        })
+        .collect()
+}
