@@ -1,0 +1,129 @@
+//! A small ledger in a temporary folder: facts are given as queries, marts are read as text.
+
+use duckdb::Connection;
+use jiff::civil::date;
+use podledger_analyzer::build::{BuildReport, build};
+use podledger_analyzer::config::Config;
+use podledger_collector::import::Imported;
+use podledger_collector::import::query::import_query;
+use podledger_sql::lake::Lake;
+use podledger_sql::ledger::Ledger;
+use tempfile::TempDir;
+
+pub struct World {
+    pub folder: TempDir,
+    pub config: Config,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            config: Config::default(),
+        }
+    }
+
+    pub fn lake(&self) -> Lake {
+        Lake::open(&self.folder.path().join("lake")).unwrap()
+    }
+
+    pub fn ledger(&self) -> Ledger {
+        Ledger::open(&self.folder.path().join("ledger.duckdb")).unwrap()
+    }
+
+    /// Facts of a table, as a query.
+    pub fn given(&self, table: &str, query: &str) -> Imported {
+        import_query(&self.lake(), table, query, date(2026, 11, 16)).unwrap()
+    }
+
+    /// One machine that is up for all of `[start, end)` of the one hour from 10:00, priced at `usd` an hour.
+    pub fn given_machine(&self, cores: u32, gib: u32, gpus: u32, usd: &str) {
+        self.given(
+            "machines",
+            "select 'c' as cluster, 'm' as machine, timestamp '2026-11-16 10:00:00' as observed_at, 'n' as node_name, \
+             'aws' as provider, 'us-east-1' as region, 't' as instance_type, 'on-demand' as capacity_type, \
+             'instance' as billing_model, timestamp '2026-11-16 10:00:00' as launched_at, 'declared' as launch_source",
+        );
+        self.given(
+            "node_states",
+            &format!(
+                "select 'c' as cluster, 'm' as machine, timestamp '2026-11-16 10:00:00' as observed_at, \
+                 {cores} * 1000 as cpu_capacity_millicores, {cores} * 1000 as cpu_allocatable_millicores, \
+                 {gib}::bigint * 1073741824 as memory_capacity_bytes, {gib}::bigint * 1073741824 as memory_allocatable_bytes, \
+                 {gpus} * 1000 as gpu_capacity_milligpus"
+            ),
+        );
+        self.given(
+            "prices",
+            &format!(
+                "select 'aws' as provider, 'us-east-1' as region, 't' as instance_type, 'on-demand' as capacity_type, \
+                 timestamp '2026-01-01 00:00:00' as valid_from_at, {usd}::decimal(18,9) as hourly_usd, 'test' as source"
+            ),
+        );
+        self.given(
+            "collection_watermarks",
+            "select 'c' as cluster, timestamp '2026-11-16 11:00:00' as observed_through_at",
+        );
+    }
+
+    /// A pod on that machine for the whole hour.
+    pub fn given_pod(&self, uid: &str, millicores: u32, mib: u32, milligpus: u32) {
+        self.given(
+            "pod_states",
+            &format!(
+                "select 'c' as cluster, '{uid}' as pod_uid, timestamp '2026-11-16 11:00:00' as observed_at, \
+                 '{uid}' as pod_name, 'ns' as namespace, 'm' as machine, \
+                 timestamp '2026-11-16 10:00:00' as created_at, timestamp '2026-11-16 10:00:00' as bound_at, \
+                 'scheduled' as start_source, timestamp '2026-11-16 10:00:00' as running_at, \
+                 timestamp '2026-11-16 11:00:00' as finished_at, timestamp '2026-11-16 11:00:00' as released_at, \
+                 'watch' as end_source, 'Succeeded' as phase, {millicores} as cpu_request_millicores, \
+                 {mib}::bigint * 1048576 as memory_request_bytes, {milligpus} as gpu_request_milligpus"
+            ),
+        );
+    }
+
+    pub fn build(&self, full: bool) -> BuildReport {
+        build(self.ledger(), &self.lake(), &self.config, full).unwrap().1
+    }
+
+    /// The rows of a query over the ledger: cells joined by `|`.
+    pub fn rows(&self, query: &str) -> Vec<String> {
+        rows(self.ledger().connection(), query)
+    }
+}
+
+pub fn rows(connection: &Connection, query: &str) -> Vec<String> {
+    let mut statement = connection
+        .prepare(&format!("select concat_ws('|', *columns(*)) from ({query})"))
+        .unwrap();
+    let rows = statement.query_map([], |row| row.get(0)).unwrap();
+    rows.collect::<Result<Vec<String>, _>>().unwrap()
+}
+
+/// Every row of `machine_pod_hours` and of the marts, in an order of their own: two ledgers are equal if these are.
+pub fn contents(world: &World) -> Vec<String> {
+    let mut all = Vec::new();
+    let ledger = world.ledger();
+    for relation in [
+        "intermediate.machine_pod_hours",
+        "marts.allocations_hourly",
+        "marts.costs_daily",
+        "marts.runs",
+        "marts.run_teams",
+        "marts.job_attempts",
+        "marts.machines_daily",
+        "marts.teams_weekly",
+        "marts.pipelines_weekly",
+        "marts.jobs_daily",
+        "marts.queue_waits",
+        "marts.containers_daily",
+        "marts.data_quality",
+    ] {
+        // As one struct, so that columns, types' texts and NULLs all count.
+        let query = format!("select cast(found as varchar) from {relation} as found order by 1");
+        let found = rows(ledger.connection(), &query);
+        all.push(format!("# {relation}"));
+        all.extend(found);
+    }
+    all
+}

@@ -1,0 +1,80 @@
+//! The main job on real input, with the commands that the README shows.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn podledger(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_podledger"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn done(arguments: &[&str]) -> String {
+    let output = podledger(arguments);
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_pod_of_the_nextflow_trace_is_accounted_for() {
+    let shared = std::env::var_os("PODLEDGER_SHARED_DATA")
+        .map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
+    let trace = shared.join("traces/k8s-nextflow-cws");
+    if !trace.exists() {
+        eprintln!(
+            "SKIPPED: the real trace is not in {}; set PODLEDGER_SHARED_DATA",
+            trace.display()
+        );
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let trace = trace.to_str().unwrap();
+    let import = [
+        "--data",
+        data,
+        "import",
+        "nextflow-cws",
+        trace,
+        "--price-as",
+        "aws/us-east-1/m5.8xlarge",
+    ];
+    let told = done(&import);
+    assert!(
+        told.contains("537460 pods in the trace, all imported, none rejected"),
+        "{told}"
+    );
+    assert!(
+        told.contains("3152.09 core-hours requested while containers ran"),
+        "{told}"
+    );
+    assert!(done(&import).contains("imported before: nothing to do"));
+    assert!(done(&["--data", data, "build"]).contains("checks ok"));
+    assert_eq!(
+        done(&["--data", data, "check"]),
+        "ok: 5424 machine-hours, 0 nano-dollars off\n"
+    );
+    // Eight machines at 1.536 USD from the first launcher's start to the last one's end.
+    assert!(done(&["--data", data, "summary"]).contains("$8318.38"));
+
+    let ask = |query: &str| done(&["--data", data, "sql", "--format", "csv", query]);
+    let pipelines = ask("select pipeline, sum(cost) from costs_daily group by all order by 2 desc");
+    assert_eq!(pipelines.lines().count(), 1 + 9 + 1, "{pipelines}");
+    assert_eq!(ask("select count(*) as n from pods"), "n\n537460\n");
+    assert_eq!(
+        ask("select count(*) as n, sum(pods) as pods from runs"),
+        "n,pods\n990,537460\n"
+    );
+    assert_eq!(
+        ask("select count(*) as n from pods where outcome = 'failed'"),
+        "n\n660\n"
+    );
+    let refused = podledger(&["--data", data, "sql", "select * from read_csv('/etc/passwd')"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("read_csv"));
+}
