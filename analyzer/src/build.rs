@@ -84,17 +84,28 @@ fn build_in_transaction(
 ) -> Result<BuildReport> {
     let connection = ledger.connection();
     let fingerprint = format!("{} {}", env!("CARGO_PKG_VERSION"), config.fingerprint());
-    let (last_build, last_fingerprint): (i64, String) = connection
+    let views = config.views_fingerprint();
+    let (last_build, last_fingerprint, same_views): (i64, String, bool) = connection
         .query_row(
-            "select coalesce(max(build_id), 0), coalesce(max_by(fingerprint, build_id), '') from build.builds",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            "select coalesce(max(build_id), 0), coalesce(max_by(fingerprint, build_id), ''), \
+             coalesce(max_by(configuration, build_id) = ?, false) from build.builds",
+            [&views],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
         .doing("read the last build")?;
     let build_id = last_build + 1;
     let is_full = full || last_build == 0 || last_fingerprint != fingerprint;
     let ingested_rows = ledger.ingest(lake, build_id)?;
 
+    if !is_full && ingested_rows == 0 && same_views {
+        return Ok(BuildReport {
+            build_id: last_build,
+            is_full,
+            ingested_rows,
+            dirty_hours: 0,
+            models: Vec::new(),
+        });
+    }
     if !is_full {
         remember(connection)?;
     }
@@ -123,8 +134,8 @@ fn build_in_transaction(
     }
     connection
         .execute(
-            "insert into build.builds values (?, ?, ?, ?, ?)",
-            duckdb::params![build_id, fingerprint, is_full, ingested_rows, dirty_hours],
+            "insert into build.builds values (?, ?, ?, ?, ?, ?)",
+            duckdb::params![build_id, fingerprint, views, is_full, ingested_rows, dirty_hours],
         )
         .doing("record the build")?;
     Ok(BuildReport {

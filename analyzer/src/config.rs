@@ -117,6 +117,12 @@ impl Config {
             .with_var("team_mappings", json!(mappings)))
     }
 
+    /// The whole configuration as text: while it and the facts are the same, a build has nothing to do.
+    #[must_use]
+    pub fn views_fingerprint(&self) -> String {
+        json!(self).to_string()
+    }
+
     /// What of the configuration decides the rows of `machine_pod_hours`: a change of it needs a full build.
     #[must_use]
     pub fn fingerprint(&self) -> String {

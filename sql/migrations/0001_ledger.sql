@@ -5,10 +5,12 @@ create schema if not exists staging;
 create schema if not exists intermediate;
 create schema if not exists marts;
 
--- One row per build that committed; `fingerprint` is of everything that decides what machine_pod_hours holds.
+-- One row per build that committed; `fingerprint` is of what decides the rows of machine_pod_hours beside the facts,
+-- `configuration` of all that was configured.
 create table build.builds (
     build_id bigint not null,
     fingerprint varchar not null,
+    configuration varchar not null,
     is_full boolean not null,
     ingested_rows bigint not null,
     dirty_hours bigint not null

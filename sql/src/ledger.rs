@@ -32,6 +32,11 @@ impl Ledger {
             path: path.to_path_buf(),
         };
         private(path)?;
+        // No model depends on the order of rows, and without it tables are written in parallel.
+        ledger
+            .connection
+            .execute_batch("set preserve_insertion_order = false")
+            .doing("set up the ledger")?;
         ledger.migrate()?;
         ledger.make_raw_tables()?;
         Ok(ledger)

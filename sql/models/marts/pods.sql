@@ -11,13 +11,21 @@ with states as (
     where states.next_observed_ms is null
 ),
 
-versions as (
+-- Nearly every pod has one version of its identity; only the others need to be ranked.
+single as (
     select
-        states.cluster,
-        states.pod_uid,
-        identities.labels,
-        identities.annotations,
-        identities.top_owner,
+        cluster,
+        pod_uid
+    from {{ ref('stg_pod_identities') }}
+    group by
+        cluster,
+        pod_uid
+    having count(*) = 1
+),
+
+ranked as (
+    select
+        identities.*,
         cast(row_number() over (
             partition by states.cluster, states.pod_uid
             order by
@@ -28,6 +36,28 @@ versions as (
     from states
     inner join {{ ref('stg_pod_identities') }} as identities
         on states.cluster = identities.cluster and states.pod_uid = identities.pod_uid
+    left join single on states.cluster = single.cluster and states.pod_uid = single.pod_uid
+    where single.pod_uid is null
+),
+
+versions as (
+    select
+        identities.cluster,
+        identities.pod_uid,
+        identities.labels,
+        identities.annotations,
+        identities.top_owner
+    from {{ ref('stg_pod_identities') }} as identities
+    inner join single on identities.cluster = single.cluster and identities.pod_uid = single.pod_uid
+    union all
+    select
+        cluster,
+        pod_uid,
+        labels,
+        annotations,
+        top_owner
+    from ranked
+    where preference = 1
 ),
 
 described as (
@@ -40,7 +70,7 @@ described as (
         versions.top_owner.uid as owner_uid
     from states
     left join versions
-        on states.cluster = versions.cluster and states.pod_uid = versions.pod_uid and versions.preference = 1
+        on states.cluster = versions.cluster and states.pod_uid = versions.pod_uid
 ),
 
 with_system as (

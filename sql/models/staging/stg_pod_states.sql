@@ -27,59 +27,88 @@ with facts as (
         memory_request_bytes,
         coalesce(gpu_request_milligpus, cast(0 as bigint)) as gpu_request_milligpus
     from {{ source('lake', 'pod_states') }}
+),
+
+-- A pod with one fact needs no ordering.
+single as (
+    select
+        cluster,
+        pod_uid
+    from facts
+    group by
+        cluster,
+        pod_uid
+    having count(*) = 1
+),
+
+ordered as (
+    select
+        facts.*,
+        lag(observed_ms) over newest_first as next_observed_ms,
+        lead(observed_ms) over newest_first as previous_observed_ms,
+        first_value(bound_ms) over newest_so_far as final_bound_ms,
+        first_value(running_ms) over newest_so_far as final_running_ms,
+        first_value(finished_ms) over newest_so_far as final_finished_ms,
+        first_value(released_ms) over newest_so_far as final_released_ms
+    from facts
+    left join single on facts.cluster = single.cluster and facts.pod_uid = single.pod_uid
+    where single.pod_uid is null
+    window newest_first as (
+        partition by facts.cluster, facts.pod_uid
+        order by
+            observed_ms desc nulls last,
+            released_ms asc nulls last,
+            finished_ms asc nulls last,
+            running_ms asc nulls last,
+            bound_ms asc nulls last,
+            phase asc nulls last,
+            machine asc nulls last,
+            cpu_request_millicores asc nulls last,
+            memory_request_bytes asc nulls last,
+            gpu_request_milligpus asc nulls last,
+            waiting_reason asc nulls last,
+            end_reason asc nulls last,
+            exit_code asc nulls last,
+            end_latest_ms asc nulls last,
+            end_earliest_ms asc nulls last,
+            pod_name asc nulls last,
+            namespace asc nulls last,
+            created_ms asc nulls last
+    ),
+    newest_so_far as (
+        partition by facts.cluster, facts.pod_uid
+        order by
+            observed_ms desc nulls last,
+            released_ms asc nulls last,
+            finished_ms asc nulls last,
+            running_ms asc nulls last,
+            bound_ms asc nulls last,
+            phase asc nulls last,
+            machine asc nulls last,
+            cpu_request_millicores asc nulls last,
+            memory_request_bytes asc nulls last,
+            gpu_request_milligpus asc nulls last,
+            waiting_reason asc nulls last,
+            end_reason asc nulls last,
+            exit_code asc nulls last,
+            end_latest_ms asc nulls last,
+            end_earliest_ms asc nulls last,
+            pod_name asc nulls last,
+            namespace asc nulls last,
+            created_ms asc nulls last
+        rows between unbounded preceding and current row
+    )
 )
 
+select * from ordered
+union all
 select
-    *,
-    lag(observed_ms) over newest_first as next_observed_ms,
-    lead(observed_ms) over newest_first as previous_observed_ms,
-    first_value(bound_ms) over newest_so_far as final_bound_ms,
-    first_value(running_ms) over newest_so_far as final_running_ms,
-    first_value(finished_ms) over newest_so_far as final_finished_ms,
-    first_value(released_ms) over newest_so_far as final_released_ms
+    facts.*,
+    cast(null as bigint) as next_observed_ms,
+    cast(null as bigint) as previous_observed_ms,
+    facts.bound_ms as final_bound_ms,
+    facts.running_ms as final_running_ms,
+    facts.finished_ms as final_finished_ms,
+    facts.released_ms as final_released_ms
 from facts
-window newest_first as (
-    partition by cluster, pod_uid
-    order by
-        observed_ms desc nulls last,
-        released_ms asc nulls last,
-        finished_ms asc nulls last,
-        running_ms asc nulls last,
-        bound_ms asc nulls last,
-        phase asc nulls last,
-        machine asc nulls last,
-        cpu_request_millicores asc nulls last,
-        memory_request_bytes asc nulls last,
-        gpu_request_milligpus asc nulls last,
-        waiting_reason asc nulls last,
-        end_reason asc nulls last,
-        exit_code asc nulls last,
-        end_latest_ms asc nulls last,
-        end_earliest_ms asc nulls last,
-        pod_name asc nulls last,
-        namespace asc nulls last,
-        created_ms asc nulls last
-),
-newest_so_far as (
-    partition by cluster, pod_uid
-    order by
-        observed_ms desc nulls last,
-        released_ms asc nulls last,
-        finished_ms asc nulls last,
-        running_ms asc nulls last,
-        bound_ms asc nulls last,
-        phase asc nulls last,
-        machine asc nulls last,
-        cpu_request_millicores asc nulls last,
-        memory_request_bytes asc nulls last,
-        gpu_request_milligpus asc nulls last,
-        waiting_reason asc nulls last,
-        end_reason asc nulls last,
-        exit_code asc nulls last,
-        end_latest_ms asc nulls last,
-        end_earliest_ms asc nulls last,
-        pod_name asc nulls last,
-        namespace asc nulls last,
-        created_ms asc nulls last
-    rows between unbounded preceding and current row
-)
+inner join single on facts.cluster = single.cluster and facts.pod_uid = single.pod_uid
