@@ -18,9 +18,20 @@ struct PodFact {
     daemon: bool,
 }
 
+/// What is said later of a pod: how much it used in an hour, and how an engine says it ended.
+#[derive(Debug, Clone)]
+struct LateFact {
+    pod: u8,
+    hour: u8,
+    cpu_usage: u32,
+    memory_usage: u64,
+    outcome: u8,
+}
+
 #[derive(Debug, Clone)]
 struct History {
     facts: Vec<PodFact>,
+    late: Vec<LateFact>,
     ended: Vec<(u8, u16)>,
     watermark: u16,
 }
@@ -52,14 +63,33 @@ fn pod_fact() -> impl Strategy<Value = PodFact> {
         )
 }
 
+fn late_fact() -> impl Strategy<Value = LateFact> {
+    (
+        0..6_u8,
+        0..8_u8,
+        0..20_000_000_u32,
+        0..100_000_000_000_000_000_u64,
+        0..4_u8,
+    )
+        .prop_map(|(pod, hour, cpu_usage, memory_usage, outcome)| LateFact {
+            pod,
+            hour,
+            cpu_usage,
+            memory_usage,
+            outcome,
+        })
+}
+
 fn history() -> impl Strategy<Value = History> {
     (
         prop::collection::vec(pod_fact(), 1..12),
+        prop::collection::vec(late_fact(), 0..8),
         prop::collection::vec((0..3_u8, 60..400_u16), 0..3),
         200..420_u16,
     )
-        .prop_map(|(facts, ended, watermark)| History {
+        .prop_map(|(facts, late, ended, watermark)| History {
             facts,
+            late,
             ended,
             watermark,
         })
@@ -136,6 +166,32 @@ fn machine_ends(history: &History) -> Vec<String> {
     history.ended.iter().map(end).collect()
 }
 
+fn usage(late: &[LateFact]) -> Vec<String> {
+    let one = |fact: &LateFact| {
+        format!(
+            "select 'c' as cluster, 'p{}' as pod_uid, {} as hour_start_at, 'kubelet' as source, \
+             {}::bigint as cpu_usage_millicore_ms, {}::decimal(38,0) as memory_usage_byte_ms",
+            fact.pod,
+            at(u16::from(fact.hour) * 60),
+            fact.cpu_usage,
+            fact.memory_usage,
+        )
+    };
+    late.iter().map(one).collect()
+}
+
+fn outcomes(late: &[LateFact]) -> Vec<String> {
+    let one = |fact: &LateFact| {
+        let outcome = ["succeeded", "failed", "lost", "retired"][usize::from(fact.outcome)];
+        format!(
+            "select 'c' as cluster, 'p{}' as pod_uid, {} as observed_at, 'engine' as source, '{outcome}' as outcome",
+            fact.pod,
+            at(u16::from(fact.hour)),
+        )
+    };
+    late.iter().map(one).collect()
+}
+
 fn watermark(world: &World, minute: u16) {
     world.given(
         "collection_watermarks",
@@ -153,8 +209,13 @@ proptest! {
         let states: Vec<String> = history.facts.iter().map(pod_state).collect();
         let ends = machine_ends(&history);
 
-        let whole = World::new();
+        let (usage, outcomes) = (usage(&history.late), outcomes(&history.late));
+
+        let mut whole = World::new();
+        whole.threads = 1;
         given_machines(&whole);
+        give(&whole, "usage_hours", &usage);
+        give(&whole, "engine_outcomes", &outcomes);
         give(&whole, "pod_states", &states);
         give(&whole, "machines", &ends);
         watermark(&whole, history.watermark);
@@ -172,6 +233,9 @@ proptest! {
         watermark(&parts, history.watermark);
         give(&parts, "machines", &ends);
         give(&parts, "pod_states", &states[..cut]);
+        parts.build(false);
+        give(&parts, "usage_hours", &usage);
+        give(&parts, "engine_outcomes", &outcomes);
         parts.build(false);
 
         let (whole, parts) = (contents(&whole), contents(&parts));

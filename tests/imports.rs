@@ -44,3 +44,94 @@ fn an_end_before_its_start_is_refused_in_its_row() {
         "{error}"
     );
 }
+
+/// A trace of one run in which `pods` is the query of its pods.
+fn trace(folder: &std::path::Path, pods: &str) {
+    let copy = |query: &str, file: &str| {
+        let target = folder.join(file);
+        let statement = format!("copy ({query}) to '{}'", target.display());
+        duckdb::Connection::open_in_memory()
+            .unwrap()
+            .execute_batch(&statement)
+            .unwrap();
+    };
+    copy(pods, "pods.parquet");
+    copy(
+        "select 'n1' as node, 31.9 as allocatable_cpu_cores, 134471618560 as allocatable_memory_bytes, \
+         '2022-11-07T09:00:00Z' as first_seen_utc, '2022-11-07T10:00:00Z' as last_seen_utc, 2 as n_observations",
+        "nodes.csv",
+    );
+    copy(
+        "select 'w/s/1' as run_id, '2022-11-07T09:00:00Z' as launcher_start_utc, '2022-11-07T11:00:00Z' as launcher_end_utc",
+        "runs.csv",
+    );
+    copy(
+        "select '2022-11-07T09:00:00.000Z' as ts_utc, 'w/s/1' as run_id, 'PodAssigned' as event, 'nf-1' as pod_name, 'n1' as node",
+        "scheduler_events.parquet",
+    );
+}
+
+const POD: &str = "select 'w/s/1' as run_id, 'w' as workflow, 's' as strategy, i as task_id, 'nf-' || i as pod_name, 'n1' as node, \
+    'P' as process, 'COMPLETED' as status, 0::bigint as exit_code, 'image' as container_image, 1::bigint as cpu_request_cores, \
+    1073741824::bigint as memory_request_bytes, 1667811600000 as submit_ms, 1667811601000 as start_ms, \
+    1667811600000 + i * 1000 as complete_ms, 900::bigint as realtime_ms, 50.0::double as cpu_pct, 1000000::bigint as peak_rss_bytes \
+    from range(1, 5) as r(i)";
+
+fn import_trace(pods: &str) -> Result<String, String> {
+    let folder = tempfile::tempdir().unwrap();
+    trace(folder.path(), pods);
+    let world = World::new();
+    let options = podledger_collector::import::nextflow_cws::Options {
+        folder: folder.path().to_path_buf(),
+        cluster: "c".to_owned(),
+        price_as: "aws/us-east-1/m5.8xlarge".to_owned(),
+        recorded_date: date(2026, 11, 16),
+    };
+    let lake = world.lake();
+    let result = podledger_collector::import::nextflow_cws::import(&lake, &options, &|_| {});
+    if let Err(error) = result {
+        assert!(lake.segments().unwrap().is_empty(), "something was written");
+        return Err(error.to_string());
+    }
+    world.build(false);
+    Ok(world
+        .rows("select count(*), sum(released_ms - bound_ms) from marts.pods")
+        .join("\n"))
+}
+
+#[test]
+fn a_small_trace_is_imported() {
+    // 1000 ms more for the first pod, which the scheduler assigned before its container started.
+    assert_eq!(import_trace(POD).unwrap(), "4|7000");
+}
+
+#[test]
+fn a_broken_trace_is_refused_with_file_row_and_column() {
+    let broken = |from: &str, to: &str| {
+        let pods = POD.replace(from, to);
+        assert_ne!(pods, POD);
+        import_trace(&pods).unwrap_err()
+    };
+    let error = broken("1667811600000 + i * 1000", "1667811604000 - i * 1000");
+    assert!(
+        error.contains("pods.parquet: row 4, column `complete_ms`: is empty or before start_ms"),
+        "{error}"
+    );
+    let error = broken("'n1' as node", "'n' || (i % 2 + 1) as node");
+    assert!(
+        error.contains("pods.parquet: row 1, column `node`: is a machine that nodes.csv does not list"),
+        "{error}"
+    );
+    let error = broken("i as task_id", "i // 2 as task_id");
+    assert!(
+        error.contains("row 3, column `task_id`: comes again in the same run"),
+        "{error}"
+    );
+    let error = broken("'P' as process, ", "");
+    assert!(error.contains("column `process` (VARCHAR) is missing"), "{error}");
+    let error = broken("1::bigint as cpu_request_cores", "1.5 as cpu_request_cores");
+    assert!(
+        error.contains("column `cpu_request_cores` must be BIGINT"),
+        "{error}"
+    );
+}

@@ -5,6 +5,7 @@
 mod harness;
 
 mod conservation;
+mod file_size;
 mod imports;
 mod lake;
 mod real_trace;

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 pub struct World {
     pub folder: TempDir,
     pub config: Config,
+    pub threads: u32,
 }
 
 impl World {
@@ -20,6 +21,7 @@ impl World {
         Self {
             folder: tempfile::tempdir().unwrap(),
             config: Config::default(),
+            threads: 4,
         }
     }
 
@@ -83,7 +85,10 @@ impl World {
     }
 
     pub fn build(&self, full: bool) -> BuildReport {
-        build(self.ledger(), &self.lake(), &self.config, full).unwrap().1
+        let ledger = self.ledger();
+        let threads = format!("set threads = {}", self.threads);
+        ledger.connection().execute_batch(&threads).unwrap();
+        build(ledger, &self.lake(), &self.config, full).unwrap().1
     }
 
     /// The rows of a query over the ledger: cells joined by `|`.
