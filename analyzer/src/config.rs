@@ -23,6 +23,7 @@ pub struct Config {
     /// IANA zones for which weekly figures are made.
     pub report_zones: Vec<String>,
     /// Who answers for what; the first that matches wins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub teams: Vec<TeamMapping>,
 }
 
