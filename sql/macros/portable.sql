@@ -9,13 +9,9 @@
 {% macro prorate(amount, part, whole) %}{{ return(adapter.dispatch('prorate')(amount, part, whole)) }}{% endmacro %}
 {# Integer division, truncated toward zero. #}
 {% macro idiv(dividend, divisor) %}{{ return(adapter.dispatch('idiv')(dividend, divisor)) }}{% endmacro %}
-{# A list as rows. #}
-{% macro unfold(list) %}{{ return(adapter.dispatch('unfold')(list)) }}{% endmacro %}
 {# Last item of a list, NULL when it is empty or NULL. #}
 {% macro last_item(list) %}{{ return(adapter.dispatch('last_item')(list)) }}{% endmacro %}
-{# Whether a text matches a pattern. #}
-{% macro matches(text, pattern) %}{{ return(adapter.dispatch('matches')(text, pattern)) }}{% endmacro %}
-{# Smallest value of percent_hundredths / 10000 of a column, as BIGINT. #}
+{# The smallest value that at least this fraction of the rows does not exceed, as BIGINT; no interpolation. #}
 {% macro percentile(column, fraction) %}cast(percentile_disc({{ fraction }}) within group (order by {{ column }}) as bigint){% endmacro %}
 {# UTC date of milliseconds since 1970. #}
 {% macro date_of(milliseconds) %}cast({{ at(milliseconds) }} as date){% endmacro %}

@@ -3,7 +3,5 @@
 {% macro spark__hours(start_ms, end_ms) %}explode(case when {{ end_ms }} > {{ start_ms }} then sequence({{ start_ms }} - {{ start_ms }} % 3600000, {{ end_ms }} - 1 - ({{ end_ms }} - 1) % 3600000, cast(3600000 as bigint)) end){% endmacro %}
 {% macro spark__prorate(amount, part, whole) %}case when {{ part }} > {{ whole }} or {{ part }} < 0 then cast(raise_error('part exceeds whole') as bigint) else cast((cast({{ amount }} as decimal(38,0)) * cast({{ part }} as decimal(38,0))) div cast({{ whole }} as decimal(38,0)) as bigint) end{% endmacro %}
 {% macro spark__idiv(dividend, divisor) %}(({{ dividend }}) div ({{ divisor }})){% endmacro %}
-{% macro spark__unfold(list) %}explode({{ list }}){% endmacro %}
 {% macro spark__last_item(list) %}try_element_at({{ list }}, -1){% endmacro %}
-{% macro spark__matches(text, pattern) %}regexp_like({{ text }}, {{ pattern }}){% endmacro %}
 {% macro spark__days(start_ms, end_ms) %}explode(case when {{ end_ms }} > {{ start_ms }} then sequence({{ start_ms }} - {{ start_ms }} % 86400000, {{ end_ms }} - 1 - ({{ end_ms }} - 1) % 86400000, cast(86400000 as bigint)) end){% endmacro %}

@@ -1,7 +1,7 @@
 //! Which local date and ISO week an hour belongs to, in every zone that reports are made for.
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Unit};
 
 use crate::error::{Error, Result};
 use crate::units::MS_PER_HOUR;
@@ -49,25 +49,6 @@ pub fn calendar(start_ms: i64, end_ms: i64, zones: &[String]) -> Result<Vec<Cale
         }
     }
     Ok(hours)
-}
-
-/// The UTC date of an instant in milliseconds since 1970.
-///
-/// # Errors
-/// [`Error::Unit`] for instants beyond the years that dates can have.
-pub fn date_of(milliseconds: i64) -> Result<jiff::civil::Date> {
-    let unit = |error: jiff::Error| Error::Unit {
-        text: milliseconds.to_string(),
-        expected: "an instant",
-        reason: error.to_string(),
-    };
-    let instant = Timestamp::from_millisecond(milliseconds).map_err(unit)?;
-    let day = instant.to_zoned(TimeZone::UTC).round(
-        jiff::ZonedRound::new()
-            .smallest(Unit::Hour)
-            .mode(jiff::RoundMode::Floor),
-    );
-    Ok(day.map_err(unit)?.date())
 }
 
 #[cfg(test)]

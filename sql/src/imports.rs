@@ -18,6 +18,9 @@ macro_rules! nextflow_cws {
 /// Views over the files of a Nextflow trace of the Common Workflow Scheduler experiments, to be made first.
 pub const NEXTFLOW_CWS_INPUTS: &str = include_str!("../imports/nextflow_cws/inputs.sql");
 
+/// The occupancy of such a trace's pods and the bounds of the trace: tables to be made once the views are checked.
+pub const NEXTFLOW_CWS_OCCUPANCY: &str = include_str!("../imports/nextflow_cws/occupancy.sql");
+
 /// The totals of such a trace: pods, core-milliseconds of containers, core-milliseconds of occupancy.
 pub const NEXTFLOW_CWS_TOTALS: &str = include_str!("../imports/nextflow_cws/totals.sql");
 

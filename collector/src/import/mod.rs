@@ -29,7 +29,6 @@ fn write_query(
     let fact = fact(table)?;
     let doing = || format!("query {table}");
     let mut statement = connection.prepare(text).doing(doing())?;
-    // A first execution yields the schema; rows then stream in batches.
     let batches = statement.query_arrow([]).doing(doing())?;
     let rows = commit.write(fact, batches.map(Ok::<_, SqlError>))?;
     Ok((fact.table, rows))

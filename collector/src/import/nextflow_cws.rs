@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use duckdb::Connection;
 use jiff::civil::Date;
 use podledger_sql::Doing;
-use podledger_sql::imports::{NEXTFLOW_CWS_FACTS, NEXTFLOW_CWS_INPUTS, NEXTFLOW_CWS_TOTALS};
+use podledger_sql::imports::{
+    NEXTFLOW_CWS_FACTS, NEXTFLOW_CWS_INPUTS, NEXTFLOW_CWS_OCCUPANCY, NEXTFLOW_CWS_TOTALS,
+};
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::{quote, scratch};
 use sha2::{Digest, Sha256};
@@ -186,15 +188,12 @@ fn prepare(connection: &Connection, options: &Options, prices: &[ListPrice]) -> 
             shape.memory_bytes,
         ))
         .doing("set up the import")?;
-    let (views, tables) = NEXTFLOW_CWS_INPUTS
-        .split_once("-- What the scheduler")
-        .unwrap_or((NEXTFLOW_CWS_INPUTS, ""));
     let input = |file: &str, error: &dyn std::fmt::Display| Error::Input {
         path: options.folder.join(file),
         reason: error.to_string(),
     };
     connection
-        .execute_batch(views)
+        .execute_batch(NEXTFLOW_CWS_INPUTS)
         .map_err(|error| input("", &error))?;
     // Every row of the CSV files must be readable before pods are held against them.
     for (file, view) in [
@@ -210,7 +209,7 @@ fn prepare(connection: &Connection, options: &Options, prices: &[ListPrice]) -> 
     }
     check_pods(connection, &options.folder.join("pods.parquet"))?;
     connection
-        .execute_batch(&format!("-- {tables}"))
+        .execute_batch(NEXTFLOW_CWS_OCCUPANCY)
         .map_err(|error| input("", &error))
 }
 

@@ -1,6 +1,26 @@
 -- grain: one row per fact of a pod's state, with what the newest fact knows of the whole pod
 -- guarantee: order and repetition of facts change nothing: a repeated fact gets an empty time in force
 -- inputs: lake.pod_states
+{#- Facts of one instant are ordered by their content, never by arrival. #}
+{%- set tie_breaks = [
+    'released_ms',
+    'finished_ms',
+    'running_ms',
+    'bound_ms',
+    'phase',
+    'machine',
+    'cpu_request_millicores',
+    'memory_request_bytes',
+    'gpu_request_milligpus',
+    'waiting_reason',
+    'end_reason',
+    'exit_code',
+    'end_latest_ms',
+    'end_earliest_ms',
+    'pod_name',
+    'namespace',
+    'created_ms'
+] %}
 with facts as (
     select
         cluster,
@@ -53,51 +73,16 @@ ordered as (
     from facts
     left join single on facts.cluster = single.cluster and facts.pod_uid = single.pod_uid
     where single.pod_uid is null
-    window newest_first as (
-        partition by facts.cluster, facts.pod_uid
-        order by
-            observed_ms desc nulls last,
-            released_ms asc nulls last,
-            finished_ms asc nulls last,
-            running_ms asc nulls last,
-            bound_ms asc nulls last,
-            phase asc nulls last,
-            machine asc nulls last,
-            cpu_request_millicores asc nulls last,
-            memory_request_bytes asc nulls last,
-            gpu_request_milligpus asc nulls last,
-            waiting_reason asc nulls last,
-            end_reason asc nulls last,
-            exit_code asc nulls last,
-            end_latest_ms asc nulls last,
-            end_earliest_ms asc nulls last,
-            pod_name asc nulls last,
-            namespace asc nulls last,
-            created_ms asc nulls last
-    ),
-    newest_so_far as (
-        partition by facts.cluster, facts.pod_uid
-        order by
-            observed_ms desc nulls last,
-            released_ms asc nulls last,
-            finished_ms asc nulls last,
-            running_ms asc nulls last,
-            bound_ms asc nulls last,
-            phase asc nulls last,
-            machine asc nulls last,
-            cpu_request_millicores asc nulls last,
-            memory_request_bytes asc nulls last,
-            gpu_request_milligpus asc nulls last,
-            waiting_reason asc nulls last,
-            end_reason asc nulls last,
-            exit_code asc nulls last,
-            end_latest_ms asc nulls last,
-            end_earliest_ms asc nulls last,
-            pod_name asc nulls last,
-            namespace asc nulls last,
-            created_ms asc nulls last
-        rows between unbounded preceding and current row
-    )
+    window
+{%- for name, frame in [('newest_first', ''), ('newest_so_far', 'rows between unbounded preceding and current row')] %}
+        {{ name }} as (
+            partition by facts.cluster, facts.pod_uid
+            order by
+                observed_ms desc nulls last{% for column in tie_breaks %},
+                {{ column }} asc nulls last{% endfor %}
+            {{ frame }}
+        ){% if not loop.last %},{% endif %}
+{%- endfor %}
 )
 
 select * from ordered
