@@ -38,7 +38,7 @@ test: tools ## run every test; a tool that a test needs and does not find is a f
 	PODLEDGER_REQUIRE_TOOLS=1 cargo test --release --workspace
 
 soak: tools ## run the long seeds
-	PODLEDGER_SOAK=1 cargo test --release --workspace --test main -- conservation file_size
+	PODLEDGER_SOAK=1 cargo test --release --workspace --test main -- --nocapture conservation file_size
 
 check: format-check lint deny ## formatting, lints, licences and sources of dependencies
 

@@ -40,6 +40,7 @@ fn many_incremental_builds_leave_a_file_at_most_half_larger_than_one_full_build(
     std::fs::remove_file(world.folder.path().join("ledger.duckdb")).unwrap();
     world.build(true);
     let fresh = size(&world);
+    println!("{grown} bytes after {builds} builds, {fresh} after one full build");
     assert!(
         grown * 2 <= fresh * 3,
         "{grown} bytes after {builds} builds, {fresh} after one"

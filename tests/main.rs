@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod attribution;
 mod conservation;
 mod file_size;
 mod imports;

@@ -1,11 +1,13 @@
 //! One build: takes in new facts, finds the machine-hours that they touch, computes those anew, checks everything.
 
+use std::time::{Duration, Instant};
+
 use duckdb::Connection;
 use podledger_sql::calendar::calendar;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
 use podledger_sql::project::Project;
-use podledger_sql::runner::{ModelRun, Runner, TestFailure};
+use podledger_sql::runner::{Runner, TestFailure};
 use podledger_sql::{Doing, Result as SqlResult};
 
 use crate::config::Config;
@@ -34,8 +36,41 @@ pub struct BuildReport {
     pub ingested_rows: u64,
     /// Machine-hours that were computed.
     pub dirty_hours: i64,
-    /// Models in the order in which they ran; none if there was nothing to do.
-    pub models: Vec<ModelRun>,
+    /// What was done in what order, and how long it took; no models if there was nothing to do.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a build.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// A model's name, or what else was done.
+    pub name: String,
+    /// Wall time.
+    pub elapsed: Duration,
+}
+
+/// Notes steps as they end, each from the end of the one before.
+struct Stopwatch {
+    last: Instant,
+    steps: Vec<Step>,
+}
+
+impl Stopwatch {
+    fn start() -> Self {
+        Self {
+            last: Instant::now(),
+            steps: Vec::new(),
+        }
+    }
+
+    fn lap(&mut self, name: &str) {
+        let now = Instant::now();
+        self.steps.push(Step {
+            name: name.to_owned(),
+            elapsed: now - self.last,
+        });
+        self.last = now;
+    }
 }
 
 /// Builds `ledger` from `lake`; the ledger comes back with the build committed.
@@ -49,9 +84,14 @@ pub fn build(ledger: Ledger, lake: &Lake, config: &Config, full: bool) -> Result
     let connection = ledger.connection();
     execute(connection, "begin transaction", "begin the build")?;
     match build_in_transaction(&ledger, lake, config, &runner, full) {
-        Ok(report) => {
+        Ok(mut report) => {
+            let mut watch = Stopwatch::start();
             execute(connection, "commit", "commit the build")?;
-            Ok((ledger.shrink(FREE_PERCENT)?, report))
+            watch.lap("(commit)");
+            let ledger = ledger.shrink(FREE_PERCENT, !report.is_full)?;
+            watch.lap("(checkpoint)");
+            report.steps.append(&mut watch.steps);
+            Ok((ledger, report))
         }
         Err(error) => {
             // The first error is the one to tell.
@@ -82,8 +122,14 @@ fn build_in_transaction(
     runner: &Runner<'_>,
     full: bool,
 ) -> Result<BuildReport> {
+    let mut watch = Stopwatch::start();
     let connection = ledger.connection();
-    let fingerprint = format!("{} {}", env!("CARGO_PKG_VERSION"), config.fingerprint());
+    let fingerprint = format!(
+        "{} {:x} {}",
+        env!("CARGO_PKG_VERSION"),
+        runner.project().fingerprint(),
+        config.fingerprint()
+    );
     let views = config.views_fingerprint();
     let (last_build, last_fingerprint, same_views): (i64, String, bool) = connection
         .query_row(
@@ -96,6 +142,7 @@ fn build_in_transaction(
     let build_id = last_build + 1;
     let is_full = full || last_build == 0 || last_fingerprint != fingerprint;
     let ingested_rows = ledger.ingest(lake, build_id)?;
+    watch.lap("(ingest)");
 
     if !is_full && ingested_rows == 0 && same_views {
         return Ok(BuildReport {
@@ -103,16 +150,17 @@ fn build_in_transaction(
             is_full,
             ingested_rows,
             dirty_hours: 0,
-            models: Vec::new(),
+            steps: watch.steps,
         });
     }
     if !is_full {
         remember(connection)?;
+        watch.lap("(remember the last build)");
     }
-    let mut models = Vec::new();
     let upstream = upstream(runner);
     for name in &upstream {
-        models.push(runner.run_model(connection, name, false)?);
+        runner.run_model(connection, name, false)?;
+        watch.lap(name);
     }
     if is_full {
         all_hours(connection)?;
@@ -121,12 +169,15 @@ fn build_in_transaction(
     }
     let dirty_hours = count(connection, "select count(*) from build.dirty_hours")?;
     fill_calendar(connection, &config.report_zones)?;
+    watch.lap("(dirty hours, calendar)");
     for name in runner.models().map(str::to_owned).collect::<Vec<_>>() {
         if !upstream.contains(&name) {
-            models.push(runner.run_model(connection, &name, is_full)?);
+            runner.run_model(connection, &name, is_full)?;
+            watch.lap(&name);
         }
     }
     let failures = runner.run_tests(connection)?;
+    watch.lap("(checks)");
     if !failures.is_empty() {
         return Err(Error::Violated {
             failures: failures.iter().map(describe).collect(),
@@ -143,7 +194,7 @@ fn build_in_transaction(
         is_full,
         ingested_rows,
         dirty_hours,
-        models,
+        steps: watch.steps,
     })
 }
 

@@ -12,11 +12,12 @@
 {%- endif -%}
 {% endmacro %}
 
-{# prorate that yields zero (or NULL where the amount is unknown) when there is no whole to share. #}
-{% macro share(amount, part, whole) %}case when {{ whole }} > 0 then {{ prorate(amount, part, whole) }} else {{ amount }} - {{ amount }} end{% endmacro %}
+{# prorate that yields zero (or NULL where the amount is unknown) when there is no whole to share. Most parts are zero:
+   asking for that first spares the division. #}
+{% macro share(amount, part, whole) %}case when {{ part }} <> 0 and {{ whole }} > 0 then {{ prorate(amount, part, whole) }} else {{ amount }} - {{ amount }} end{% endmacro %}
 
 {# Of what a running pod pays, the part it used: all of it when it asked for nothing, NULL when usage is unknown. #}
-{% macro used_part(paid, requested, used) %}case when {{ used }} is null then cast(null as bigint) when {{ requested }} = 0{% if var('allocation_basis') == 'usage' %} or true{% endif %} then {{ paid }} else {{ prorate(paid, 'least(' ~ used ~ ', ' ~ requested ~ ')', requested) }} end{% endmacro %}
+{% macro used_part(paid, requested, used) %}case when {{ used }} is null then cast(null as bigint) when {{ used }} >= {{ requested }}{% if var('allocation_basis') == 'usage' %} or true{% endif %} then {{ paid }} else {{ prorate(paid, 'least(' ~ used ~ ', ' ~ requested ~ ')', requested) }} end{% endmacro %}
 
 {# Free resource-time of one kind of idle: capacity of its time, less reservations and system pods spread over registered time. #}
 {% macro free_time(capacity, overhead, kind_ms, registered_ms, up_ms) %}greatest({{ idiv(capacity ~ ' * ' ~ kind_ms, up_ms) }} - case when {{ registered_ms }} > 0 then {{ idiv(overhead ~ ' * ' ~ kind_ms, registered_ms) }} else 0 end, 0){% endmacro %}

@@ -6,3 +6,5 @@
 {% macro duckdb__last_item(list) %}list_extract({{ list }}, -1){% endmacro %}
 {% macro duckdb__forget_dirty() %}delete from {{ this }} as old using build.dirty_hours as dirty where old.cluster = dirty.cluster and old.machine = dirty.machine and old.hour_start_ms = dirty.hour_start_ms{% endmacro %}
 {% macro duckdb__days(start_ms, end_ms) %}unnest(case when {{ end_ms }} > {{ start_ms }} then range({{ start_ms }} - {{ start_ms }} % 86400000, {{ end_ms }}, 86400000) end){% endmacro %}
+{% macro duckdb__once() %}materialized{% endmacro %}
+{% macro duckdb__content(nested) %}cast({{ nested }} as varchar){% endmacro %}

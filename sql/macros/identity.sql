@@ -34,6 +34,6 @@ coalesce(
 {# The team that a declared mapping names, NULL where none does; mappings are asked in order. #}
 {% macro mapped_team() %}
 {%- if var('team_mappings') | length == 0 -%}cast(null as string){%- else -%}
-case{% for mapping in var('team_mappings') %} when {% if mapping.pipeline is defined and mapping.pipeline %}pipeline = {{ quoted(mapping.pipeline) }} and {% endif %}{% if mapping.namespace is defined and mapping.namespace %}namespace = {{ quoted(mapping.namespace) }} and {% endif %}start_ms >= {{ mapping.valid_from_ms | default(0) }} then {{ quoted(mapping.team) }}{% endfor %} end
+case{% for mapping in var('team_mappings') %} when {% if mapping.pipeline is defined and mapping.pipeline %}pods.pipeline = {{ quoted(mapping.pipeline) }} and {% endif %}{% if mapping.namespace is defined and mapping.namespace %}pods.namespace = {{ quoted(mapping.namespace) }} and {% endif %}pods.start_ms >= {{ mapping.valid_from_ms | default(0) }} then {{ quoted(mapping.team) }}{% endfor %} end
 {%- endif -%}
 {% endmacro %}

@@ -29,3 +29,7 @@
 {% macro days(start_ms, end_ms) %}{{ return(adapter.dispatch('days')(start_ms, end_ms)) }}{% endmacro %}
 {# A quotient with six decimals, truncated; NULL without a whole. Never for money. #}
 {% macro ratio(part, whole) %}cast({{ idiv('cast(' ~ part ~ ' as decimal(38,0)) * cast(1000000 as decimal(38,0))', 'nullif(cast(' ~ whole ~ ' as decimal(38,0)), 0)') }} as decimal(18,0)) * cast(0.000001 as decimal(6,6)){% endmacro %}
+{# Marks a `with` query that is read several times and costly: it is computed once. Spark decides that by itself. #}
+{% macro once() %}{{ return(adapter.dispatch('once')()) }}{% endmacro %}
+{# A text that tells any two different maps or lists apart; its order means nothing. #}
+{% macro content(nested) %}{{ return(adapter.dispatch('content')(nested)) }}{% endmacro %}

@@ -5,3 +5,5 @@
 {% macro spark__idiv(dividend, divisor) %}(({{ dividend }}) div ({{ divisor }})){% endmacro %}
 {% macro spark__last_item(list) %}try_element_at({{ list }}, -1){% endmacro %}
 {% macro spark__days(start_ms, end_ms) %}explode(case when {{ end_ms }} > {{ start_ms }} then sequence({{ start_ms }} - {{ start_ms }} % 86400000, {{ end_ms }} - 1 - ({{ end_ms }} - 1) % 86400000, cast(86400000 as bigint)) end){% endmacro %}
+{% macro spark__once() %}{% endmacro %}
+{% macro spark__content(nested) %}to_json({{ nested }}){% endmacro %}

@@ -175,12 +175,19 @@ impl Ledger {
     }
 
     /// Gives back the space of deleted rows by copying the ledger when more than `share_percent` of the file is free.
+    /// `merge` also closes the gaps that deleted rows left in tables that stay; after a build that wrote every table
+    /// anew there are none, and DuckDB would only write half-filled row groups a second time.
     ///
     /// # Errors
     /// [`Error::DuckDb`] and [`Error::Io`]; the ledger is then as it was.
-    pub fn shrink(self, share_percent: i64) -> Result<Self> {
+    pub fn shrink(self, share_percent: i64, merge: bool) -> Result<Self> {
+        let checkpoint = if merge {
+            "checkpoint"
+        } else {
+            "set max_vacuum_tasks = 0; checkpoint; reset max_vacuum_tasks"
+        };
         self.connection
-            .execute_batch("checkpoint")
+            .execute_batch(checkpoint)
             .doing("write the ledger to disk")?;
         let (total, free): (i64, i64) = self
             .connection

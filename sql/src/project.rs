@@ -10,6 +10,7 @@
 //! do as dbt would is refused here, with file and line, instead of being skipped in silence.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use include_dir::{Dir, include_dir};
 use serde::Deserialize;
@@ -151,6 +152,25 @@ impl Project {
     pub fn with_var(mut self, name: &str, value: Json) -> Self {
         self.vars.insert(name.to_owned(), value);
         self
+    }
+
+    /// A number that differs between projects whose models or macros differ. It may also differ between two builds of
+    /// podledger: it is for telling whether relations are those of this project, not for keeping.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for model in self.models.values() {
+            (
+                &model.file,
+                &model.text,
+                Json::from(model.config.clone()).to_string(),
+            )
+                .hash(&mut hasher);
+        }
+        for each in self.macros.values() {
+            (&each.file, &each.template).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     fn add_model(&mut self, file: &str, text: &str, config: Map<String, Json>) -> Result<()> {

@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use duckdb::Connection;
 use minijinja::value::{Kwargs, Object, ObjectRepr, from_args};
@@ -53,17 +52,6 @@ pub struct Compiled {
     /// Models that it refers to, by name, including those inside `is_incremental()`.
     pub depends_on: Vec<String>,
     lines: Marks,
-}
-
-/// What running a model did.
-#[derive(Debug, Clone)]
-pub struct ModelRun {
-    /// The model.
-    pub name: String,
-    /// How it became a relation.
-    pub materialized: Materialization,
-    /// Wall time, including rendering.
-    pub elapsed: Duration,
 }
 
 /// A test that found rows.
@@ -135,6 +123,12 @@ impl<'a> Runner<'a> {
         Ok(runner)
     }
 
+    /// The project that it runs.
+    #[must_use]
+    pub fn project(&self) -> &Project {
+        self.project
+    }
+
     /// Names of all models in the order in which they run.
     pub fn models(&self) -> impl Iterator<Item = &str> {
         self.order.iter().copied()
@@ -188,8 +182,7 @@ impl<'a> Runner<'a> {
     ///
     /// # Errors
     /// [`Error::Model`] with the line of the model if DuckDB refuses its SQL (line 1 if DuckDB names none).
-    pub fn run_model(&self, connection: &Connection, name: &str, full_refresh: bool) -> Result<ModelRun> {
-        let started = Instant::now();
+    pub fn run_model(&self, connection: &Connection, name: &str, full_refresh: bool) -> Result<()> {
         let schema = self.scope.schemas.get(name).map_or("main", String::as_str);
         let present = table_type(connection, schema, name)?;
         let compiled = self.compile(name, !full_refresh && present.as_deref() == Some("BASE TABLE"))?;
@@ -238,11 +231,6 @@ impl<'a> Runner<'a> {
                     .lines
                     .explain(&compiled.file, &statement, prefix.len(), &error)
             })
-        })?;
-        Ok(ModelRun {
-            name: name.to_owned(),
-            materialized: compiled.materialized,
-            elapsed: started.elapsed(),
         })
     }
 
@@ -1015,6 +1003,8 @@ fn hook_line(model: &Model) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     const SETTINGS: &str = "
@@ -1369,9 +1359,10 @@ sources:
         );
         let connection = database();
         assert_eq!(
-            runner.run_model(&connection, "m", false).unwrap().materialized,
+            runner.compile("m", false).unwrap().materialized,
             Materialization::Incremental
         );
+        runner.run_model(&connection, "m", false).unwrap();
         assert_eq!(count(&connection, "marts.m"), 2);
         connection
             .execute_batch(

@@ -18,7 +18,7 @@ pub struct Build {
     /// Throw the ledger away and fill it again from the lake.
     #[arg(long)]
     rebuild: bool,
-    /// Show how long each model took.
+    /// Show how long each step and each model took.
     #[arg(long)]
     timings: bool,
 }
@@ -35,8 +35,8 @@ impl Build {
         }
         let (_ledger, report) = build(cli.ledger()?, &lake, &config, self.full)?;
         if self.timings {
-            for model in &report.models {
-                println!("  {:>7.3} s  {}", model.elapsed.as_secs_f64(), model.name);
+            for step in &report.steps {
+                println!("  {:>7.3} s  {}", step.elapsed.as_secs_f64(), step.name);
             }
         }
         println!(

@@ -12,7 +12,7 @@ with states as (
 ),
 
 -- Nearly every pod has one version of its identity; only the others need to be ranked.
-single as (
+repeated_identities as (
     select
         cluster,
         pod_uid
@@ -20,7 +20,7 @@ single as (
     group by
         cluster,
         pod_uid
-    having count(*) = 1
+    having count(*) > 1
 ),
 
 ranked as (
@@ -31,13 +31,12 @@ ranked as (
             order by
                 case when identities.valid_from_ms <= states.start_ms then identities.valid_from_ms end desc nulls last,
                 identities.valid_from_ms asc nulls last,
-                cast(cardinality(identities.labels) as bigint) desc nulls last
+                identities.tie_break asc nulls last
         ) as bigint) as preference
-    from states
-    inner join {{ ref('stg_pod_identities') }} as identities
-        on states.cluster = identities.cluster and states.pod_uid = identities.pod_uid
-    left join single on states.cluster = single.cluster and states.pod_uid = single.pod_uid
-    where single.pod_uid is null
+    from {{ ref('stg_pod_identities') }} as identities
+    inner join repeated_identities
+        on identities.cluster = repeated_identities.cluster and identities.pod_uid = repeated_identities.pod_uid
+    inner join states on identities.cluster = states.cluster and identities.pod_uid = states.pod_uid
 ),
 
 versions as (
@@ -48,7 +47,9 @@ versions as (
         identities.annotations,
         identities.top_owner
     from {{ ref('stg_pod_identities') }} as identities
-    inner join single on identities.cluster = single.cluster and identities.pod_uid = single.pod_uid
+    left join repeated_identities
+        on identities.cluster = repeated_identities.cluster and identities.pod_uid = repeated_identities.pod_uid
+    where repeated_identities.pod_uid is null
     union all
     select
         cluster,
@@ -62,7 +63,13 @@ versions as (
 
 described as (
     select
-        states.*,
+        states.cluster,
+        states.pod_uid,
+        states.pod_name,
+        states.namespace,
+        states.created_ms,
+        states.released_ms,
+        states.watermark_ms,
         versions.labels,
         versions.annotations,
         versions.top_owner.kind as owner_kind,
@@ -80,9 +87,18 @@ with_system as (
     from described
 ),
 
-identified as (
+-- Narrow, because it is read twice.
+identified as {{ once() }} (
     select
-        *,
+        cluster,
+        pod_uid,
+        namespace,
+        created_ms,
+        released_ms,
+        watermark_ms,
+        owner_kind,
+        owner_uid,
+        system,
         {{ identity_field('pipeline') }} as pipeline,
         {{ identity_field('run') }} as run,
         {{ identity_field('job') }} as job,
@@ -93,10 +109,17 @@ identified as (
 
 mapped as (
     select
-        *,
-        {{ mapped_team() }} as mapped_team,
-        {% if var('platform_namespaces') | length > 0 %}coalesce(namespace in ({% for namespace in var('platform_namespaces') %}{{ quoted(namespace) }}{% if not loop.last %}, {% endif %}{% endfor %}), false){% else %}false{% endif %} as is_platform
-    from identified
+        states.*,
+        identified.owner_kind,
+        identified.owner_uid,
+        identified.system,
+        identified.pipeline,
+        identified.run,
+        identified.job,
+        identified.attempt,
+        identified.labelled_team
+    from states
+    inner join identified on states.cluster = identified.cluster and states.pod_uid = identified.pod_uid
 ),
 
 -- A run's name may come again: after more than 24 hours without a pod of it a new epoch begins. Epochs are found
@@ -159,10 +182,6 @@ repeated as (
     select * from epochs where earlier_epochs > 0
 ),
 
-outcomes as (
-    select * from {{ ref('stg_engine_outcomes') }}
-),
-
 joined as (
     select
         pods.cluster,
@@ -178,10 +197,12 @@ joined as (
         coalesce(pods.owner_uid, cast(coalesce(repeated.earlier_epochs, cast(0 as bigint)) + 1 as string)) as run_epoch,
         coalesce(pods.job, 'unattributed') as job,
         coalesce(pods.attempt, 'unattributed') as attempt,
-        coalesce(pods.mapped_team, pods.labelled_team, 'unattributed') as team,
+        coalesce({{ mapped_team() }}, pods.labelled_team, 'unattributed') as team,
         case
             when pods.namespace = 'kube-system' or pods.owner_kind = 'DaemonSet' then 'system'
-            when pods.is_platform then 'platform'
+{%- if var('platform_namespaces') | length > 0 %}
+            when pods.namespace in ({% for namespace in var('platform_namespaces') %}{{ quoted(namespace) }}{% if not loop.last %}, {% endif %}{% endfor %}) then 'platform'
+{%- endif %}
             else 'workload'
         end as pod_class,
         case
@@ -211,7 +232,7 @@ joined as (
         pods.gpu_request_milligpus,
         greatest(pods.bound_ms - pods.created_ms, cast(0 as bigint)) as queue_wait_ms
     from mapped as pods
-    left join outcomes on pods.cluster = outcomes.cluster and pods.pod_uid = outcomes.pod_uid
+    left join {{ ref('stg_engine_outcomes') }} as outcomes on pods.cluster = outcomes.cluster and pods.pod_uid = outcomes.pod_uid
     left join repeated
         on pods.cluster = repeated.cluster
         and pods.system = repeated.system

@@ -2,14 +2,43 @@
 -- guarantee: the status is that of the last attempt of every job; pods of no known run are not here
 -- inputs: int_attempts
 with attempts as (
+    select * from {{ ref('int_attempts') }} where run <> 'unattributed'
+),
+
+jobs as (
     select
-        *,
-        -- Within a job a later success mends an earlier failure.
-        max(case when outcome in ('succeeded', 'running') then created_ms end) over (
-            partition by cluster, system, installation, pipeline, run, run_epoch, job
-        ) as mended_ms
-    from {{ ref('int_attempts') }}
-    where run <> 'unattributed'
+        cluster,
+        system,
+        installation,
+        pipeline,
+        run,
+        run_epoch,
+        job,
+        min(created_ms) as created_ms,
+        min(bound_ms) as bound_ms,
+        max(released_ms) as released_ms,
+        cast(sum(pods) as bigint) as pods,
+        count(*) as attempts,
+        cast(sum(case when outcome in ('failed', 'lost') then 1 else 0 end) as bigint) as failed_attempts,
+        cast(sum(case when outcome = 'running' then 1 else 0 end) as bigint) as running_attempts,
+        cast(sum(case when outcome = 'unknown' then 1 else 0 end) as bigint) as unknown_attempts,
+        max(case when outcome = 'failed' then created_ms end) as last_failed_ms,
+        max(case when outcome = 'lost' then created_ms end) as last_lost_ms,
+        coalesce(
+            max(case when outcome in ('succeeded', 'running') then created_ms end), cast(-9000000000000000 as bigint)
+        ) as mended_ms,
+        cast(sum(cost_nano) as bigint) as cost_nano,
+        cast(sum(wasted_nano) as bigint) as wasted_nano,
+        cast(sum(queue_wait_ms) as bigint) as queue_wait_ms
+    from attempts
+    group by
+        cluster,
+        system,
+        installation,
+        pipeline,
+        run,
+        run_epoch,
+        job
 ),
 
 summed as (
@@ -22,18 +51,19 @@ summed as (
         run_epoch,
         min(created_ms) as created_ms,
         min(bound_ms) as started_ms,
-        case when sum(case when outcome = 'running' then 1 else 0 end) = 0 then max(released_ms) end as ended_ms,
+        case when sum(running_attempts) = 0 then max(released_ms) end as ended_ms,
         cast(sum(pods) as bigint) as pods,
-        count(*) as attempts,
-        cast(sum(case when outcome in ('failed', 'lost') then 1 else 0 end) as bigint) as failed_attempts,
-        cast(sum(case when outcome = 'running' then 1 else 0 end) as bigint) as running_attempts,
-        cast(sum(case when outcome = 'unknown' then 1 else 0 end) as bigint) as unknown_attempts,
-        cast(sum(case when outcome = 'failed' and created_ms > coalesce(mended_ms, cast(-1 as bigint)) then 1 else 0 end) as bigint) as failed_jobs,
-        cast(sum(case when outcome = 'lost' and created_ms > coalesce(mended_ms, cast(-1 as bigint)) then 1 else 0 end) as bigint) as lost_jobs,
+        cast(sum(attempts) as bigint) as attempts,
+        cast(sum(failed_attempts) as bigint) as failed_attempts,
+        cast(sum(running_attempts) as bigint) as running_attempts,
+        cast(sum(unknown_attempts) as bigint) as unknown_attempts,
+        -- Within a job a later success mends an earlier failure.
+        cast(sum(case when last_failed_ms > mended_ms then 1 else 0 end) as bigint) as failed_jobs,
+        cast(sum(case when last_lost_ms > mended_ms then 1 else 0 end) as bigint) as lost_jobs,
         cast(sum(cost_nano) as bigint) as cost_nano,
         cast(sum(wasted_nano) as bigint) as wasted_nano,
         cast(sum(queue_wait_ms) as bigint) as queue_wait_ms
-    from attempts
+    from jobs
     group by
         cluster,
         system,

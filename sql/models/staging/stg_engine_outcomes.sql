@@ -10,14 +10,36 @@ with facts as (
         outcome,
         coalesce(reason, '') as reason
     from {{ source('lake', 'engine_outcomes') }}
+),
+
+-- Nearly always there is one fact; only the others need to be ordered.
+repeated as (
+    select
+        cluster,
+        pod_uid
+    from facts
+    group by
+        cluster,
+        pod_uid
+    having count(*) > 1
 )
 
 select
-    cluster,
-    pod_uid,
-    max_by(outcome, (observed_ms, outcome)) as outcome,
-    nullif(max_by(reason, (observed_ms, outcome, reason)), '') as reason
+    facts.cluster,
+    facts.pod_uid,
+    facts.outcome,
+    nullif(facts.reason, '') as reason
 from facts
+left join repeated on facts.cluster = repeated.cluster and facts.pod_uid = repeated.pod_uid
+where repeated.pod_uid is null
+union all
+select
+    facts.cluster,
+    facts.pod_uid,
+    max_by(facts.outcome, (facts.observed_ms, facts.outcome)) as outcome,
+    nullif(max_by(facts.reason, (facts.observed_ms, facts.outcome, facts.reason)), '') as reason
+from facts
+inner join repeated on facts.cluster = repeated.cluster and facts.pod_uid = repeated.pod_uid
 group by
-    cluster,
-    pod_uid
+    facts.cluster,
+    facts.pod_uid

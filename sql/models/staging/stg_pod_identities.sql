@@ -7,5 +7,6 @@ select
     {{ ms('valid_from_at') }} as valid_from_ms,
     labels,
     annotations,
-    {{ last_item('owners') }} as top_owner
+    {{ last_item('owners') }} as top_owner,
+    coalesce({{ content('labels') }}, '') || coalesce({{ content('annotations') }}, '') || coalesce({{ content('owners') }}, '') as tie_break
 from {{ source('lake', 'pod_identities') }}

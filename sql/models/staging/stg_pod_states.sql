@@ -50,7 +50,7 @@ with facts as (
 ),
 
 -- A pod with one fact needs no ordering.
-single as (
+repeated as (
     select
         cluster,
         pod_uid
@@ -58,7 +58,7 @@ single as (
     group by
         cluster,
         pod_uid
-    having count(*) = 1
+    having count(*) > 1
 ),
 
 ordered as (
@@ -71,8 +71,7 @@ ordered as (
         first_value(finished_ms) over newest_so_far as final_finished_ms,
         first_value(released_ms) over newest_so_far as final_released_ms
     from facts
-    left join single on facts.cluster = single.cluster and facts.pod_uid = single.pod_uid
-    where single.pod_uid is null
+    inner join repeated on facts.cluster = repeated.cluster and facts.pod_uid = repeated.pod_uid
     window
 {%- for name, frame in [('newest_first', ''), ('newest_so_far', 'rows between unbounded preceding and current row')] %}
         {{ name }} as (
@@ -96,4 +95,5 @@ select
     facts.finished_ms as final_finished_ms,
     facts.released_ms as final_released_ms
 from facts
-inner join single on facts.cluster = single.cluster and facts.pod_uid = single.pod_uid
+left join repeated on facts.cluster = repeated.cluster and facts.pod_uid = repeated.pod_uid
+where repeated.pod_uid is null

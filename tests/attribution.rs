@@ -1,0 +1,125 @@
+//! Rules of attribution that no published example covers: billing, containers, retries, conflicting identities.
+
+use crate::harness::World;
+
+/// A machine of `capacity_type` that lived from 10:00 for so many minutes, and a rule of how it is billed.
+fn given_billed_machine(world: &World, capacity_type: &str, minutes: u32, end_reason: &str) {
+    world.given_machine(4, 16, 0, "0.6");
+    world.given(
+        "prices",
+        "select 'aws' as provider, 'us-east-1' as region, 't' as instance_type, 'spot' as capacity_type, \
+         timestamp '2026-01-01 00:00:00' as valid_from_at, 0.6::decimal(18,9) as hourly_usd, 'test' as source",
+    );
+    world.given(
+        "machines",
+        &format!(
+            "select 'c' as cluster, 'm' as machine, timestamp '2026-11-16 10:59:00' as observed_at, 'aws' as provider, \
+             'us-east-1' as region, 't' as instance_type, '{capacity_type}' as capacity_type, \
+             'instance' as billing_model, timestamp '2026-11-16 10:00:00' as launched_at, 'declared' as launch_source, \
+             timestamp '2026-11-16 10:00:00' + interval {minutes} minute as ended_at, 'declared' as end_source, \
+             '{end_reason}' as end_reason"
+        ),
+    );
+    world.given(
+        "billing_rules",
+        &format!(
+            "select 'aws' as provider, '{capacity_type}' as capacity_type, timestamp '2026-01-01 00:00:00' as valid_from_at, \
+             600000 as minimum_ms, 300000 as rounding_ms, 3600000 as interruption_refund_ms, 'test' as source"
+        ),
+    );
+}
+
+fn cost(world: &World) -> Vec<String> {
+    world.rows("select sum(cost) from marts.costs_daily")
+}
+
+#[test]
+fn a_machine_is_billed_its_minimum_and_then_in_full_steps() {
+    for (minutes, cost_expected) in [(1, "0.100000000"), (10, "0.100000000"), (11, "0.150000000")] {
+        let world = World::new();
+        given_billed_machine(&world, "on-demand", minutes, "Terminated");
+        world.build(true);
+        assert_eq!(cost(&world), [cost_expected], "{minutes} minutes");
+    }
+}
+
+#[test]
+fn an_interruption_within_the_first_hour_is_refunded_and_no_other_end_is() {
+    for (end_reason, cost_expected) in [("SpotInterrupted", "0.000000000"), ("Terminated", "0.300000000")] {
+        let world = World::new();
+        given_billed_machine(&world, "spot", 30, end_reason);
+        world.build(true);
+        assert_eq!(cost(&world), [cost_expected], "{end_reason}");
+    }
+}
+
+#[test]
+fn containers_share_their_pod_s_cost_by_request_and_the_surplus_is_the_pod_s() {
+    let world = World::new();
+    world.given_machine(4, 16, 0, "1");
+    // An init container made the pod ask for more than its two containers do.
+    world.given_pod("p", 4000, 16 * 1024, 0);
+    world.given(
+        "container_requests",
+        "select 'c' as cluster, 'p' as pod_uid, name as container_name, timestamp '2026-11-16 10:00:00' as observed_at, \
+         kind as container_kind, millicores as cpu_request_millicores, gib * 1073741824::bigint as memory_request_bytes \
+         from (values ('main', 'container', 2000, 8), ('proxy', 'sidecar', 1000, 4), ('load', 'init', 4000, 16)) \
+         as v(name, kind, millicores, gib)",
+    );
+    world.build(true);
+    assert_eq!(
+        world.rows(
+            "select container_name, cost from marts.containers_daily where charge_date = '2026-11-16' order by 1"
+        ),
+        ["(pod)|0.250000000", "main|0.500000000", "proxy|0.250000000"]
+    );
+}
+
+#[test]
+fn a_later_success_mends_a_job_and_an_unmended_failure_fails_the_run() {
+    let world = World::new();
+    world.given_machine(4, 16, 0, "1");
+    // Two jobs: `a` fails and is repeated, `b` succeeds and then fails.
+    world.given(
+        "pod_states",
+        "select 'c' as cluster, uid as pod_uid, timestamp '2026-11-16 11:00:00' as observed_at, uid as pod_name, \
+         'ns' as namespace, 'm' as machine, timestamp '2026-11-16 10:00:00' + interval (minute) minute as created_at, \
+         created_at as bound_at, 'scheduled' as start_source, created_at + interval 5 minute as released_at, \
+         'watch' as end_source, phase, 1000 as cpu_request_millicores, 1073741824 as memory_request_bytes \
+         from (values ('a1', 0, 'Failed'), ('a2', 10, 'Succeeded'), ('b1', 0, 'Succeeded'), ('b2', 10, 'Failed')) \
+         as v(uid, minute, phase)",
+    );
+    world.given(
+        "pod_identities",
+        "select 'c' as cluster, job || try as pod_uid, timestamp '2026-11-16 10:00:00' as valid_from_at, \
+         map {'podledger.io/pipeline': job, 'podledger.io/run': 'r', 'podledger.io/job': job, \
+              'podledger.io/attempt': try} as labels \
+         from (values ('a', '1'), ('a', '2'), ('b', '1'), ('b', '2')) as v(job, try)",
+    );
+    world.build(true);
+    assert_eq!(
+        world.rows("select pipeline, status, pods, attempts, failed_attempts from marts.runs order by 1"),
+        ["a|succeeded|2|2|1", "b|failed|2|2|1"]
+    );
+}
+
+#[test]
+fn conflicting_identities_of_one_instant_read_the_same_in_any_order() {
+    let team = |order: [&str; 2]| {
+        let world = World::new();
+        world.given_machine(4, 16, 0, "1");
+        world.given_pod("p", 1000, 1024, 0);
+        for label in order {
+            world.given(
+                "pod_identities",
+                &format!(
+                    "select 'c' as cluster, 'p' as pod_uid, timestamp '2026-11-16 10:00:00' as valid_from_at, \
+                     map {{'team': '{label}'}} as labels"
+                ),
+            );
+        }
+        world.build(true);
+        world.rows("select team from marts.pods")
+    };
+    assert_eq!(team(["red", "blue"]), team(["blue", "red"]));
+}
