@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::{Error, Result};
+use crate::rules::{self, IdentityRule};
 
 /// The configuration; every key has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct Config {
     /// Who answers for what; the first that matches wins.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub teams: Vec<TeamMapping>,
+    /// Rules of who made a pod and for what, asked before the built-in ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub identity_rules: Vec<IdentityRule>,
 }
 
 /// What a running pod is charged for.
@@ -61,6 +65,7 @@ impl Default for Config {
             platform_namespaces: Vec::new(),
             report_zones: vec!["UTC".to_owned()],
             teams: Vec::new(),
+            identity_rules: Vec::new(),
         }
     }
 }
@@ -86,6 +91,7 @@ impl Config {
             }
             valid_from_ms(mapping).map_err(&config)?;
         }
+        rules::check(&parsed.identity_rules, &rules::systems(&Project::embedded()?)).map_err(&config)?;
         for zone in &parsed.report_zones {
             TimeZone::get(zone).map_err(|error| config(format!("report_zones: `{zone}`: {error}")))?;
         }
@@ -110,12 +116,20 @@ impl Config {
                 "valid_from_ms": valid_from_ms,
             }));
         }
-        Ok(project
+        Ok(rules::apply(&self.identity_rules, project)
             .with_var("weights_method", json!(self.weights_method))
             .with_var("allocation_basis", json!(self.allocation_basis))
             .with_var("platform_namespaces", json!(self.platform_namespaces))
             .with_var("report_zones", json!(self.report_zones))
             .with_var("team_mappings", json!(mappings)))
+    }
+
+    /// Annotations that a rule of this configuration reads; no others are kept.
+    ///
+    /// # Errors
+    /// As [`Config::apply`].
+    pub fn annotations(&self) -> Result<Vec<String>> {
+        Ok(rules::annotations(&self.apply(Project::embedded()?)?))
     }
 
     /// The whole configuration as text: while it and the facts are the same, a build has nothing to do.

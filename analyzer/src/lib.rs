@@ -10,5 +10,6 @@
 pub mod build;
 pub mod config;
 pub mod error;
+pub mod rules;
 
 pub use error::{Error, Result};

@@ -21,6 +21,18 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// A field of a Kubernetes object that cannot be read.
+    #[error("{field}: {reason}")]
+    Object { field: String, reason: String },
+
+    /// Facts that do not fit the schema of their table.
+    #[error("cannot encode facts of {table}")]
+    Encode {
+        table: &'static str,
+        #[source]
+        source: arrow::error::ArrowError,
+    },
+
     /// No list price for what was asked.
     #[error("no built-in list price for `{asked}`: {mend}")]
     NoPrice { asked: String, mend: String },

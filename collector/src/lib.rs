@@ -1,6 +1,7 @@
-//! Everything that becomes facts: for now files that others recorded, and the built-in list prices.
+//! Everything that becomes facts: Kubernetes objects, files that others recorded, and the built-in list prices.
 //!
 //! ```text
+//! objects -> index -> facts ───────────────────────┐
 //! file -> checks -> query in a scratch DuckDB -> rows -> validate -> one commit of the lake
 //! ```
 //!
@@ -8,7 +9,12 @@
 //! Architecture invariant: an import is one commit: all of it becomes visible, or none.
 
 pub mod error;
+pub mod facts;
 pub mod import;
+pub mod index;
+pub mod object;
+pub mod occupancy;
 pub mod prices;
+pub mod request;
 
 pub use error::{Error, Result};

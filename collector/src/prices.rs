@@ -1,5 +1,6 @@
 //! The built-in list prices: `prices/list_prices.csv`, whose README names the sources.
 
+use podledger_sql::ledger::quote;
 use podledger_sql::units::NanoUsd;
 
 use crate::error::{Error, Result};
@@ -94,6 +95,28 @@ pub fn list_prices(key: &str) -> Result<Vec<ListPrice>> {
     }
     found.sort_by(|a, b| a.valid_from.cmp(&b.valid_from));
     Ok(found)
+}
+
+/// A query that yields prices as facts.
+#[must_use]
+pub fn price_query(prices: &[ListPrice]) -> String {
+    let rows: Vec<String> = prices
+        .iter()
+        .map(|price| {
+            format!(
+                "select {} as provider, {} as region, {} as instance_type, {} as capacity_type, \
+                 timestamp {} as valid_from_at, cast('{}' as decimal(18,9)) as hourly_usd, {} as source",
+                quote(&price.provider),
+                quote(&price.region),
+                quote(&price.instance_type),
+                quote(&price.capacity_type),
+                quote(&format!("{} 00:00:00", price.valid_from)),
+                price.hourly,
+                quote(&price.source),
+            )
+        })
+        .collect();
+    rows.join(" union all ")
 }
 
 #[cfg(test)]

@@ -33,3 +33,9 @@
 {% macro once() %}{{ return(adapter.dispatch('once')()) }}{% endmacro %}
 {# A text that tells any two different maps or lists apart; its order means nothing. #}
 {% macro content(nested) %}{{ return(adapter.dispatch('content')(nested)) }}{% endmacro %}
+{# A text without what a pattern matches. #}
+{% macro replace_all(text, pattern) %}{{ return(adapter.dispatch('replace_all')(text, pattern)) }}{% endmacro %}
+{# Item of a list by number from 1, NULL beyond its end. #}
+{% macro item(list, number) %}{{ return(adapter.dispatch('item')(list, number)) }}{% endmacro %}
+{# How many items a list has. #}
+{% macro size_of(nested) %}{{ return(adapter.dispatch('size_of')(nested)) }}{% endmacro %}

@@ -185,8 +185,15 @@ const fn column(name: &'static str, kind: ColumnType) -> Column {
 
 use Rule::{Any, NotBefore, NotNegative, OneOf, Required, RequiredNotNegative, RequiredOneOf};
 
-/// How a machine is paid for; `declared` is an instance whose price somebody declared.
-pub const BILLING_MODELS: &[&str] = &["instance", "declared", "unbilled"];
+/// How a machine is paid for: by `instance`; by each pod's request (`pod_request`: Fargate, Autopilot, virtual nodes);
+/// at a price that somebody `declared` (own hardware); or not at all.
+pub const BILLING_MODELS: &[&str] = &["instance", "pod_request", "declared", "unbilled"];
+
+/// What the kubelet said of itself: `Ready` is true, false, or has not been said for too long.
+pub const READINESS: &[&str] = &["ready", "not_ready", "unknown"];
+
+/// How capacity is bought.
+pub const CAPACITY_TYPES: &[&str] = &["on-demand", "spot", "reserved"];
 
 /// Where the start of an occupancy was read.
 pub const START_SOURCES: &[&str] = &[
@@ -234,7 +241,7 @@ pub const FACTS: &[Fact] = &[
             text("region", Any),
             text("zone", Any),
             text("instance_type", Any),
-            text("capacity_type", OneOf(&["on-demand", "spot", "reserved"])),
+            text("capacity_type", OneOf(CAPACITY_TYPES)),
             text("pool", Any),
             text("provider_id", Any),
             text("boot_id", Any),
@@ -259,6 +266,8 @@ pub const FACTS: &[Fact] = &[
             integer("memory_allocatable_bytes", RequiredNotNegative),
             integer("gpu_capacity_milligpus", NotNegative),
             integer("gpu_allocatable_milligpus", NotNegative),
+            text("readiness", OneOf(READINESS)),
+            text("disruption", Any),
         ],
     },
     Fact {
@@ -288,6 +297,7 @@ pub const FACTS: &[Fact] = &[
             text("waiting_reason", Any),
             text("end_reason", Any),
             integer("exit_code", Any),
+            instant("deletion_requested_at", Any),
             integer("cpu_request_millicores", RequiredNotNegative),
             integer("memory_request_bytes", RequiredNotNegative),
             integer("gpu_request_milligpus", NotNegative),
@@ -318,6 +328,149 @@ pub const FACTS: &[Fact] = &[
             integer("cpu_request_millicores", RequiredNotNegative),
             integer("memory_request_bytes", RequiredNotNegative),
             integer("gpu_request_milligpus", NotNegative),
+        ],
+    },
+    Fact {
+        table: "container_ends",
+        key: &["cluster", "pod_uid", "container_name", "restart_count"],
+        columns: &[
+            text("cluster", Required),
+            text("pod_uid", Required),
+            text("container_name", Required),
+            text("container_kind", RequiredOneOf(&["container", "sidecar", "init"])),
+            integer("restart_count", RequiredNotNegative),
+            instant("observed_at", Required),
+            instant("started_at", Any),
+            instant("finished_at", NotBefore("started_at")),
+            integer("exit_code", Any),
+            text("reason", Any),
+        ],
+    },
+    Fact {
+        table: "owner_objects",
+        key: &["cluster", "owner_uid", "valid_from_at"],
+        columns: &[
+            text("cluster", Required),
+            text("owner_uid", Required),
+            instant("valid_from_at", Required),
+            text("kind", Required),
+            text("name", Required),
+            text("namespace", Any),
+            column("labels", ColumnType::Map),
+            column("annotations", ColumnType::Map),
+            text("outcome", OneOf(OUTCOMES)),
+            text("reason", Any),
+            instant("created_at", Any),
+            instant("finished_at", Any),
+            instant("deleted_at", Any),
+        ],
+    },
+    Fact {
+        table: "namespace_states",
+        key: &["cluster", "namespace", "valid_from_at"],
+        columns: &[
+            text("cluster", Required),
+            text("namespace", Required),
+            instant("valid_from_at", Required),
+            column("labels", ColumnType::Map),
+            column("annotations", ColumnType::Map),
+            instant("deleted_at", Any),
+        ],
+    },
+    Fact {
+        table: "node_claims",
+        key: &["cluster", "node_claim_uid", "observed_at"],
+        columns: &[
+            text("cluster", Required),
+            text("node_claim_uid", Required),
+            instant("observed_at", Required),
+            text("node_claim", Required),
+            text("node_name", Any),
+            text("provider_id", Any),
+            text("pool", Any),
+            text("instance_type", Any),
+            text("capacity_type", OneOf(CAPACITY_TYPES)),
+            text("zone", Any),
+            instant("created_at", Any),
+            instant("launched_at", Any),
+            instant("registered_at", Any),
+            instant("initialized_at", Any),
+            instant("deletion_requested_at", Any),
+            instant("deleted_at", Any),
+            text("disruption_reason", Any),
+        ],
+    },
+    Fact {
+        table: "volume_states",
+        key: &["cluster", "volume_uid", "observed_at"],
+        columns: &[
+            text("cluster", Required),
+            text("volume_uid", Required),
+            instant("observed_at", Required),
+            text("volume", Required),
+            text("phase", Any),
+            text("storage_class", Any),
+            text("driver", Any),
+            text("volume_handle", Any),
+            text("zone", Any),
+            text("reclaim_policy", Any),
+            integer("capacity_bytes", RequiredNotNegative),
+            text("claim_namespace", Any),
+            text("claim_name", Any),
+            text("claim_uid", Any),
+            instant("created_at", Any),
+            instant("deleted_at", Any),
+        ],
+    },
+    Fact {
+        table: "volume_claims",
+        key: &["cluster", "claim_uid", "observed_at"],
+        columns: &[
+            text("cluster", Required),
+            text("claim_uid", Required),
+            instant("observed_at", Required),
+            text("claim_name", Required),
+            text("namespace", Any),
+            text("phase", Any),
+            text("storage_class", Any),
+            text("volume", Any),
+            integer("requested_bytes", RequiredNotNegative),
+            column("labels", ColumnType::Map),
+            instant("created_at", Any),
+            instant("deleted_at", Any),
+        ],
+    },
+    Fact {
+        table: "service_states",
+        key: &["cluster", "service_uid", "observed_at"],
+        columns: &[
+            text("cluster", Required),
+            text("service_uid", Required),
+            instant("observed_at", Required),
+            text("service_name", Required),
+            text("namespace", Any),
+            text("load_balancer", Any),
+            column("labels", ColumnType::Map),
+            instant("created_at", Any),
+            instant("deleted_at", Any),
+        ],
+    },
+    Fact {
+        table: "cluster_events",
+        key: &["cluster", "event_uid", "last_at"],
+        columns: &[
+            text("cluster", Required),
+            text("event_uid", Required),
+            text("reason", Required),
+            text("involved_kind", Any),
+            text("involved_name", Any),
+            text("involved_uid", Any),
+            text("namespace", Any),
+            text("component", Any),
+            text("message", Any),
+            instant("first_at", Any),
+            instant("last_at", Required),
+            integer("occurrences", RequiredNotNegative),
         ],
     },
     Fact {
@@ -361,7 +514,7 @@ pub const FACTS: &[Fact] = &[
             text("provider", Required),
             text("region", Required),
             text("instance_type", Required),
-            text("capacity_type", RequiredOneOf(&["on-demand", "spot", "reserved"])),
+            text("capacity_type", RequiredOneOf(CAPACITY_TYPES)),
             instant("valid_from_at", Required),
             usd("hourly_usd", NotNegative),
             text("source", Required),
@@ -372,7 +525,7 @@ pub const FACTS: &[Fact] = &[
         key: &["provider", "capacity_type", "valid_from_at"],
         columns: &[
             text("provider", Required),
-            text("capacity_type", RequiredOneOf(&["on-demand", "spot", "reserved"])),
+            text("capacity_type", RequiredOneOf(CAPACITY_TYPES)),
             instant("valid_from_at", Required),
             integer("minimum_ms", RequiredNotNegative),
             integer("rounding_ms", RequiredNotNegative),

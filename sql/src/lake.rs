@@ -32,6 +32,9 @@ use crate::validate::validate;
 /// The column that every segment carries beside its facts: the number of the segment that first held the row.
 pub const SEGMENT_COLUMN: &str = "segment_seq";
 
+/// Partition of the file without rows; no fact was recorded on that day.
+const SCHEMA_FOLDER: &str = "recorded_date=1970-01-01";
+
 /// Rows per Parquet row group: DuckDB reads row groups in parallel and prefers about this many.
 const ROW_GROUP_ROWS: usize = 122_880;
 
@@ -90,9 +93,9 @@ impl Lake {
             root: root.to_path_buf(),
         };
         for fact in FACTS {
-            let folder = root.join(fact.table).join("recorded_date=1970-01-01");
-            let file = folder.join("schema.parquet");
-            if !file.exists() {
+            let file = lake.schema_file(fact);
+            if !has_columns(&file, &segment_schema(fact)) {
+                let folder = root.join(fact.table).join(SCHEMA_FOLDER);
                 create_folder(&folder)?;
                 let partial = folder.join(".schema.parquet.partial");
                 write_parquet(&partial, &segment_schema(fact), std::iter::empty())?;
@@ -108,6 +111,16 @@ impl Lake {
             }
         }
         Ok(lake)
+    }
+
+    /// The file without rows that has every column of a table: read beside segments, it gives those written before a column
+    /// came their NULLs.
+    #[must_use]
+    pub fn schema_file(&self, fact: &Fact) -> PathBuf {
+        self.root
+            .join(fact.table)
+            .join(SCHEMA_FOLDER)
+            .join("schema.parquet")
     }
 
     /// Whether a commit of this id was published by this origin.
@@ -342,6 +355,15 @@ impl Lake {
             reason,
         }
     }
+}
+
+/// Whether a Parquet file is there and has exactly these columns.
+fn has_columns(path: &Path, schema: &SchemaRef) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    ParquetRecordBatchReaderBuilder::try_new(file).is_ok_and(|reader| {
+        let found = reader.schema().fields().iter().map(|field| field.name());
+        found.eq(schema.fields().iter().map(|field| field.name()))
+    })
 }
 
 impl Commit<'_> {

@@ -99,13 +99,13 @@ impl Ledger {
                 .filter(|segment| segment.table == fact.table)
                 .collect();
             for group in of_table.chunk_by(|a, b| a.origin == b.origin) {
-                rows += self.ingest_group(fact, group, build_id)?;
+                rows += self.ingest_group(lake, fact, group, build_id)?;
             }
         }
         Ok(rows)
     }
 
-    fn ingest_group(&self, fact: &Fact, group: &[&Segment], build_id: i64) -> Result<u64> {
+    fn ingest_group(&self, lake: &Lake, fact: &Fact, group: &[&Segment], build_id: i64) -> Result<u64> {
         let Some(first) = group.first() else { return Ok(0) };
         let known = self.last_ingested(fact.table, &first.origin)?;
         let fresh: Vec<&&Segment> = group.iter().filter(|segment| segment.last_seq > known).collect();
@@ -129,9 +129,9 @@ impl Ledger {
             .map(|column| column.name)
             .collect::<Vec<_>>()
             .join(", ");
-        let files: Vec<String> = fresh
-            .iter()
-            .map(|segment| quote(&segment.path.to_string_lossy()))
+        let files: Vec<String> = std::iter::once(&lake.schema_file(fact))
+            .chain(fresh.iter().map(|segment| &segment.path))
+            .map(|path| quote(&path.to_string_lossy()))
             .collect();
         let statement = format!(
             "insert into raw.{table} ({columns}, build_id) select {columns}, {build_id} \

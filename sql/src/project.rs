@@ -154,6 +154,12 @@ impl Project {
         self
     }
 
+    /// The value of a variable; `None` where it is not declared.
+    #[must_use]
+    pub fn var(&self, name: &str) -> Option<&Json> {
+        self.vars.get(name)
+    }
+
     /// A number that differs between projects whose models or macros differ. It may also differ between two builds of
     /// podledger: it is for telling whether relations are those of this project, not for keeping.
     #[must_use]

@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use podledger_collector::import::nextflow_cws::{self, Totals};
-use podledger_collector::import::{Imported, query};
+use podledger_collector::import::{Imported, kubernetes, query};
 
 use super::Cli;
 
@@ -29,6 +29,23 @@ pub enum Import {
         /// Name of the cluster, which the trace does not tell.
         #[arg(long, default_value = "nextflow-cws")]
         cluster: String,
+        /// UTC date under which the facts are filed [default: today].
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        recorded_date: Option<Date>,
+    },
+    /// What `kubectl get ... -o json` printed: lists, objects, or a recorded watch.
+    #[command(
+        after_help = "Example: kubectl get pods,nodes,namespaces,jobs -A -o json | podledger import kubernetes -"
+    )]
+    Kubernetes {
+        /// File with JSON or YAML documents, gzip or not; `-` for standard input.
+        path: PathBuf,
+        /// Identifier of the cluster [default: the UID of the kube-system namespace if it is shown, else `kubernetes`].
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
+        /// When the objects were as they are shown [default: the newest time that they tell].
+        #[arg(long, value_name = "INSTANT")]
+        observed_at: Option<jiff::Timestamp>,
         /// UTC date under which the facts are filed [default: today].
         #[arg(long, value_name = "YYYY-MM-DD")]
         recorded_date: Option<Date>,
@@ -76,6 +93,25 @@ impl Import {
                     .with_context(|| format!("cannot import {}; nothing was written", folder.display()))?;
                 bar.finish_and_clear();
                 print_totals(&totals);
+                imported
+            }
+            Self::Kubernetes {
+                path,
+                cluster,
+                observed_at,
+                recorded_date,
+            } => {
+                let title = kubernetes::title(path);
+                let options = kubernetes::Options {
+                    cluster: cluster.clone(),
+                    observed_at: *observed_at,
+                    annotations: cli.configuration()?.annotations()?,
+                    recorded_date: recorded_date.unwrap_or_else(today),
+                };
+                let bytes = kubernetes::bytes_of(path)?;
+                let (imported, contents) = kubernetes::import(&lake, &title, &bytes, &options)
+                    .with_context(|| format!("cannot import {}; nothing was written", title.display()))?;
+                print_contents(&contents);
                 imported
             }
             Self::Query {
@@ -128,4 +164,28 @@ fn print_totals(totals: &Totals) {
         "  {:>9} core-hours requested while pods held their machines (assigned to released where known)",
         hours(totals.occupied_core_ms)
     );
+}
+
+/// How many rejected objects are named; the others are counted.
+const NAMED: usize = 20;
+
+fn print_contents(contents: &kubernetes::Contents) {
+    let objects: Vec<String> = contents
+        .objects
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    println!("cluster {}: {}", contents.cluster, objects.join(", "));
+    if let Some(at) = contents.observed_at {
+        println!("  as of {at}");
+    }
+    for key in &contents.unpriced {
+        println!("  no built-in list price for {key}: its cost stays unknown until a price is imported");
+    }
+    for reason in contents.rejected.iter().take(NAMED) {
+        eprintln!("  left out: {reason}");
+    }
+    if contents.rejected.len() > NAMED {
+        eprintln!("  left out: {} more", contents.rejected.len() - NAMED);
+    }
 }

@@ -1,5 +1,6 @@
 //! Imports: files that others recorded, as one commit of the lake each.
 
+pub mod kubernetes;
 pub mod nextflow_cws;
 pub mod query;
 

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::import::{Imported, write_query};
-use crate::prices::{ListPrice, list_prices};
+use crate::prices::{ListPrice, list_prices, price_query};
 
 const FILES: &[&str] = &[
     "pods.parquet",
@@ -284,26 +284,6 @@ fn totals(connection: &Connection) -> Result<Totals> {
             })
         })
         .doing("add up the trace")?)
-}
-
-fn price_query(prices: &[ListPrice]) -> String {
-    let rows: Vec<String> = prices
-        .iter()
-        .map(|price| {
-            format!(
-                "select {} as provider, {} as region, {} as instance_type, {} as capacity_type, \
-                 timestamp {} as valid_from_at, cast('{}' as decimal(18,9)) as hourly_usd, {} as source",
-                quote(&price.provider),
-                quote(&price.region),
-                quote(&price.instance_type),
-                quote(&price.capacity_type),
-                quote(&format!("{} 00:00:00", price.valid_from)),
-                price.hourly,
-                quote(&price.source),
-            )
-        })
-        .collect();
-    rows.join(" union all ")
 }
 
 /// Identifies what is imported: the files' bytes and the options that change facts.

@@ -8,7 +8,12 @@ with pods as (
         costs.cost_nano,
         costs.wasted_nano,
         -- Pods without a number of their try are a try each.
-        case when pods.attempt = 'unattributed' then pods.pod_uid else pods.attempt end as attempt_key
+        -- A pod that only watches over another one's try is a try of its own.
+        case
+            when pods.attempt = 'unattributed' then pods.pod_uid
+            when pods.role = 'worker' then pods.attempt || ' worker'
+            else pods.attempt
+        end as attempt_key
     from {{ ref('pods') }} as pods
     left join {{ ref('int_pod_costs') }} as costs on pods.cluster = costs.cluster and pods.pod_uid = costs.pod_uid
     where pods.pod_class = 'workload'

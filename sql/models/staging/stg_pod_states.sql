@@ -15,6 +15,7 @@
     'waiting_reason',
     'end_reason',
     'exit_code',
+    'deletion_requested_ms',
     'end_latest_ms',
     'end_earliest_ms',
     'pod_name',
@@ -43,6 +44,7 @@ with facts as (
         waiting_reason,
         end_reason,
         exit_code,
+        {{ ms('deletion_requested_at') }} as deletion_requested_ms,
         cpu_request_millicores,
         memory_request_bytes,
         coalesce(gpu_request_milligpus, cast(0 as bigint)) as gpu_request_milligpus

@@ -1,0 +1,297 @@
+//! Facts as the index makes them: one struct per table of the lake, fields named as its columns.
+
+use std::collections::BTreeMap;
+
+use arrow::json::ReaderBuilder;
+use arrow::record_batch::RecordBatch;
+use jiff::Timestamp;
+use podledger_sql::facts::Fact as Table;
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// Labels or annotations.
+pub type Texts = BTreeMap<String, String>;
+
+/// Declares the structs, and an enum that holds any of them under the name of its table.
+macro_rules! facts {
+    ($($(#[$doc:meta])* $name:ident in $table:literal { $($field:ident: $kind:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+            pub struct $name {
+                pub cluster: String,
+                $(pub $field: $kind,)*
+            }
+
+            impl From<$name> for Fact {
+                fn from(fact: $name) -> Self {
+                    Self::$name(Box::new(fact))
+                }
+            }
+        )*
+
+        /// A fact of any table.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+        #[serde(untagged)]
+        pub enum Fact {
+            $($name(Box<$name>),)*
+        }
+
+        impl Fact {
+            /// The table of the lake that it belongs to.
+            #[must_use]
+            pub fn table(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => $table,)*
+                }
+            }
+        }
+    };
+}
+
+facts! {
+    /// One boot of one instance.
+    Machine in "machines" {
+        machine: String,
+        observed_at: Timestamp,
+        node_name: Option<String>,
+        provider: Option<String>,
+        region: Option<String>,
+        zone: Option<String>,
+        instance_type: Option<String>,
+        capacity_type: Option<&'static str>,
+        pool: Option<String>,
+        provider_id: Option<String>,
+        boot_id: Option<String>,
+        billing_model: &'static str,
+        launched_at: Timestamp,
+        launch_source: &'static str,
+        ended_at: Option<Timestamp>,
+        end_source: Option<&'static str>,
+        end_reason: Option<String>,
+    }
+
+    /// What a machine offers, and whether its node is well, since `observed_at`.
+    NodeState in "node_states" {
+        machine: String,
+        observed_at: Timestamp,
+        cpu_capacity_millicores: i64,
+        cpu_allocatable_millicores: i64,
+        memory_capacity_bytes: i64,
+        memory_allocatable_bytes: i64,
+        gpu_capacity_milligpus: i64,
+        gpu_allocatable_milligpus: i64,
+        readiness: Option<&'static str>,
+        disruption: Option<String>,
+    }
+
+    /// What a pod is and holds since `observed_at`.
+    PodState in "pod_states" {
+        pod_uid: String,
+        observed_at: Timestamp,
+        pod_name: Option<String>,
+        namespace: Option<String>,
+        machine: Option<String>,
+        node_name: Option<String>,
+        created_at: Timestamp,
+        bound_at: Option<Timestamp>,
+        start_source: Option<&'static str>,
+        running_at: Option<Timestamp>,
+        finished_at: Option<Timestamp>,
+        released_at: Option<Timestamp>,
+        end_source: Option<&'static str>,
+        end_earliest_at: Option<Timestamp>,
+        end_latest_at: Option<Timestamp>,
+        phase: Option<String>,
+        waiting_reason: Option<String>,
+        end_reason: Option<String>,
+        exit_code: Option<i64>,
+        deletion_requested_at: Option<Timestamp>,
+        cpu_request_millicores: i64,
+        memory_request_bytes: i64,
+        gpu_request_milligpus: i64,
+    }
+
+    /// Labels, the annotations that a rule reads, and owners from the nearest to the top.
+    PodIdentity in "pod_identities" {
+        pod_uid: String,
+        valid_from_at: Timestamp,
+        labels: Texts,
+        annotations: Texts,
+        owners: Vec<Owner>,
+    }
+
+    /// What one container of a pod asks for.
+    ContainerRequest in "container_requests" {
+        pod_uid: String,
+        container_name: String,
+        observed_at: Timestamp,
+        container_kind: &'static str,
+        image: Option<String>,
+        cpu_request_millicores: i64,
+        memory_request_bytes: i64,
+        gpu_request_milligpus: i64,
+    }
+
+    /// How a container ended, each time it did.
+    ContainerEnd in "container_ends" {
+        pod_uid: String,
+        container_name: String,
+        container_kind: &'static str,
+        restart_count: i64,
+        observed_at: Timestamp,
+        started_at: Option<Timestamp>,
+        finished_at: Option<Timestamp>,
+        exit_code: Option<i64>,
+        reason: Option<String>,
+    }
+
+    /// An object that owns pods, directly or not.
+    OwnerObject in "owner_objects" {
+        owner_uid: String,
+        valid_from_at: Timestamp,
+        kind: String,
+        name: String,
+        namespace: Option<String>,
+        labels: Texts,
+        annotations: Texts,
+        outcome: Option<&'static str>,
+        reason: Option<String>,
+        created_at: Option<Timestamp>,
+        finished_at: Option<Timestamp>,
+        deleted_at: Option<Timestamp>,
+    }
+
+    /// What an engine says of how one of its pods ended.
+    EngineOutcome in "engine_outcomes" {
+        pod_uid: String,
+        observed_at: Timestamp,
+        source: &'static str,
+        outcome: &'static str,
+        reason: Option<String>,
+    }
+
+    /// Labels and annotations of a namespace.
+    NamespaceState in "namespace_states" {
+        namespace: String,
+        valid_from_at: Timestamp,
+        labels: Texts,
+        annotations: Texts,
+        deleted_at: Option<Timestamp>,
+    }
+
+    /// A NodeClaim of Karpenter.
+    NodeClaim in "node_claims" {
+        node_claim_uid: String,
+        observed_at: Timestamp,
+        node_claim: String,
+        node_name: Option<String>,
+        provider_id: Option<String>,
+        pool: Option<String>,
+        instance_type: Option<String>,
+        capacity_type: Option<&'static str>,
+        zone: Option<String>,
+        created_at: Option<Timestamp>,
+        launched_at: Option<Timestamp>,
+        registered_at: Option<Timestamp>,
+        initialized_at: Option<Timestamp>,
+        deletion_requested_at: Option<Timestamp>,
+        deleted_at: Option<Timestamp>,
+        disruption_reason: Option<String>,
+    }
+
+    /// A PersistentVolume.
+    VolumeState in "volume_states" {
+        volume_uid: String,
+        observed_at: Timestamp,
+        volume: String,
+        phase: Option<String>,
+        storage_class: Option<String>,
+        driver: Option<String>,
+        volume_handle: Option<String>,
+        zone: Option<String>,
+        reclaim_policy: Option<String>,
+        capacity_bytes: i64,
+        claim_namespace: Option<String>,
+        claim_name: Option<String>,
+        claim_uid: Option<String>,
+        created_at: Option<Timestamp>,
+        deleted_at: Option<Timestamp>,
+    }
+
+    /// A PersistentVolumeClaim.
+    VolumeClaim in "volume_claims" {
+        claim_uid: String,
+        observed_at: Timestamp,
+        claim_name: String,
+        namespace: Option<String>,
+        phase: Option<String>,
+        storage_class: Option<String>,
+        volume: Option<String>,
+        requested_bytes: i64,
+        labels: Texts,
+        created_at: Option<Timestamp>,
+        deleted_at: Option<Timestamp>,
+    }
+
+    /// A Service of type LoadBalancer.
+    ServiceState in "service_states" {
+        service_uid: String,
+        observed_at: Timestamp,
+        service_name: String,
+        namespace: Option<String>,
+        load_balancer: Option<String>,
+        labels: Texts,
+        created_at: Option<Timestamp>,
+        deleted_at: Option<Timestamp>,
+    }
+
+    /// An Event whose reason bears on cost.
+    ClusterEvent in "cluster_events" {
+        event_uid: String,
+        reason: String,
+        involved_kind: Option<String>,
+        involved_name: Option<String>,
+        involved_uid: Option<String>,
+        namespace: Option<String>,
+        component: Option<String>,
+        message: Option<String>,
+        first_at: Option<Timestamp>,
+        last_at: Timestamp,
+        occurrences: i64,
+    }
+
+    /// How far a cluster has been observed.
+    CollectionWatermark in "collection_watermarks" {
+        observed_through_at: Timestamp,
+    }
+}
+
+/// One owner in a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Owner {
+    pub kind: String,
+    pub name: String,
+    pub uid: String,
+}
+
+/// Facts of one table as a batch of its schema.
+///
+/// # Errors
+/// [`Error::Encode`]; a fact that the schema cannot hold is a mistake in this crate.
+pub fn batch(table: &'static Table, facts: &[Fact]) -> Result<RecordBatch> {
+    let encode = |source| Error::Encode {
+        table: table.table,
+        source,
+    };
+    let schema = table.schema();
+    let mut decoder = ReaderBuilder::new(schema.clone())
+        .build_decoder()
+        .map_err(encode)?;
+    decoder.serialize(facts).map_err(encode)?;
+    Ok(decoder
+        .flush()
+        .map_err(encode)?
+        .unwrap_or_else(|| RecordBatch::new_empty(schema)))
+}

@@ -1,0 +1,567 @@
+//! Machines: what is billed, told from the nodes that it registers as and the claims that ordered it.
+//!
+//! A machine is one boot of one instance. A Node object made anew for the same boot is the same machine; a name used
+//! again by another instance is another one, and so is an instance that was stopped and started.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Node, NodeCondition};
+use serde_json::Value;
+
+use super::{Index, after, created, label, micros, name, required, time, uid};
+use crate::error::Result;
+use crate::facts::{Fact, Machine, NodeClaim, NodeState};
+use crate::object::{Kind, Other};
+use crate::occupancy::Sight;
+use crate::request::node_resources;
+
+/// Not ready for longer than this before a new boot, the instance was stopped; else it was rebooted. A reboot takes a
+/// minute or two; a stop and start goes through the cloud's control plane.
+const REBOOT_WITHIN: SignedDuration = SignedDuration::from_mins(5);
+
+const INSTANCE_TYPE: &[&str] = &[
+    "node.kubernetes.io/instance-type",
+    "beta.kubernetes.io/instance-type",
+];
+const REGION: &[&str] = &[
+    "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/region",
+];
+const ZONE: &[&str] = &[
+    "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/zone",
+];
+const POOL: &[&str] = &[
+    "karpenter.sh/nodepool",
+    "eks.amazonaws.com/nodegroup",
+    "cloud.google.com/gke-nodepool",
+    "kubernetes.azure.com/agentpool",
+    "agentpool",
+    "doks.digitalocean.com/node-pool",
+    "karpenter.sh/provisioner-name",
+];
+
+/// Labels that tell how capacity is bought, with the values that mean spot and reserved; any other value is on demand.
+const CAPACITY_TYPE: &[(&str, &[&str], &[&str])] = &[
+    ("karpenter.sh/capacity-type", &["spot"], &["reserved"]),
+    ("eks.amazonaws.com/capacityType", &["SPOT"], &["CAPACITY_BLOCK"]),
+    ("cloud.google.com/gke-spot", &["true"], &[]),
+    ("cloud.google.com/gke-preemptible", &["true"], &[]),
+    (
+        "cloud.google.com/gke-provisioning",
+        &["spot", "preemptible"],
+        &["reservation"],
+    ),
+    ("kubernetes.azure.com/scalesetpriority", &["spot"], &[]),
+    ("lifecycle", &["EC2Spot", "Ec2Spot", "spot"], &[]),
+    ("node.kubernetes.io/lifecycle", &["spot"], &[]),
+];
+
+/// Taints that announce the end of a node, and what they say of its cause; the first that a node has counts.
+const GOING_AWAY: &[(&str, &str)] = &[
+    ("aws-node-termination-handler/spot-itn", "SpotInterrupted"),
+    ("cloud.google.com/impending-node-termination", "SpotInterrupted"),
+    (
+        "aws-node-termination-handler/rebalance-recommendation",
+        "RebalanceRecommended",
+    ),
+    (
+        "aws-node-termination-handler/scheduled-maintenance",
+        "ScheduledMaintenance",
+    ),
+    (
+        "aws-node-termination-handler/asg-lifecycle-termination",
+        "ScaledDown",
+    ),
+    ("ToBeDeletedByClusterAutoscaler", "ScaledDown"),
+    ("node.kubernetes.io/out-of-service", "NodeLost"),
+    ("node.kubernetes.io/unreachable", "NodeLost"),
+    ("karpenter.sh/disrupted", UNKNOWN_CAUSE),
+    ("karpenter.sh/disruption", UNKNOWN_CAUSE),
+];
+
+/// The end reason where nothing tells a cause.
+const UNKNOWN_CAUSE: &str = "disrupted_unknown";
+
+#[derive(Debug, Default)]
+pub(super) struct Machines {
+    nodes: HashMap<String, KnownNode>,
+    machines: HashMap<String, Machine>,
+    claims: HashMap<String, KnownClaim>,
+    /// Causes that Events named, by the name of the node or claim that they are about.
+    causes: HashMap<String, &'static str>,
+}
+
+#[derive(Debug)]
+struct KnownNode {
+    list: u64,
+    machine: String,
+    boot_id: Option<String>,
+    last_seen_at: Timestamp,
+    not_ready_since: Option<Timestamp>,
+    cause: Option<&'static str>,
+    state: NodeState,
+}
+
+#[derive(Debug)]
+struct KnownClaim {
+    list: u64,
+    claim: NodeClaim,
+}
+
+impl Machines {
+    pub(super) fn nodes_older_than(&self, list: u64) -> Vec<String> {
+        older(self.nodes.iter().map(|(name, node)| (name, node.list)), list)
+    }
+
+    pub(super) fn claims_older_than(&self, list: u64) -> Vec<String> {
+        older(self.claims.iter().map(|(uid, claim)| (uid, claim.list)), list)
+    }
+
+    pub(super) fn machine_of(&self, node: &str) -> Option<&str> {
+        self.nodes.get(node).map(|node| node.machine.as_str())
+    }
+
+    pub(super) fn ended_at(&self, machine: Option<&str>) -> Option<Timestamp> {
+        self.machines.get(machine?)?.ended_at
+    }
+
+    /// Notes what an Event says of why a node or claim goes away.
+    pub(super) fn note_cause(&mut self, involved: &str, cause: &'static str) {
+        self.causes.insert(involved.to_owned(), cause);
+    }
+
+    fn claim_of(&self, node: &str, provider_id: Option<&str>) -> Option<&NodeClaim> {
+        let claims = self.claims.values().map(|known| &known.claim);
+        claims
+            .filter(|claim| {
+                claim.node_name.as_deref() == Some(node)
+                    || provider_id.is_some() && claim.provider_id.as_deref() == provider_id
+            })
+            .min_by_key(|claim| &claim.node_claim_uid)
+    }
+}
+
+fn older<'a>(known: impl Iterator<Item = (&'a String, u64)>, list: u64) -> Vec<String> {
+    let mut older: Vec<String> = known
+        .filter(|(_, seen_in)| *seen_in < list)
+        .map(|(key, _)| key.clone())
+        .collect();
+    older.sort_unstable();
+    older
+}
+
+impl Index {
+    pub(super) fn apply_node(&mut self, node: &Node, seen: Sight, facts: &mut Vec<Fact>) -> Result<()> {
+        let node_name = name(&node.metadata)?;
+        let node_uid = uid(&node.metadata)?;
+        let status = node.status.as_ref();
+        let capacity = node_resources(
+            status.and_then(|status| status.capacity.as_ref()),
+            false,
+            &self.settings.accelerators,
+        )?;
+        let allocatable = node_resources(
+            status.and_then(|status| status.allocatable.as_ref()),
+            true,
+            &self.settings.accelerators,
+        )?;
+        let info = status.and_then(|status| status.node_info.as_ref());
+        let boot_id = info.map(|info| info.boot_id.clone()).filter(|id| !id.is_empty());
+        let provider_id = node
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.provider_id.clone())
+            .filter(|id| !id.is_empty());
+        let system = info
+            .map(|info| info.system_uuid.clone())
+            .filter(|id| !id.is_empty());
+        let instance = provider_id
+            .clone()
+            .or(system)
+            .unwrap_or_else(|| node_name.clone());
+        // A node that boots nothing (a virtual one) is told from the next of its name by its UID.
+        let machine = format!("{instance}#{}", boot_id.as_deref().unwrap_or(&node_uid));
+        let cause = going_away(node);
+        let ready = ready_condition(node);
+        let seen_at = micros(seen.at);
+
+        let mut launched_at = None;
+        let before = self.machines.nodes.get(&node_name).map(|known| {
+            (
+                known.machine.clone(),
+                known.last_seen_at,
+                known.not_ready_since,
+                known.boot_id.clone(),
+            )
+        });
+        if let Some((old, last_seen_at, not_ready_since, old_boot)) = before
+            && old != machine
+        {
+            let same_instance =
+                old.rsplit_once('#').is_some_and(|(of, _)| of == instance) && old_boot.is_some();
+            let back_at = ready
+                .filter(|ready| ready.status == "True")
+                .and_then(|ready| time(ready.last_transition_time.as_ref()))
+                .filter(|at| *at >= last_seen_at.min(seen.at))
+                .map_or(seen_at, micros)
+                .min(seen_at);
+            let stopped_at = not_ready_since.filter(|since| back_at.duration_since(*since) > REBOOT_WITHIN);
+            let (ended_at, reason) = match (same_instance, stopped_at) {
+                (true, Some(since)) => (micros(since), "Stopped"),
+                (true, None) => (back_at, "Rebooted"),
+                (false, _) => (seen_at, UNKNOWN_CAUSE),
+            };
+            if same_instance {
+                launched_at = Some(back_at);
+            }
+            self.end_machine(&old, ended_at, "boot_id", reason, seen, facts);
+            self.machines.nodes.remove(&node_name);
+        }
+
+        let labels = node.metadata.labels.clone().unwrap_or_default();
+        let provider = provider_id.as_deref().and_then(provider);
+        let claim = self.machines.claim_of(&node_name, provider_id.as_deref());
+        let (claimed_at, claimed_type) = claim.map_or((None, None), |claim| {
+            (claim.launched_at.or(claim.created_at), claim.capacity_type)
+        });
+        let known = self.machines.machines.get(&machine);
+        let (launched_at, launch_source) = match (launched_at, claimed_at, known) {
+            (Some(at), _, _) => (at, "boot_id"),
+            (None, Some(at), _) => (micros(at), "node_claim"),
+            (None, None, Some(known)) => (known.launched_at, known.launch_source),
+            (None, None, None) => (created(&node.metadata).map_or(seen_at, micros), "node_created"),
+        };
+        let zone = label(&labels, ZONE).map(str::to_owned);
+        let instance_type = label(&labels, INSTANCE_TYPE).map(str::to_owned);
+        let fact = Machine {
+            cluster: self.settings.cluster.clone(),
+            machine: machine.clone(),
+            observed_at: after(known.map(|known| known.observed_at), seen_at),
+            node_name: Some(node_name.clone()),
+            provider: provider.map(str::to_owned),
+            region: label(&labels, REGION).map(str::to_owned),
+            zone,
+            capacity_type: capacity_type(&labels)
+                .or(claimed_type)
+                .or(provider.map(|_| "on-demand")),
+            pool: label(&labels, POOL).map(str::to_owned),
+            provider_id,
+            boot_id: boot_id.clone(),
+            billing_model: billing_model(&node_name, &labels, provider, instance_type.as_deref()),
+            instance_type,
+            launched_at,
+            launch_source,
+            ended_at: None,
+            end_source: None,
+            end_reason: None,
+        };
+        self.keep_machine(fact, facts);
+
+        let state = NodeState {
+            cluster: self.settings.cluster.clone(),
+            machine: machine.clone(),
+            observed_at: seen_at,
+            cpu_capacity_millicores: capacity.cpu_millicores,
+            cpu_allocatable_millicores: allocatable.cpu_millicores,
+            memory_capacity_bytes: capacity.memory_bytes,
+            memory_allocatable_bytes: allocatable.memory_bytes,
+            gpu_capacity_milligpus: capacity.gpu_milligpus,
+            gpu_allocatable_milligpus: allocatable.gpu_milligpus,
+            readiness: ready.map(|ready| match ready.status.as_str() {
+                "True" => "ready",
+                "False" => "not_ready",
+                _ => "unknown",
+            }),
+            disruption: cause.map(str::to_owned),
+        };
+        let list = self.list(Kind::Node);
+        let not_ready_since = ready
+            .filter(|ready| ready.status != "True")
+            .map(|ready| time(ready.last_transition_time.as_ref()).map_or(seen_at, micros));
+        match self.machines.nodes.get_mut(&node_name) {
+            Some(known) => {
+                known.list = list;
+                known.last_seen_at = seen_at;
+                known.not_ready_since = not_ready_since;
+                known.cause = cause.or(known.cause);
+                let same = NodeState {
+                    observed_at: state.observed_at,
+                    ..known.state.clone()
+                } == state;
+                if !same {
+                    let observed_at = after(Some(known.state.observed_at), state.observed_at);
+                    known.state = NodeState { observed_at, ..state };
+                    facts.push(known.state.clone().into());
+                }
+            }
+            None => {
+                // The node registered when it was made, not when it was first seen.
+                let registered_at = created(&node.metadata).map_or(seen_at, micros).max(launched_at);
+                let state = NodeState {
+                    observed_at: registered_at,
+                    ..state
+                };
+                facts.push(state.clone().into());
+                self.machines.nodes.insert(
+                    node_name.clone(),
+                    KnownNode {
+                        list,
+                        machine: machine.clone(),
+                        boot_id,
+                        last_seen_at: seen_at,
+                        not_ready_since,
+                        cause,
+                        state,
+                    },
+                );
+            }
+        }
+        self.place_pods(&node_name, &machine, seen, facts);
+        Ok(())
+    }
+
+    fn keep_machine(&mut self, fact: Machine, facts: &mut Vec<Fact>) {
+        let same = self.machines.machines.get(&fact.machine).is_some_and(|known| {
+            Machine {
+                observed_at: fact.observed_at,
+                ..known.clone()
+            } == fact
+        });
+        if !same {
+            self.machines.machines.insert(fact.machine.clone(), fact.clone());
+            facts.push(fact.into());
+        }
+    }
+
+    fn end_machine(
+        &mut self,
+        machine: &str,
+        ended_at: Timestamp,
+        source: &'static str,
+        reason: &str,
+        seen: Sight,
+        facts: &mut Vec<Fact>,
+    ) {
+        let Some(known) = self.machines.machines.get(machine) else {
+            return;
+        };
+        let fact = Machine {
+            observed_at: after(Some(known.observed_at), micros(seen.at)),
+            ended_at: Some(micros(ended_at).max(known.launched_at)),
+            end_source: Some(source),
+            end_reason: Some(reason.to_owned()),
+            ..known.clone()
+        };
+        self.keep_machine(fact, facts);
+    }
+
+    pub(super) fn node_gone(&mut self, node_name: &str, seen: Sight, facts: &mut Vec<Fact>) {
+        let Some(known) = self.machines.nodes.remove(node_name) else {
+            return;
+        };
+        let provider_id = self
+            .machines
+            .machines
+            .get(&known.machine)
+            .and_then(|machine| machine.provider_id.clone());
+        let claim = self.machines.claim_of(node_name, provider_id.as_deref()).cloned();
+        let named = claim
+            .as_ref()
+            .and_then(|claim| self.machines.causes.get(&claim.node_claim).copied());
+        let by_event = self.machines.causes.remove(node_name).or(named);
+        let told = known.cause.filter(|cause| *cause != UNKNOWN_CAUSE);
+        let reason = by_event
+            .or(told)
+            .map(str::to_owned)
+            .or_else(|| claim.and_then(|claim| claim.disruption_reason))
+            .unwrap_or_else(|| UNKNOWN_CAUSE.to_owned());
+        let (ended_at, source) = match (seen.is_prompt, known.not_ready_since) {
+            (true, _) => (seen.at, "watch"),
+            // Found missing: it was last known to be well before it stopped reporting.
+            (false, Some(since)) => (since, "readiness"),
+            (false, None) => (seen.at, "sampled"),
+        };
+        self.end_machine(&known.machine, ended_at, source, &reason, seen, facts);
+    }
+
+    pub(super) fn apply_node_claim(
+        &mut self,
+        claim: &Other,
+        seen: Sight,
+        facts: &mut Vec<Fact>,
+    ) -> Result<()> {
+        let claim_uid = uid(&claim.metadata)?;
+        let claim_name = required(claim.metadata.name.as_ref(), "metadata.name")?;
+        let labels = claim.metadata.labels.clone().unwrap_or_default();
+        let since = |kind: &str| {
+            condition(&claim.status, kind)
+                .filter(|condition| condition["status"] == "True")
+                .and_then(|condition| condition["lastTransitionTime"].as_str())
+                .and_then(|at| at.parse::<Timestamp>().ok())
+                .map(micros)
+        };
+        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let last = self.machines.claims.get(&claim_uid).map(|known| &known.claim);
+        let fact = NodeClaim {
+            cluster: self.settings.cluster.clone(),
+            node_claim_uid: claim_uid.clone(),
+            observed_at: after(last.map(|last| last.observed_at), micros(seen.at)),
+            node_claim: claim_name,
+            node_name: text(&claim.status["nodeName"]),
+            provider_id: text(&claim.status["providerID"]),
+            pool: label(&labels, POOL).map(str::to_owned),
+            instance_type: label(&labels, INSTANCE_TYPE).map(str::to_owned),
+            capacity_type: capacity_type(&labels),
+            zone: label(&labels, ZONE).map(str::to_owned),
+            created_at: created(&claim.metadata),
+            launched_at: since("Launched"),
+            registered_at: since("Registered"),
+            initialized_at: since("Initialized"),
+            // The timestamp is request plus grace, and a claim has no grace of its own.
+            deletion_requested_at: time(claim.metadata.deletion_timestamp.as_ref()),
+            deleted_at: None,
+            disruption_reason: condition(&claim.status, "DisruptionReason")
+                .filter(|condition| condition["status"] == "True")
+                .and_then(|condition| text(&condition["reason"])),
+        };
+        let list = self.list(Kind::NodeClaim);
+        let same = last.is_some_and(|last| {
+            NodeClaim {
+                observed_at: fact.observed_at,
+                ..last.clone()
+            } == fact
+        });
+        if !same {
+            facts.push(fact.clone().into());
+        }
+        let launched_at = fact.launched_at.or(fact.created_at).map(micros);
+        let node = fact.node_name.clone();
+        let claim = if same { last.cloned().unwrap_or(fact) } else { fact };
+        self.machines.claims.insert(claim_uid, KnownClaim { list, claim });
+        // The node came first: now its launch is known better.
+        let machine = node.and_then(|node| self.machines.machine_of(&node).map(str::to_owned));
+        if let (Some(machine), Some(launched_at)) = (machine, launched_at)
+            && let Some(known) = self.machines.machines.get(&machine)
+            && known.launch_source == "node_created"
+        {
+            let fact = Machine {
+                observed_at: after(Some(known.observed_at), micros(seen.at)),
+                launched_at: launched_at.min(known.launched_at),
+                launch_source: "node_claim",
+                ..known.clone()
+            };
+            self.keep_machine(fact, facts);
+        }
+        Ok(())
+    }
+
+    pub(super) fn node_claim_gone(&mut self, claim_uid: &str, seen: Sight, facts: &mut Vec<Fact>) {
+        let Some(known) = self.machines.claims.remove(claim_uid) else {
+            return;
+        };
+        let claim = NodeClaim {
+            observed_at: after(Some(known.claim.observed_at), micros(seen.at)),
+            deleted_at: Some(micros(seen.at)),
+            ..known.claim
+        };
+        // Karpenter keeps a claim until its instance is gone: that, not the end of the node, ends the bill.
+        let machine = self
+            .machines
+            .machines
+            .values()
+            .filter(|machine| machine.provider_id.is_some() && machine.provider_id == claim.provider_id)
+            .max_by_key(|machine| (machine.launched_at, &machine.machine));
+        if let Some(machine) = machine.cloned()
+            && seen.is_prompt
+            && !self
+                .machines
+                .nodes
+                .values()
+                .any(|node| node.machine == machine.machine)
+        {
+            let named = self.machines.causes.get(&claim.node_claim).copied();
+            let told = machine.end_reason.filter(|reason| reason != UNKNOWN_CAUSE);
+            let reason = named
+                .map(str::to_owned)
+                .or(told)
+                .or_else(|| claim.disruption_reason.clone())
+                .unwrap_or_else(|| UNKNOWN_CAUSE.to_owned());
+            self.end_machine(&machine.machine, seen.at, "node_claim", &reason, seen, facts);
+        }
+        self.machines.causes.remove(&claim.node_claim);
+        facts.push(claim.into());
+    }
+}
+
+fn going_away(node: &Node) -> Option<&'static str> {
+    let taints = node.spec.as_ref()?.taints.as_ref()?;
+    GOING_AWAY
+        .iter()
+        .find(|(key, _)| taints.iter().any(|taint| taint.key == *key))
+        .map(|(_, cause)| *cause)
+}
+
+fn ready_condition(node: &Node) -> Option<&NodeCondition> {
+    let conditions = node.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|condition| condition.type_ == "Ready")
+}
+
+fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
+    status["conditions"]
+        .as_array()?
+        .iter()
+        .find(|condition| condition["type"] == kind)
+}
+
+fn capacity_type(labels: &BTreeMap<String, String>) -> Option<&'static str> {
+    let told = CAPACITY_TYPE.iter().filter_map(|(key, spot, reserved)| {
+        let value = labels.get(*key)?.as_str();
+        Some(if spot.contains(&value) {
+            "spot"
+        } else if reserved.contains(&value) {
+            "reserved"
+        } else {
+            "on-demand"
+        })
+    });
+    // Several labels may stand beside each other; the one that says something special is right.
+    told.reduce(|one, other| if one == "on-demand" { other } else { one })
+}
+
+/// The provider in a `spec.providerID`, by the name that prices use.
+fn provider(provider_id: &str) -> Option<&'static str> {
+    match provider_id.split_once("://")?.0 {
+        "aws" => Some("aws"),
+        "gce" => Some("gcp"),
+        "azure" => Some("azure"),
+        "digitalocean" => Some("digitalocean"),
+        "openstack" => Some("openstack"),
+        "hcloud" => Some("hetzner"),
+        "oci" | "ocid1" => Some("oracle"),
+        "linode" => Some("linode"),
+        "scaleway" => Some("scaleway"),
+        "alicloud" => Some("alibaba"),
+        "ibm" | "ibmpowervs" => Some("ibm"),
+        _ => None,
+    }
+}
+
+fn billing_model(
+    node_name: &str,
+    labels: &BTreeMap<String, String>,
+    provider: Option<&str>,
+    instance_type: Option<&str>,
+) -> &'static str {
+    let is = |key: &str, value: &str| labels.get(key).is_some_and(|found| found == value);
+    let by_pod = is("eks.amazonaws.com/compute-type", "fargate")
+        || is("type", "virtual-kubelet")
+        // Autopilot names its nodes so; Google bills their pods.
+        || provider == Some("gcp") && node_name.starts_with("gk3-");
+    match (by_pod, provider, instance_type) {
+        (true, _, _) => "pod_request",
+        (false, Some(_), Some(_)) => "instance",
+        _ => "declared",
+    }
+}

@@ -1,0 +1,228 @@
+//! What is known of a cluster, and which facts follow from what is seen next.
+//!
+//! ```text
+//! relisting(kind), apply(object, sight)..., relisted(kind, sight)      a list
+//! apply(object, sight), delete(object, sight)                          a watch
+//!        -> facts, in the order in which they became known
+//! ```
+//!
+//! Architecture invariant: plain data with one owner. No locks, no client, no clock: time comes with every call.
+//! Architecture invariant: an update that changes nothing of what facts hold makes no fact, and the same objects in the
+//! same order make the same facts.
+
+mod event;
+mod machine;
+mod owner;
+mod plain;
+mod pod;
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+
+use crate::error::{Error, Result};
+use crate::facts::{Fact, Texts};
+use crate::object::{Kind, Object};
+use crate::occupancy::Sight;
+use crate::request::{AcceleratorKind, builtin_accelerator_kinds};
+
+/// What the index needs to be told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Identifies the cluster in every fact: the UID of its `kube-system` namespace.
+    pub cluster: String,
+    /// Extended resources that count as accelerators.
+    pub accelerators: Vec<AcceleratorKind>,
+    /// Annotations that are kept, because a rule reads them. All others may carry secrets and are dropped.
+    pub annotations: Vec<String>,
+}
+
+impl Settings {
+    /// Settings with the built-in accelerators and no annotations.
+    #[must_use]
+    pub fn new(cluster: impl Into<String>) -> Self {
+        Self {
+            cluster: cluster.into(),
+            accelerators: builtin_accelerator_kinds(),
+            annotations: Vec::new(),
+        }
+    }
+}
+
+/// Everything that is known of one cluster.
+#[derive(Debug)]
+pub struct Index {
+    settings: Settings,
+    /// Number of the list that is being read, by kind: what it does not show has vanished.
+    lists: HashMap<Kind, u64>,
+    pods: pod::Pods,
+    machines: machine::Machines,
+    owners: owner::Owners,
+    plain: plain::Plain,
+    events: event::Events,
+}
+
+impl Index {
+    /// An index that knows nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            lists: HashMap::new(),
+            pods: pod::Pods::default(),
+            machines: machine::Machines::default(),
+            owners: owner::Owners::default(),
+            plain: plain::Plain::default(),
+            events: event::Events::default(),
+        }
+    }
+
+    /// Takes in an object as it is now; returns what is new.
+    ///
+    /// # Errors
+    /// [`Error::Object`] naming the field that cannot be read; the index is then as it was.
+    pub fn apply(&mut self, object: &Object, seen: Sight) -> Result<Vec<Fact>> {
+        let mut facts = Vec::new();
+        match object {
+            Object::Pod(pod) => self.apply_pod(pod, seen, &mut facts)?,
+            Object::Node(node) => self.apply_node(node, seen, &mut facts)?,
+            Object::NodeClaim(claim) => self.apply_node_claim(claim, seen, &mut facts)?,
+            Object::Event(event) => self.apply_event(event, &mut facts)?,
+            Object::Owner(owner) => self.apply_owner(owner, seen, &mut facts)?,
+            _ => self.apply_plain(object, seen, &mut facts)?,
+        }
+        Ok(facts)
+    }
+
+    /// Takes in the last state of an object that was deleted; returns what is new.
+    ///
+    /// # Errors
+    /// As [`Index::apply`].
+    pub fn delete(&mut self, object: &Object, seen: Sight) -> Result<Vec<Fact>> {
+        let mut facts = self.apply(object, seen)?;
+        let uid = uid(object.metadata())?;
+        match object {
+            Object::Pod(pod) => self.pod_gone(&pod::key(pod)?, pod::Gone::Deleted, seen, &mut facts),
+            Object::Node(node) => self.node_gone(&name(&node.metadata)?, seen, &mut facts),
+            Object::NodeClaim(_) => self.node_claim_gone(&uid, seen, &mut facts),
+            Object::Event(_) => {}
+            Object::Owner(_) => self.owner_gone(&uid, seen, &mut facts),
+            _ => self.plain_gone(object.kind(), &uid, seen, &mut facts),
+        }
+        Ok(facts)
+    }
+
+    /// A list of `kind` begins: what is known and not applied until [`Index::relisted`] is gone.
+    pub fn relisting(&mut self, kind: Kind) {
+        *self.lists.entry(kind).or_default() += 1;
+    }
+
+    /// The list of `kind` is complete; returns what follows for those that it did not show.
+    pub fn relisted(&mut self, kind: Kind, seen: Sight) -> Vec<Fact> {
+        let list = self.list(kind);
+        let mut facts = Vec::new();
+        match kind {
+            Kind::Pod => {
+                for uid in self.pods.older_than(list) {
+                    self.pod_gone(&uid, pod::Gone::Vanished, seen, &mut facts);
+                }
+            }
+            Kind::Node => {
+                for name in self.machines.nodes_older_than(list) {
+                    self.node_gone(&name, seen, &mut facts);
+                }
+            }
+            Kind::NodeClaim => {
+                for uid in self.machines.claims_older_than(list) {
+                    self.node_claim_gone(&uid, seen, &mut facts);
+                }
+            }
+            Kind::Owner => {
+                for uid in self.owners.older_than(list) {
+                    self.owner_gone(&uid, seen, &mut facts);
+                }
+            }
+            Kind::Event => {}
+            Kind::Namespace | Kind::PersistentVolume | Kind::PersistentVolumeClaim | Kind::Service => {
+                for uid in self.plain.older_than(kind, list) {
+                    self.plain_gone(kind, &uid, seen, &mut facts);
+                }
+            }
+        }
+        facts
+    }
+
+    fn list(&self, kind: Kind) -> u64 {
+        self.lists.get(&kind).copied().unwrap_or_default()
+    }
+
+    /// Only the annotations that a rule reads.
+    fn annotations(&self, metadata: &ObjectMeta) -> Texts {
+        let Some(annotations) = &metadata.annotations else {
+            return Texts::new();
+        };
+        self.settings
+            .annotations
+            .iter()
+            .filter_map(|key| annotations.get_key_value(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+}
+
+/// The next instant for a fact of the same key: facts of one object never share theirs.
+fn after(last: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    match last {
+        Some(last) if last >= now => last
+            .checked_add(jiff::SignedDuration::from_micros(1))
+            .unwrap_or(last),
+        _ => now,
+    }
+}
+
+/// Facts are kept in microseconds.
+fn micros(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}
+
+fn uid(metadata: &ObjectMeta) -> Result<String> {
+    required(metadata.uid.as_ref(), "metadata.uid")
+}
+
+fn name(metadata: &ObjectMeta) -> Result<String> {
+    required(metadata.name.as_ref(), "metadata.name")
+}
+
+fn required(value: Option<&String>, field: &str) -> Result<String> {
+    match value {
+        Some(value) if !value.is_empty() => Ok(value.clone()),
+        _ => Err(Error::Object {
+            field: field.to_owned(),
+            reason: "is missing".to_owned(),
+        }),
+    }
+}
+
+fn labels(metadata: &ObjectMeta) -> Texts {
+    metadata.labels.clone().unwrap_or_default()
+}
+
+fn label<'a>(labels: &'a BTreeMap<String, String>, keys: &[&str]) -> Option<&'a str> {
+    keys.iter()
+        .find_map(|key| labels.get(*key))
+        .map(String::as_str)
+        .filter(|value| !value.is_empty())
+}
+
+fn created(metadata: &ObjectMeta) -> Option<Timestamp> {
+    time(metadata.creation_timestamp.as_ref())
+}
+
+/// A time that is told: not null and not 1970.
+fn time(time: Option<&Time>) -> Option<Timestamp> {
+    time.map(|time| time.0).filter(|at| *at > Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests;

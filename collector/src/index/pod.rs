@@ -1,0 +1,535 @@
+//! Pods: states, identities, container requests and ends.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, ContainerStateTerminated, ContainerStatus, Pod};
+
+use super::{Index, after, labels, micros, name, time, uid};
+use crate::error::Result;
+use crate::facts::{ContainerEnd, ContainerRequest, Fact, PodIdentity, PodState};
+use crate::object::Kind;
+use crate::occupancy::{self, Clues, Ending, Sight};
+use crate::request::{ContainerKind, container_request, effective_request, init_kind};
+
+/// The kubelet's mark on the API object of a static pod: the hash of its configuration.
+const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+
+/// Reasons for which a bound pod is stuck: changes among them change no cost.
+const STUCK: &[&str] = &[
+    "ImagePullBackOff",
+    "ErrImagePull",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "RegistryUnavailable",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "CrashLoopBackOff",
+];
+
+/// How a pod left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gone {
+    Deleted,
+    Vanished,
+}
+
+/// The pods that are there.
+#[derive(Debug, Default)]
+pub(super) struct Pods {
+    by_uid: HashMap<String, Known>,
+    by_node: HashMap<String, HashSet<String>>,
+    by_owner: HashMap<String, HashSet<String>>,
+    by_name: HashMap<(String, String), String>,
+}
+
+#[derive(Debug)]
+struct Known {
+    list: u64,
+    last_seen_at: Timestamp,
+    first_bound_at: Option<Timestamp>,
+    clues: Clues,
+    state: Option<PodState>,
+    identity: Option<PodIdentity>,
+    requests: HashMap<String, ContainerRequest>,
+    ends: HashSet<(String, i64)>,
+    /// Name of the object in its engine's records, beside the pod's own.
+    engine_node: Option<String>,
+}
+
+impl Pods {
+    pub(super) fn older_than(&self, list: u64) -> Vec<String> {
+        let mut older: Vec<String> = self
+            .by_uid
+            .iter()
+            .filter(|(_, known)| known.list < list)
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        older.sort_unstable();
+        older
+    }
+
+    /// The owner references of a pod, nearest first, as far as they are known.
+    pub(super) fn owners_of(&self, uid: &str) -> Option<&[crate::facts::Owner]> {
+        Some(&self.by_uid.get(uid)?.identity.as_ref()?.owners)
+    }
+
+    pub(super) fn named(&self, namespace: &str, name: &str) -> Option<&String> {
+        self.by_name.get(&(namespace.to_owned(), name.to_owned()))
+    }
+}
+
+/// What identifies a pod: its UID, but for a static pod the hash of its configuration, since the API object that
+/// mirrors it may be made anew while the pod runs on.
+pub(super) fn key(pod: &Pod) -> Result<String> {
+    let annotations = pod.metadata.annotations.as_ref();
+    match annotations.and_then(|annotations| annotations.get(MIRROR_ANNOTATION)) {
+        Some(hash) if !hash.is_empty() => Ok(hash.clone()),
+        _ => uid(&pod.metadata),
+    }
+}
+
+impl Index {
+    pub(super) fn apply_pod(&mut self, pod: &Pod, seen: Sight, facts: &mut Vec<Fact>) -> Result<()> {
+        let key = key(pod)?;
+        let pod_name = name(&pod.metadata)?;
+        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+        // A kubelet lists its static pods without a creation.
+        let created_at = occupancy::created_at(pod)
+            .or_else(|| time(pod.status.as_ref()?.start_time.as_ref()))
+            .unwrap_or(seen.at);
+        // Everything that can fail comes before anything is changed.
+        let request = effective_request(pod, &self.settings.accelerators)?;
+        let requests = self.container_requests(pod, &key, seen)?;
+        let (list, clues) = (self.list(Kind::Pod), Clues::of(pod));
+
+        let node_name = pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.node_name.clone())
+            .filter(|name| !name.is_empty());
+        let known = self.pods.by_uid.entry(key.clone()).or_insert_with(|| Known {
+            list,
+            last_seen_at: seen.at,
+            first_bound_at: None,
+            clues,
+            state: None,
+            identity: None,
+            requests: HashMap::new(),
+            ends: HashSet::new(),
+            engine_node: None,
+        });
+        known.list = list;
+        known.clues = clues;
+        known.last_seen_at = known.last_seen_at.max(seen.at);
+        if node_name.is_some() && known.first_bound_at.is_none() {
+            known.first_bound_at = Some(seen.at.max(created_at));
+        }
+        let last = known.state.as_ref();
+        let start = occupancy::start(pod, known.first_bound_at);
+        let bound_at = start
+            .map(|start| micros(start.at))
+            .or_else(|| last.and_then(|last| last.bound_at));
+        let not_before = |at: Option<Timestamp>, floor: Option<Timestamp>| {
+            at.map(|at| micros(floor.map_or(at, |floor| at.max(floor))))
+        };
+        let running_at = [occupancy::running_at(pod), last.and_then(|last| last.running_at)]
+            .into_iter()
+            .flatten()
+            .min();
+        let running_at = not_before(running_at, bound_at).filter(|_| bound_at.is_some());
+        let finished_at = not_before(
+            occupancy::finished_at(pod).or_else(|| last.and_then(|last| last.finished_at)),
+            running_at.or(bound_at),
+        )
+        .filter(|_| running_at.is_some());
+        let waiting_reason = occupancy::waiting_reason(pod).map(|reason| {
+            // The first reason stands for all that follow it: the pod stays stuck.
+            let still = last
+                .and_then(|last| last.waiting_reason.as_deref())
+                .filter(|before| STUCK.contains(before) && STUCK.contains(&reason));
+            still.unwrap_or(reason).to_owned()
+        });
+        let mut state = PodState {
+            cluster: self.settings.cluster.clone(),
+            pod_uid: key.clone(),
+            observed_at: after(last.map(|last| last.observed_at), micros(seen.at)),
+            pod_name: Some(pod_name.clone()),
+            namespace: Some(namespace.clone()),
+            machine: last.and_then(|last| last.machine.clone()).or_else(|| {
+                let name = node_name.as_deref()?;
+                self.machines.machine_of(name).map(str::to_owned)
+            }),
+            node_name: node_name.clone(),
+            created_at: micros(created_at),
+            bound_at,
+            start_source: start
+                .map(|start| start.source)
+                .or_else(|| last.and_then(|last| last.start_source)),
+            running_at,
+            finished_at,
+            released_at: last.and_then(|last| last.released_at),
+            end_source: last.and_then(|last| last.end_source),
+            end_earliest_at: last.and_then(|last| last.end_earliest_at),
+            end_latest_at: last.and_then(|last| last.end_latest_at),
+            phase: occupancy::phase(pod).map(str::to_owned),
+            waiting_reason,
+            end_reason: occupancy::end_reason(pod).map(str::to_owned),
+            exit_code: occupancy::exit_code(pod),
+            deletion_requested_at: occupancy::deletion_requested_at(pod)
+                .map(micros)
+                .or_else(|| last.and_then(|last| last.deletion_requested_at)),
+            cpu_request_millicores: request.cpu_millicores,
+            memory_request_bytes: request.memory_bytes,
+            gpu_request_milligpus: request.gpu_milligpus,
+        };
+        if occupancy::is_terminal(pod) && state.released_at.is_none() {
+            let ended_at = self.machines.ended_at(state.machine.as_deref());
+            release(&mut state, &clues, Ending::Terminal, seen, ended_at);
+        }
+        self.keep(state, facts);
+        if let Some(node_name) = node_name {
+            self.pods
+                .by_node
+                .entry(node_name)
+                .or_default()
+                .insert(key.clone());
+        }
+        self.pods
+            .by_name
+            .insert((namespace.clone(), pod_name.clone()), key.clone());
+        if let Some(known) = self.pods.by_uid.get_mut(&key) {
+            for request in requests {
+                let same = |held: &ContainerRequest| {
+                    ContainerRequest {
+                        observed_at: request.observed_at,
+                        ..held.clone()
+                    } == request
+                };
+                if !known.requests.get(&request.container_name).is_some_and(same) {
+                    known
+                        .requests
+                        .insert(request.container_name.clone(), request.clone());
+                    facts.push(request.into());
+                }
+            }
+        }
+        self.container_ends(pod, &key, seen, facts);
+        self.apply_identity(pod, &key, created_at, seen, facts);
+        self.tell_engine_outcome(&key, &namespace, &pod_name, pod, seen, facts);
+        Ok(())
+    }
+
+    /// Notes a state and tells it, if it differs from the last in anything but the time of observation.
+    fn keep(&mut self, state: PodState, facts: &mut Vec<Fact>) {
+        let Some(known) = self.pods.by_uid.get_mut(&state.pod_uid) else {
+            return;
+        };
+        let same = known.state.as_ref().is_some_and(|last| {
+            PodState {
+                observed_at: state.observed_at,
+                ..last.clone()
+            } == state
+        });
+        if !same {
+            known.state = Some(state.clone());
+            facts.push(state.into());
+        }
+    }
+
+    pub(super) fn pod_gone(&mut self, key: &str, how: Gone, seen: Sight, facts: &mut Vec<Fact>) {
+        let Some(known) = self.pods.by_uid.get(key) else {
+            return;
+        };
+        let (clues, last_seen_at) = (known.clues, known.last_seen_at);
+        if let Some(last) = &known.state {
+            let mut state = last.clone();
+            state.observed_at = after(Some(state.observed_at), micros(seen.at));
+            if state.released_at.is_none() {
+                let ending = match how {
+                    Gone::Deleted => Ending::Deleted,
+                    Gone::Vanished => Ending::Vanished { last_seen_at },
+                };
+                let ended_at = self.machines.ended_at(state.machine.as_deref());
+                release(&mut state, &clues, ending, seen, ended_at);
+                state.waiting_reason = None;
+                if state.end_reason.is_none()
+                    && !matches!(state.phase.as_deref(), Some("Succeeded" | "Failed"))
+                {
+                    state.end_reason = Some("Deleted".to_owned());
+                }
+                self.keep(state, facts);
+            }
+        }
+        if let Some(known) = self.pods.by_uid.remove(key) {
+            if let Some(state) = known.state {
+                let place = (
+                    state.namespace.unwrap_or_default(),
+                    state.pod_name.unwrap_or_default(),
+                );
+                if self.pods.by_name.get(&place).is_some_and(|uid| uid == key) {
+                    self.pods.by_name.remove(&place);
+                }
+                if let Some(node) = state.node_name {
+                    forget(&mut self.pods.by_node, &node, key);
+                }
+            }
+            for owner in known.identity.into_iter().flat_map(|identity| identity.owners) {
+                forget(&mut self.pods.by_owner, &owner.uid, key);
+            }
+        }
+    }
+
+    /// The machine of a node has become known: pods that were bound to the node before belong to it.
+    pub(super) fn place_pods(&mut self, node: &str, machine: &str, seen: Sight, facts: &mut Vec<Fact>) {
+        for key in sorted(self.pods.by_node.get(node)) {
+            let Some(last) = self.pods.by_uid.get(&key).and_then(|known| known.state.as_ref()) else {
+                continue;
+            };
+            if last.machine.is_none() {
+                let mut state = last.clone();
+                state.machine = Some(machine.to_owned());
+                state.observed_at = after(Some(state.observed_at), micros(seen.at));
+                self.keep(state, facts);
+            }
+        }
+    }
+
+    /// More of a chain of owners has become known: pods below it get it all.
+    pub(super) fn extend_owners(&mut self, owner_uid: &str, facts: &mut Vec<Fact>) {
+        for key in sorted(self.pods.by_owner.get(owner_uid)) {
+            let Some(last) = self
+                .pods
+                .by_uid
+                .get(&key)
+                .and_then(|known| known.identity.clone())
+            else {
+                continue;
+            };
+            let owners = match last.owners.first() {
+                Some(nearest) => self.chain(nearest.clone()),
+                None => continue,
+            };
+            if owners.len() > last.owners.len() {
+                // The same instant: it is the same identity, known better.
+                self.keep_identity(PodIdentity { owners, ..last }, facts);
+            }
+        }
+    }
+
+    fn apply_identity(
+        &mut self,
+        pod: &Pod,
+        key: &str,
+        created_at: Timestamp,
+        seen: Sight,
+        facts: &mut Vec<Fact>,
+    ) {
+        let references = pod.metadata.owner_references.as_deref().unwrap_or_default();
+        let nearest = references
+            .iter()
+            .find(|owner| owner.controller == Some(true))
+            .or_else(|| references.first());
+        let owners = nearest.map_or_else(Vec::new, |owner| {
+            self.chain(crate::facts::Owner {
+                kind: owner.kind.clone(),
+                name: owner.name.clone(),
+                uid: owner.uid.clone(),
+            })
+        });
+        let annotations = self.annotations(&pod.metadata);
+        let last = self
+            .pods
+            .by_uid
+            .get(key)
+            .and_then(|known| known.identity.as_ref());
+        let identity = PodIdentity {
+            cluster: self.settings.cluster.clone(),
+            pod_uid: key.to_owned(),
+            valid_from_at: last.map_or(created_at, |last| {
+                let labels = pod.metadata.labels.as_ref();
+                let same = labels.map_or(last.labels.is_empty(), |labels| *labels == last.labels)
+                    && last.annotations == annotations;
+                if same {
+                    last.valid_from_at
+                } else {
+                    after(Some(last.valid_from_at), micros(seen.at))
+                }
+            }),
+            labels: labels(&pod.metadata),
+            annotations,
+            owners,
+        };
+        self.keep_identity(identity, facts);
+    }
+
+    fn keep_identity(&mut self, identity: PodIdentity, facts: &mut Vec<Fact>) {
+        let Some(known) = self.pods.by_uid.get_mut(&identity.pod_uid) else {
+            return;
+        };
+        if known.identity.as_ref() == Some(&identity) {
+            return;
+        }
+        for owner in &identity.owners {
+            self.pods
+                .by_owner
+                .entry(owner.uid.clone())
+                .or_default()
+                .insert(identity.pod_uid.clone());
+        }
+        known.identity = Some(identity.clone());
+        facts.push(identity.into());
+    }
+
+    fn container_requests(&self, pod: &Pod, key: &str, seen: Sight) -> Result<Vec<ContainerRequest>> {
+        containers(pod)
+            .map(|(container, kind)| {
+                let request = container_request(container, &self.settings.accelerators)?;
+                Ok(ContainerRequest {
+                    cluster: self.settings.cluster.clone(),
+                    pod_uid: key.to_owned(),
+                    container_name: container.name.clone(),
+                    observed_at: micros(seen.at),
+                    container_kind: kind.name(),
+                    image: container.image.clone(),
+                    cpu_request_millicores: request.cpu_millicores,
+                    memory_request_bytes: request.memory_bytes,
+                    gpu_request_milligpus: request.gpu_milligpus,
+                })
+            })
+            .collect()
+    }
+
+    fn container_ends(&mut self, pod: &Pod, key: &str, seen: Sight, facts: &mut Vec<Fact>) {
+        let (Some(status), Some(known)) = (&pod.status, self.pods.by_uid.get_mut(key)) else {
+            return;
+        };
+        let created_at = occupancy::created_at(pod);
+        let inits = status.init_container_statuses.iter().flatten();
+        for container in inits.chain(status.container_statuses.iter().flatten()) {
+            let kind = kind_of(pod, &container.name);
+            for (restarts, end) in ends(container) {
+                if !known.ends.insert((container.name.clone(), restarts)) {
+                    continue;
+                }
+                let started_at = occupancy::valid(end.started_at.as_ref(), created_at).map(micros);
+                let finished_at = occupancy::valid(end.finished_at.as_ref(), created_at)
+                    .map(|at| micros(started_at.map_or(at, |started| at.max(started))));
+                facts.push(
+                    ContainerEnd {
+                        cluster: self.settings.cluster.clone(),
+                        pod_uid: key.to_owned(),
+                        container_name: container.name.clone(),
+                        container_kind: kind.name(),
+                        restart_count: restarts,
+                        observed_at: micros(seen.at),
+                        started_at,
+                        finished_at,
+                        exit_code: Some(i64::from(end.exit_code)),
+                        reason: end.reason.clone(),
+                    }
+                    .into(),
+                );
+            }
+        }
+    }
+
+    /// The UID of the pod that an engine's record names.
+    pub(super) fn pod_of_engine(&self, namespace: &str, name: &str) -> Option<String> {
+        self.pods.named(namespace, name).cloned()
+    }
+
+    pub(super) fn pod_of_engine_node(&self, node: &str, pods: &HashSet<String>) -> Option<String> {
+        pods.iter()
+            .find(|uid| {
+                self.pods
+                    .by_uid
+                    .get(*uid)
+                    .is_some_and(|known| known.engine_node.as_deref() == Some(node))
+            })
+            .cloned()
+    }
+
+    pub(super) fn pods_below(&self, owner_uid: &str) -> HashSet<String> {
+        self.pods.by_owner.get(owner_uid).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn set_engine_node(&mut self, key: &str, node: Option<String>) {
+        if let Some(known) = self.pods.by_uid.get_mut(key) {
+            known.engine_node = node;
+        }
+    }
+}
+
+/// Sets the end of a state, clamped to the end of its machine where that is known.
+fn release(
+    state: &mut PodState,
+    clues: &Clues,
+    ending: Ending,
+    seen: Sight,
+    machine_ended_at: Option<Timestamp>,
+) {
+    let Some(bound_at) = state.bound_at else {
+        // It never held anything.
+        return;
+    };
+    let mut end = clues.end(ending, seen, bound_at);
+    if let Some(ended_at) = machine_ended_at.filter(|ended| *ended < end.at) {
+        end.at = ended_at.max(bound_at);
+        end.source = "machine_end";
+        end.earliest_at = end.earliest_at.min(end.at);
+        end.latest_at = end.at;
+    }
+    state.released_at = Some(micros(end.at));
+    state.end_source = Some(end.source);
+    state.end_earliest_at = Some(micros(end.earliest_at));
+    state.end_latest_at = Some(micros(end.latest_at));
+    // Containers do not outlive the pod, whatever clock wrote their end.
+    state.running_at = state.running_at.map(|at| at.min(micros(end.latest_at)));
+    state.finished_at = state.finished_at.map(|at| at.min(micros(end.latest_at)));
+}
+
+/// The ends that a status shows: the current one, and the one before the last restart.
+fn ends(status: &ContainerStatus) -> impl Iterator<Item = (i64, &ContainerStateTerminated)> {
+    let restarts = i64::from(status.restart_count.max(0));
+    let current = status.state.as_ref().and_then(|state| state.terminated.as_ref());
+    let before = status
+        .last_state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref());
+    let before = before.filter(|_| restarts > 0).map(|end| (restarts - 1, end));
+    before.into_iter().chain(current.map(|end| (restarts, end)))
+}
+
+fn containers(pod: &Pod) -> impl Iterator<Item = (&Container, ContainerKind)> {
+    let spec = pod.spec.as_ref();
+    let inits = spec
+        .into_iter()
+        .flat_map(|spec| spec.init_containers.iter().flatten());
+    let regular = spec.into_iter().flat_map(|spec| spec.containers.iter());
+    inits
+        .map(|container| (container, init_kind(container)))
+        .chain(regular.map(|container| (container, ContainerKind::Container)))
+}
+
+fn kind_of(pod: &Pod, container: &str) -> ContainerKind {
+    containers(pod)
+        .find(|(each, _)| each.name == container)
+        .map_or(ContainerKind::Container, |(_, kind)| kind)
+}
+
+fn sorted(keys: Option<&HashSet<String>>) -> Vec<String> {
+    let mut sorted: Vec<String> = keys.into_iter().flatten().cloned().collect();
+    sorted.sort_unstable();
+    sorted
+}
+
+fn forget(map: &mut HashMap<String, HashSet<String>>, key: &str, value: &str) {
+    if let Some(held) = map.get_mut(key) {
+        held.remove(value);
+        if held.is_empty() {
+            map.remove(key);
+        }
+    }
+}
