@@ -5,10 +5,16 @@
 
 use std::collections::BTreeSet;
 
+use duckdb::Connection;
+use podledger_sql::Doing;
 use podledger_sql::project::Project;
+use podledger_sql::runner::Runner;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::error::Result;
 
 /// What a rule can fill.
 pub const FIELDS: &[&str] = &[
@@ -108,7 +114,7 @@ impl IdentityRule {
     ///
     /// # Errors
     /// A sentence that names the rule by system and field.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> std::result::Result<(), String> {
         let title = format!("identity rule for {}.{}", self.system, self.field);
         let wrong = |what: String| Err(format!("{title}: {what}"));
         if !is_name(&self.system) {
@@ -153,7 +159,7 @@ impl IdentityRule {
     }
 }
 
-fn check_part(source: &str, key: Option<&str>, pattern: Option<&str>) -> Result<(), String> {
+fn check_part(source: &str, key: Option<&str>, pattern: Option<&str>) -> std::result::Result<(), String> {
     if !SOURCES.contains(&source) {
         return Err(format!(
             "there is no source `{source}`; use one of {}",
@@ -194,7 +200,7 @@ fn is_name(system: &str) -> bool {
 ///
 /// # Errors
 /// What is wrong with the first that is, and the mend.
-pub fn check(rules: &[IdentityRule], builtin_systems: &[String]) -> Result<(), String> {
+pub fn check(rules: &[IdentityRule], builtin_systems: &[String]) -> std::result::Result<(), String> {
     for rule in rules {
         rule.check()?;
         let known = rule.system == "any"
@@ -263,6 +269,229 @@ pub fn annotations(project: &Project) -> Vec<String> {
         .filter_map(|part| part["key"].as_str().map(str::to_owned))
         .collect();
     keys.into_iter().collect()
+}
+
+/// Rules of a user that can never decide anything, because an earlier one of theirs looks at the same place first.
+#[must_use]
+pub fn shadowed(rules: &[IdentityRule]) -> Vec<String> {
+    let place = |rule: &IdentityRule| (rule.field.clone(), rule.source.clone(), rule.key.clone());
+    let mut lines = Vec::new();
+    for (position, rule) in rules.iter().enumerate() {
+        let earlier = rules.iter().take(position).find(|earlier| {
+            place(earlier) == place(rule)
+                && earlier.parts == rule.parts
+                && earlier.pattern.as_ref().is_none_or(|pattern| rule.pattern.as_ref() == Some(pattern))
+                && (earlier.system == rule.system || earlier.system == "any")
+                && rule.field != "system"
+        });
+        if let Some(earlier) = earlier {
+            lines.push(format!(
+                "rule {} ({}) never decides: rule for {} looks at the same place first",
+                position + 1,
+                title(&json!(rule)),
+                earlier.system
+            ));
+        }
+    }
+    lines
+}
+
+/// The rules in use, and what they decide in a ledger.
+#[derive(Debug)]
+pub struct Rules {
+    titles: Vec<String>,
+    query: String,
+}
+
+/// What the rules decided of one pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// UID of the pod.
+    pub pod_uid: String,
+    /// Its name.
+    pub pod_name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Every field.
+    pub decisions: Vec<Decision>,
+}
+
+/// One field of one pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The field.
+    pub field: &'static str,
+    /// What was found.
+    pub value: Option<String>,
+    /// The rule that found it.
+    pub rule: Option<String>,
+}
+
+/// A share of the cost of all workload pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// Of what: a rule, a namespace, a label.
+    pub name: String,
+    /// Pods.
+    pub pods: i64,
+    /// What they cost, in nano-dollars.
+    pub cost_nano: i64,
+    /// Of all workload pods' cost, in thousandths, cut off.
+    pub permille: i64,
+}
+
+impl Rules {
+    /// The rules of a configuration and the built-in ones.
+    ///
+    /// # Errors
+    /// [`crate::Error::Sql`] where they do not make a query.
+    pub fn of(config: &Config) -> Result<Self> {
+        let project = config.apply(Project::embedded()?)?;
+        let titles = ["identity_rules", "builtin_identity_rules"]
+            .into_iter()
+            .filter_map(|name| project.var(name)?.as_array())
+            .flatten()
+            .map(title)
+            .collect();
+        let query = Runner::new(&project)?.analysis("identity_decisions")?;
+        Ok(Self { titles, query })
+    }
+
+    /// Of up to `limit` pods whose name or UID is like `pattern`, which rule decided what.
+    ///
+    /// # Errors
+    /// [`crate::Error::Sql`] where nothing has been built.
+    pub fn decisions(&self, connection: &Connection, pattern: &str, limit: u32) -> Result<Vec<Decided>> {
+        let columns: Vec<String> = FIELDS.iter().map(|field| format!("{field}, {field}_rule")).collect();
+        let statement = format!(
+            "select pod_uid, coalesce(pod_name, ''), coalesce(namespace, ''), {} from ({}) as decisions \
+             where pod_name like ? or pod_uid like ? order by namespace, pod_name, pod_uid limit {limit}",
+            columns.join(", "),
+            self.query
+        );
+        let doing = "ask which rule decided what";
+        let mut statement = connection.prepare(&statement).doing(doing)?;
+        let rows = statement
+            .query_map([pattern, pattern], |row| {
+                let mut decisions = Vec::with_capacity(FIELDS.len());
+                for (position, field) in FIELDS.iter().enumerate() {
+                    let rule: i64 = row.get(4 + 2 * position)?;
+                    decisions.push(Decision {
+                        field,
+                        value: row.get(3 + 2 * position)?,
+                        rule: self.title(rule),
+                    });
+                }
+                Ok(Decided {
+                    pod_uid: row.get(0)?,
+                    pod_name: row.get(1)?,
+                    namespace: row.get(2)?,
+                    decisions,
+                })
+            })
+            .doing(doing)?;
+        Ok(rows.collect::<duckdb::Result<_>>().doing(doing)?)
+    }
+
+    /// The share of cost that each rule of a field attributes, the largest first; what none attributes is a row too.
+    ///
+    /// # Errors
+    /// As [`Rules::decisions`].
+    pub fn shares(&self, connection: &Connection, field: &str) -> Result<Vec<Share>> {
+        let inner = format!(
+            "select cast({field}_rule as varchar) as name, costs.cost_nano \
+             from ({}) as decisions \
+             inner join marts.pods as pods using (cluster, pod_uid) \
+             left join intermediate.int_pod_costs as costs using (cluster, pod_uid) where pods.pod_class = 'workload'",
+            self.query
+        );
+        let mut shares = shares(connection, &inner, i64::MAX)?;
+        for share in &mut shares {
+            let rule = share.name.parse().unwrap_or(0);
+            share.name = self.title(rule).unwrap_or_else(|| "no rule found anything".to_owned());
+        }
+        Ok(shares)
+    }
+
+    /// The namespaces whose pods of no known pipeline cost most.
+    ///
+    /// # Errors
+    /// As [`Rules::decisions`].
+    pub fn gaps(&self, connection: &Connection) -> Result<Vec<Share>> {
+        let inner = format!("select coalesce(pods.namespace, '') as name, costs.cost_nano {GAP}");
+        shares(connection, &inner, 10)
+    }
+
+    /// The labels that those pods carry, by the cost of the pods.
+    ///
+    /// # Errors
+    /// As [`Rules::decisions`].
+    pub fn suggestions(&self, connection: &Connection) -> Result<Vec<Share>> {
+        let inner = format!(
+            "select unnest(map_keys(described.labels)) as name, costs.cost_nano {}",
+            GAP.replace(
+                "where",
+                "inner join intermediate.int_pod_descriptions as described using (cluster, pod_uid) where"
+            )
+        );
+        // These change with every release, or name the pod itself.
+        let inner = format!(
+            "select * from ({inner}) where name not in ('pod-template-hash', 'controller-uid', \
+             'controller-revision-hash', 'batch.kubernetes.io/controller-uid', 'statefulset.kubernetes.io/pod-name', \
+             'pod-template-generation', 'apps.kubernetes.io/pod-index')"
+        );
+        shares(connection, &inner, 10)
+    }
+
+    fn title(&self, number: i64) -> Option<String> {
+        let position = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.titles.get(position).cloned()
+    }
+}
+
+/// Workload pods of no known pipeline, and what they cost.
+const GAP: &str = "from marts.pods as pods \
+     left join intermediate.int_pod_costs as costs using (cluster, pod_uid) \
+     where pods.pod_class = 'workload' and pods.pipeline = 'unattributed'";
+
+fn shares(connection: &Connection, inner: &str, limit: i64) -> Result<Vec<Share>> {
+    let statement = format!(
+        "select name, count(*), cast(coalesce(sum(cost_nano), 0) as bigint) as cost, cast(coalesce(sum(cost_nano), 0) * 1000 \
+         // greatest((select sum(costs.cost_nano) from intermediate.int_pod_costs as costs \
+         inner join marts.pods as pods using (cluster, pod_uid) where pods.pod_class = 'workload'), 1) as bigint) \
+         from ({inner}) group by name order by cost desc, count(*) desc, name limit {limit}"
+    );
+    let doing = "ask what rules attribute";
+    let mut statement = connection.prepare(&statement).doing(doing)?;
+    let rows = statement
+        .query_map([], |row| {
+            Ok(Share {
+                name: row.get(0)?,
+                pods: row.get(1)?,
+                cost_nano: row.get(2)?,
+                permille: row.get(3)?,
+            })
+        })
+        .doing(doing)?;
+    Ok(rows.collect::<duckdb::Result<_>>().doing(doing)?)
+}
+
+/// A rule in a few words: `airflow: label dag_id`.
+fn title(rule: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let place = |part: &Value| {
+        let words = [text(&part["source"]), text(&part["key"])];
+        let mut place = words.join(" ").trim_end().to_owned();
+        if let Some(pattern) = part["pattern"].as_str() {
+            place += &format!(" ~ {pattern}");
+        }
+        place
+    };
+    let places = match rule["parts"].as_array().filter(|parts| !parts.is_empty()) {
+        Some(parts) => parts.iter().map(place).collect::<Vec<_>>().join(" and "),
+        None => place(rule),
+    };
+    format!("{}: {places}", text(&rule["system"]))
 }
 
 #[cfg(test)]

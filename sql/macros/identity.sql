@@ -76,6 +76,14 @@ coalesce(
 {%- for rule in var('builtin_identity_rules') %}{% if rule.field == field %}{% if rule.system != 'any' %}case when {{ system_flag(rule.system) }} then {{ rule_value(rule) }} end{% else %}{{ rule_value(rule) }}{% endif %}, {% endif %}{% endfor %}cast(null as string))
 {% endmacro %}
 
+{# Number of the rule that decides a field, from 1, a user's own first; 0 where none finds anything. #}
+{% macro identity_decider(field) %}
+cast(case
+{%- for rule in var('identity_rules') %}{% if rule.field == field %} when {% if rule.system != 'any' and field != 'system' %}{{ system_flag(rule.system) }} and {% endif %}{{ rule_value(rule) }} is not null then {{ loop.index }}{% endif %}{% endfor %}
+{%- for rule in var('builtin_identity_rules') %}{% if rule.field == field %} when {% if rule.system != 'any' and field != 'system' %}{{ system_flag(rule.system) }} and {% endif %}{{ rule_value(rule) }} is not null then {{ loop.index + (var('identity_rules') | length) }}{% endif %}{% endfor %}
+ else 0 end as bigint)
+{% endmacro %}
+
 {# How Airflow writes a text as a label: what a label may not hold is left out, and where that or its length changed it, a
    part of its MD5 is put behind (airflow/providers/cncf/kubernetes/kubernetes_helper_functions.py, make_safe_label_value). #}
 {% macro airflow_label(text) %}case when {{ airflow_safe(text) }} <> {{ text }} or length({{ text }}) > 63 then substring({{ airflow_safe(text) }}, 1, 53) || '-' || substring(md5({{ text }}), 1, 9) else {{ text }} end{% endmacro %}

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 
 static MODELS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/models");
 static MACROS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/macros");
+static ANALYSES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/analyses");
 static TESTS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/tests");
 const PROJECT_FILE: &str = "dbt_project.yml";
 
@@ -30,6 +31,7 @@ pub struct Project {
     pub(crate) macros: BTreeMap<String, Macro>,
     pub(crate) tests: Vec<SingularTest>,
     pub(crate) column_tests: Vec<ColumnTest>,
+    pub(crate) analyses: BTreeMap<String, Analysis>,
     pub(crate) sources: BTreeMap<(String, String), String>,
     pub(crate) vars: Map<String, Json>,
 }
@@ -57,6 +59,13 @@ pub(crate) struct SingularTest {
     pub(crate) file: String,
     pub(crate) text: String,
     pub(crate) guards: String,
+}
+
+/// A `.sql` file under `analyses/`: a query that is rendered and asked, but makes no relation.
+#[derive(Debug, Clone)]
+pub(crate) struct Analysis {
+    pub(crate) file: String,
+    pub(crate) text: String,
 }
 
 /// A `not_null`, `unique` or `accepted_values` of a `.yml` file.
@@ -95,7 +104,7 @@ impl Project {
             PROJECT_FILE.to_owned(),
             include_str!("../dbt_project.yml").to_owned(),
         )];
-        for (folder, dir) in [("models", &MODELS), ("macros", &MACROS), ("tests", &TESTS)] {
+        for (folder, dir) in [("models", &MODELS), ("macros", &MACROS), ("analyses", &ANALYSES), ("tests", &TESTS)] {
             collect(folder, dir, &mut files);
         }
         Self::from_files(files)
@@ -123,6 +132,7 @@ impl Project {
             macros: BTreeMap::new(),
             tests: Vec::new(),
             column_tests: Vec::new(),
+            analyses: BTreeMap::new(),
             sources: BTreeMap::new(),
             vars: settings.vars(),
         };
@@ -135,6 +145,14 @@ impl Project {
                     project.add_model(file, text, settings.folder_config(file))?;
                 }
                 (Some("macros"), Some("sql")) => project.add_macros(file, text)?,
+                (Some("analyses"), Some("sql")) => {
+                    refuse_banned(file, text, &tags(text))?;
+                    let analysis = Analysis {
+                        file: file.clone(),
+                        text: text.clone(),
+                    };
+                    project.analyses.insert(identifier(file)?, analysis);
+                }
                 (Some("tests"), Some("sql")) => project.add_test(file, text)?,
                 _ => {}
             }

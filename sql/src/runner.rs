@@ -321,6 +321,17 @@ impl<'a> Runner<'a> {
         Ok((Marks::take(&rendered), context))
     }
 
+    /// The SQL of a query under `analyses/`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if there is no such query or its templates do not render.
+    pub fn analysis(&self, name: &str) -> Result<String> {
+        let Some(analysis) = self.project.analyses.get(name) else {
+            return Err(fault(name, 1, "there is no such analysis"));
+        };
+        Ok(self.render_test(name, &analysis.file)?.0)
+    }
+
     fn render_test(&self, name: &str, file: &str) -> Result<(String, Marks)> {
         let context = Arc::new(Context::new(&self.scope, name, BTreeMap::new(), false));
         let template = self
@@ -939,7 +950,9 @@ fn environment(project: &Project) -> Result<Environment<'static>> {
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_debug(true);
     let files = project.models.values().map(|model| (&model.file, &model.text));
-    for (file, text) in files.chain(project.tests.iter().map(|test| (&test.file, &test.text))) {
+    let tests = project.tests.iter().map(|test| (&test.file, &test.text));
+    let analyses = project.analyses.values().map(|analysis| (&analysis.file, &analysis.text));
+    for (file, text) in files.chain(tests).chain(analyses) {
         let added = environment.add_template_owned(file.clone(), Marks::insert(text));
         added.map_err(|error| jinja_fault(file, &error))?;
     }

@@ -4,6 +4,7 @@ mod build;
 mod check;
 mod config;
 mod import;
+mod rules;
 mod sql;
 mod summary;
 
@@ -59,6 +60,9 @@ enum Command {
     Check(check::Check),
     /// Say what it cost and where the money went.
     Summary(summary::Summary),
+    /// Show and check the rules that say who a pod works for.
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
     /// Ask one read-only question in SQL.
     Sql(sql::Sql),
     /// Write or check the configuration.
@@ -76,6 +80,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Build(command) => command.run(cli),
         Command::Check(command) => command.run(cli),
         Command::Summary(command) => command.run(cli),
+        Command::Rules(command) => command.run(cli),
         Command::Sql(command) => command.run(cli),
         Command::Config(command) => command.run(cli),
     }

@@ -116,7 +116,7 @@ fn table(rows: &[(String, i64)], total: i64) {
 }
 
 /// Dollars and cents, cut off.
-fn dollars(nano: i64) -> String {
+pub fn dollars(nano: i64) -> String {
     let cents = nano / 10_000_000;
     format!(
         "{}${}.{:02}",
@@ -127,7 +127,7 @@ fn dollars(nano: i64) -> String {
 }
 
 /// Names come from outside: control and direction characters do not reach the terminal.
-fn printable(name: &str) -> String {
+pub fn printable(name: &str) -> String {
     name.chars()
         .filter(|c| {
             !c.is_control()
