@@ -1,7 +1,8 @@
 //! The main job on real input, with the commands that the README shows.
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
+
+use crate::harness::shared_data;
 
 fn podledger(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_podledger"))
@@ -22,16 +23,9 @@ fn done(arguments: &[&str]) -> String {
 
 #[test]
 fn every_pod_of_the_nextflow_trace_is_accounted_for() {
-    let shared = std::env::var_os("PODLEDGER_SHARED_DATA")
-        .map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
-    let trace = shared.join("traces/k8s-nextflow-cws");
-    if !trace.exists() {
-        eprintln!(
-            "SKIPPED: the real trace is not in {}; set PODLEDGER_SHARED_DATA",
-            trace.display()
-        );
+    let Some(trace) = shared_data("traces/k8s-nextflow-cws") else {
         return;
-    }
+    };
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
     let trace = trace.to_str().unwrap();

@@ -280,7 +280,10 @@ pub fn shadowed(rules: &[IdentityRule]) -> Vec<String> {
         let earlier = rules.iter().take(position).find(|earlier| {
             place(earlier) == place(rule)
                 && earlier.parts == rule.parts
-                && earlier.pattern.as_ref().is_none_or(|pattern| rule.pattern.as_ref() == Some(pattern))
+                && earlier
+                    .pattern
+                    .as_ref()
+                    .is_none_or(|pattern| rule.pattern.as_ref() == Some(pattern))
                 && (earlier.system == rule.system || earlier.system == "any")
                 && rule.field != "system"
         });
@@ -362,7 +365,10 @@ impl Rules {
     /// # Errors
     /// [`crate::Error::Sql`] where nothing has been built.
     pub fn decisions(&self, connection: &Connection, pattern: &str, limit: u32) -> Result<Vec<Decided>> {
-        let columns: Vec<String> = FIELDS.iter().map(|field| format!("{field}, {field}_rule")).collect();
+        let columns: Vec<String> = FIELDS
+            .iter()
+            .map(|field| format!("{field}, {field}_rule"))
+            .collect();
         let statement = format!(
             "select pod_uid, coalesce(pod_name, ''), coalesce(namespace, ''), {} from ({}) as decisions \
              where pod_name like ? or pod_uid like ? order by namespace, pod_name, pod_uid limit {limit}",
@@ -408,7 +414,9 @@ impl Rules {
         let mut shares = shares(connection, &inner, i64::MAX)?;
         for share in &mut shares {
             let rule = share.name.parse().unwrap_or(0);
-            share.name = self.title(rule).unwrap_or_else(|| "no rule found anything".to_owned());
+            share.name = self
+                .title(rule)
+                .unwrap_or_else(|| "no rule found anything".to_owned());
         }
         Ok(shares)
     }

@@ -92,7 +92,9 @@ pub fn running_at(pod: &Pod) -> Option<Timestamp> {
                 .terminated
                 .as_ref()
                 .and_then(|ended| ended.started_at.as_ref());
-            valid(running.or(ended), created)
+            let at = running.or(ended)?.0;
+            // The containers of a static pod start before the object that mirrors it is made.
+            (at > Timestamp::UNIX_EPOCH).then(|| created.map_or(at, |created| at.max(created)))
         })
         .min()
 }
@@ -128,7 +130,7 @@ impl Clues {
             running_at: running_at(pod),
             finished_at,
             written_at: status_written_at(pod),
-            is_over: is_terminal(pod) || finished_at.is_some() && all_ended(pod),
+            is_over: is_over(pod),
         }
     }
 
@@ -232,7 +234,7 @@ pub fn end_reason(pod: &Pod) -> Option<&str> {
     if let Some(reason) = disrupted.or(own) {
         return Some(reason);
     }
-    if !is_terminal(pod) && !all_ended(pod) {
+    if !is_over(pod) {
         return None;
     }
     let ends = || statuses(pod).filter_map(|status| terminated(status.state.as_ref()));
@@ -245,7 +247,7 @@ pub fn end_reason(pod: &Pod) -> Option<&str> {
 /// Exit code of the first regular container that failed; 0 where all that ended succeeded.
 #[must_use]
 pub fn exit_code(pod: &Pod) -> Option<i64> {
-    if !is_terminal(pod) && !all_ended(pod) {
+    if !is_over(pod) {
         return None;
     }
     let codes = || {
@@ -282,6 +284,12 @@ fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     pod.status
         .iter()
         .flat_map(|status| status.container_statuses.iter().flatten())
+}
+
+/// Whether its containers have ended for good: in a final phase, or all ended and none to be restarted.
+fn is_over(pod: &Pod) -> bool {
+    let restarts = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) != Some("Never");
+    is_terminal(pod) || all_ended(pod) && (pod.metadata.deletion_timestamp.is_some() || !restarts)
 }
 
 fn all_ended(pod: &Pod) -> bool {
@@ -469,7 +477,11 @@ mod tests {
             },
             Case {
                 name: "gone between two lists after it had finished (a Job with a time to live)",
-                pod: pod("Running", ended(0, "Completed"), json!({})),
+                pod: pod(
+                    "Running",
+                    ended(0, "Completed"),
+                    json!({"spec": {"restartPolicy": "Never"}}),
+                ),
                 ending: Ending::Vanished {
                     last_seen_at: at("10:01:01"),
                 },

@@ -104,7 +104,12 @@ impl Project {
             PROJECT_FILE.to_owned(),
             include_str!("../dbt_project.yml").to_owned(),
         )];
-        for (folder, dir) in [("models", &MODELS), ("macros", &MACROS), ("analyses", &ANALYSES), ("tests", &TESTS)] {
+        for (folder, dir) in [
+            ("models", &MODELS),
+            ("macros", &MACROS),
+            ("analyses", &ANALYSES),
+            ("tests", &TESTS),
+        ] {
             collect(folder, dir, &mut files);
         }
         Self::from_files(files)

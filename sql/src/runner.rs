@@ -951,7 +951,10 @@ fn environment(project: &Project) -> Result<Environment<'static>> {
     environment.set_debug(true);
     let files = project.models.values().map(|model| (&model.file, &model.text));
     let tests = project.tests.iter().map(|test| (&test.file, &test.text));
-    let analyses = project.analyses.values().map(|analysis| (&analysis.file, &analysis.text));
+    let analyses = project
+        .analyses
+        .values()
+        .map(|analysis| (&analysis.file, &analysis.text));
     for (file, text) in files.chain(tests).chain(analyses) {
         let added = environment.add_template_owned(file.clone(), Marks::insert(text));
         added.map_err(|error| jinja_fault(file, &error))?;

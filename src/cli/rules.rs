@@ -68,12 +68,20 @@ fn test(connection: &Connection, rules: &Rules, pod: &str, limit: u32) -> anyhow
         println!("no pod has a name or UID like `{}`", printable(pod));
     }
     for pod in decided {
-        println!("{}/{}  {}", printable(&pod.namespace), printable(&pod.pod_name), printable(&pod.pod_uid));
+        println!(
+            "{}/{}  {}",
+            printable(&pod.namespace),
+            printable(&pod.pod_name),
+            printable(&pod.pod_uid)
+        );
         for decision in pod.decisions {
             println!(
                 "  {:<15} {:<40} {}",
                 decision.field,
-                decision.value.as_deref().map_or_else(|| "-".to_owned(), printable),
+                decision
+                    .value
+                    .as_deref()
+                    .map_or_else(|| "-".to_owned(), printable),
                 decision.rule.as_deref().unwrap_or("no rule found anything"),
             );
         }

@@ -1,5 +1,7 @@
 //! A small ledger in a temporary folder: facts are given as queries, marts are read as text.
 
+use std::path::PathBuf;
+
 use duckdb::Connection;
 use jiff::civil::date;
 use podledger_analyzer::build::{BuildReport, build};
@@ -9,6 +11,21 @@ use podledger_collector::import::query::import_query;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
 use tempfile::TempDir;
+
+/// A folder of the data that several projects share, from `PODLEDGER_SHARED_DATA`; `None`, said loudly, without it.
+pub fn shared_data(folder: &str) -> Option<PathBuf> {
+    let shared = std::env::var_os("PODLEDGER_SHARED_DATA")
+        .map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
+    let found = shared.join(folder);
+    if found.exists() {
+        return Some(found);
+    }
+    eprintln!(
+        "SKIPPED: {} is not there; set PODLEDGER_SHARED_DATA",
+        found.display()
+    );
+    None
+}
 
 pub struct World {
     pub folder: TempDir,
