@@ -1,5 +1,7 @@
 //! One build: takes in new facts, finds the machine-hours that they touch, computes those anew, checks everything.
 
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use duckdb::Connection;
@@ -7,7 +9,7 @@ use podledger_sql::calendar::calendar;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
 use podledger_sql::project::Project;
-use podledger_sql::runner::{Runner, TestFailure};
+use podledger_sql::runner::{Materialization, Runner, TestFailure};
 use podledger_sql::{Doing, Result as SqlResult};
 
 use crate::config::Config;
@@ -20,6 +22,17 @@ const COMPARED: &[&str] = &[
     "staging.stg_node_states",
     "staging.stg_prices",
     "staging.stg_allocation_weights",
+];
+
+/// What can make a machine-hour come out otherwise.
+const DIRTYING: &[&str] = &[
+    "int_machine_lives",
+    "int_pod_spans",
+    "stg_node_states",
+    "stg_prices",
+    "stg_allocation_weights",
+    "lake.usage_hours",
+    "lake.pod_identities",
 ];
 
 /// How much of the ledger's file may be free before it is copied into a smaller one, in percent.
@@ -88,7 +101,7 @@ pub fn build(ledger: Ledger, lake: &Lake, config: &Config, full: bool) -> Result
             let mut watch = Stopwatch::start();
             execute(connection, "commit", "commit the build")?;
             watch.lap("(commit)");
-            let ledger = ledger.shrink(FREE_PERCENT, !report.is_full)?;
+            let ledger = ledger.shrink(FREE_PERCENT, !report.is_full && report.dirty_hours > 0)?;
             watch.lap("(checkpoint)");
             report.steps.append(&mut watch.steps);
             Ok((ledger, report))
@@ -110,7 +123,7 @@ pub fn check(ledger: &Ledger, config: &Config) -> Result<Vec<TestFailure>> {
     let runner = Runner::new(&project)?;
     let connection = ledger.connection();
     execute(connection, "begin transaction", "begin the checks")?;
-    let failures = all_hours(connection).and_then(|()| runner.run_tests(connection));
+    let failures = all_hours(connection).and_then(|()| runner.run_tests(connection, &|_| true));
     let _ = connection.execute_batch("rollback");
     Ok(failures?)
 }
@@ -141,7 +154,8 @@ fn build_in_transaction(
         .doing("read the last build")?;
     let build_id = last_build + 1;
     let is_full = full || last_build == 0 || last_fingerprint != fingerprint;
-    let ingested_rows = ledger.ingest(lake, build_id)?;
+    let ingested = ledger.ingest(lake, build_id)?;
+    let ingested_rows = ingested.iter().map(|(_, rows)| rows).sum();
     watch.lap("(ingest)");
 
     if !is_full && ingested_rows == 0 && same_views {
@@ -153,30 +167,39 @@ fn build_in_transaction(
             steps: watch.steps,
         });
     }
-    if !is_full {
-        remember(connection)?;
-        watch.lap("(remember the last build)");
+    let mut work = Work::begin(connection, runner, is_full)?;
+    for (table, _) in ingested {
+        work.changed.insert(format!("lake.{table}"));
+        work.changed.insert(format!("raw.{table}"));
     }
     let upstream = upstream(runner);
     for name in &upstream {
-        runner.run_model(connection, name, false)?;
-        watch.lap(name);
+        work.run(name, &mut watch)?;
     }
     if is_full {
         all_hours(connection)?;
-    } else {
+    } else if work.has_changed(DIRTYING) {
         find_dirty_hours(connection, build_id)?;
+    } else {
+        execute(connection, "delete from build.dirty_hours", "clear the machine-hours")?;
     }
     let dirty_hours = count(connection, "select count(*) from build.dirty_hours")?;
-    fill_calendar(connection, &config.report_zones)?;
+    if dirty_hours > 0 {
+        work.changed.insert("build.dirty_hours".to_owned());
+    }
+    if fill_calendar(connection, &config.report_zones)? {
+        work.changed.insert("build.calendar".to_owned());
+    }
     watch.lap("(dirty hours, calendar)");
     for name in runner.models().map(str::to_owned).collect::<Vec<_>>() {
-        if !upstream.contains(&name) {
-            runner.run_model(connection, &name, is_full)?;
-            watch.lap(&name);
+        // Its rows follow from the hours alone.
+        let untouched = name == "machine_pod_hours" && dirty_hours == 0 && !is_full;
+        if !upstream.contains(&name) && !untouched {
+            work.run(&name, &mut watch)?;
         }
     }
-    let failures = runner.run_tests(connection)?;
+    let changed = work.finish()?;
+    let failures = runner.run_tests(connection, &|name| is_full || changed.contains(name))?;
     watch.lap("(checks)");
     if !failures.is_empty() {
         return Err(Error::Violated {
@@ -222,17 +245,100 @@ fn upstream(runner: &Runner<'_>) -> Vec<String> {
         .collect()
 }
 
-/// Keeps what the last build knew, before its tables are replaced: of pods only those with new facts.
-fn remember(connection: &Connection) -> SqlResult<()> {
-    for relation in COMPARED {
-        let name = relation.replace('.', "_");
-        execute(
+/// Models run one after another, each only if it would come out another than it is: what it reads has changed, or its SQL.
+struct Work<'a> {
+    connection: &'a Connection,
+    runner: &'a Runner<'a>,
+    is_full: bool,
+    known: HashMap<String, String>,
+    /// Models and sources that are not as the last build left them.
+    changed: HashSet<String>,
+    hashes: Vec<(String, String)>,
+}
+
+impl<'a> Work<'a> {
+    fn begin(connection: &'a Connection, runner: &'a Runner<'a>, is_full: bool) -> Result<Self> {
+        for relation in COMPARED {
+            let old = format!("old_{}", relation.replace('.', "_"));
+            execute(connection, &format!("drop table if exists temp.{old}"), "forget the build before")?;
+        }
+        let doing = "read how models were made";
+        let mut statement = connection
+            .prepare("select name, sql_hash from build.models")
+            .doing(doing)?;
+        let known = statement
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .doing(doing)?
+            .collect::<duckdb::Result<_>>()
+            .doing(doing)?;
+        Ok(Self {
             connection,
-            &format!("create or replace temp table old_{name} as select * from {relation}"),
-            "remember the last build",
-        )?;
+            runner,
+            is_full,
+            known,
+            changed: HashSet::new(),
+            hashes: Vec::new(),
+        })
     }
-    Ok(())
+
+    fn run(&mut self, name: &str, watch: &mut Stopwatch) -> Result<()> {
+        let compiled = self.runner.compile(name, false)?;
+        let mut hasher = DefaultHasher::new();
+        (&compiled.sql, compiled.materialized).hash(&mut hasher);
+        let hash = format!("{:x}", hasher.finish());
+        let is_same = !self.is_full && self.known.get(name) == Some(&hash);
+        let reads_change = self.runner.reads(name).any(|read| self.changed.contains(read));
+        if is_same && !reads_change {
+            return Ok(());
+        }
+        // A view shows what it reads by itself.
+        if !is_same || compiled.materialized != Materialization::View {
+            self.remember(name)?;
+            self.runner.run_model(self.connection, name, self.is_full)?;
+            watch.lap(name);
+        }
+        if !is_same {
+            self.hashes.push((name.to_owned(), hash));
+        }
+        self.changed.insert(name.to_owned());
+        Ok(())
+    }
+
+    /// Keeps what the last build knew of a model whose rows are compared, before its table is replaced.
+    fn remember(&self, name: &str) -> Result<()> {
+        let compared = COMPARED
+            .iter()
+            .find(|relation| relation.split_once('.').is_some_and(|(_, model)| model == name));
+        if let Some(relation) = compared.filter(|_| !self.is_full) {
+            let old = relation.replace('.', "_");
+            execute(
+                self.connection,
+                &format!("create or replace temp table old_{old} as select * from {relation}"),
+                "remember the last build",
+            )?;
+        }
+        Ok(())
+    }
+
+    fn has_changed(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.changed.contains(*name))
+    }
+
+    /// Notes how the models were made; returns what has changed. What was not replaced is as it was remembered.
+    fn finish(self) -> Result<HashSet<String>> {
+        let doing = "note how models were made";
+        let mut statement = self
+            .connection
+            .prepare("insert into build.models values (?, ?)")
+            .doing(doing)?;
+        for (name, hash) in &self.hashes {
+            self.connection
+                .execute("delete from build.models where name = ?", [name])
+                .doing(doing)?;
+            statement.execute([name, hash]).doing(doing)?;
+        }
+        Ok(self.changed)
+    }
 }
 
 fn all_hours(connection: &Connection) -> SqlResult<()> {
@@ -250,6 +356,15 @@ fn all_hours(connection: &Connection) -> SqlResult<()> {
 /// held the machine in it, on what those used, on the machine's life, capacity and price, and on the weights: each of
 /// these is compared, old against new.
 fn find_dirty_hours(connection: &Connection, build_id: i64) -> SqlResult<()> {
+    // What was not replaced is as it was.
+    for relation in COMPARED {
+        let old = format!("old_{}", relation.replace('.', "_"));
+        execute(
+            connection,
+            &format!("create temp table if not exists {old} as select * from {relation}"),
+            "remember the last build",
+        )?;
+    }
     let statement = format!(
         "create or replace temp table dirty_spans (cluster varchar, machine varchar, start_ms bigint, end_ms bigint);
 
@@ -358,7 +473,8 @@ fn find_dirty_hours(connection: &Connection, build_id: i64) -> SqlResult<()> {
     execute(connection, &statement, "find the machine-hours that changed")
 }
 
-fn fill_calendar(connection: &Connection, zones: &[String]) -> SqlResult<()> {
+/// Fills the calendar for all hours of the machines' lives; returns whether it is another one now.
+fn fill_calendar(connection: &Connection, zones: &[String]) -> SqlResult<bool> {
     let (start_ms, end_ms): (Option<i64>, Option<i64>) = connection
         .query_row(
             "select min(start_ms), max(end_ms) from intermediate.int_machine_lives",
@@ -366,9 +482,10 @@ fn fill_calendar(connection: &Connection, zones: &[String]) -> SqlResult<()> {
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .doing("read the span of the machines' lives")?;
+    let before = calendar_content(connection)?;
     execute(connection, "delete from build.calendar", "clear the calendar")?;
     let (Some(start_ms), Some(end_ms)) = (start_ms, end_ms) else {
-        return Ok(());
+        return Ok(before != calendar_content(connection)?);
     };
     let mut appender = connection
         .appender_to_db("calendar", "build")
@@ -383,7 +500,20 @@ fn fill_calendar(connection: &Connection, zones: &[String]) -> SqlResult<()> {
             ])
             .doing("fill the calendar")?;
     }
-    appender.flush().doing("fill the calendar")
+    appender.flush().doing("fill the calendar")?;
+    Ok(before != calendar_content(connection)?)
+}
+
+/// Tells two calendars apart.
+fn calendar_content(connection: &Connection) -> SqlResult<(i64, String)> {
+    connection
+        .query_row(
+            "select count(*), concat_ws(' ', min(hour_start_ms), max(hour_start_ms), string_agg(distinct zone, ' ' order by zone)) \
+             from build.calendar",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .doing("read the calendar")
 }
 
 fn count(connection: &Connection, statement: &str) -> SqlResult<i64> {

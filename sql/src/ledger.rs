@@ -11,7 +11,10 @@ use crate::facts::{FACTS, Fact};
 use crate::lake::{Lake, SEGMENT_COLUMN, Segment};
 
 /// Migrations in order; the version of a ledger is how many it has seen. Never edited once released.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_ledger.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_ledger.sql"),
+    include_str!("../migrations/0002_models.sql"),
+];
 
 /// An open ledger.
 #[derive(Debug)]
@@ -85,24 +88,28 @@ impl Ledger {
         &self.path
     }
 
-    /// Takes in the segments that it has not seen, as facts of build `build_id`; returns their rows. Run inside the
+    /// Takes in the segments that it has not seen, as facts of build `build_id`; returns their rows by table. Run inside the
     /// transaction of the build, it is all or nothing; run again, it does nothing.
     ///
     /// # Errors
     /// [`Error::Lake`] where a numbered segment is missing, [`Error::DuckDb`] for one that cannot be read.
-    pub fn ingest(&self, lake: &Lake, build_id: i64) -> Result<u64> {
+    pub fn ingest(&self, lake: &Lake, build_id: i64) -> Result<Vec<(&'static str, u64)>> {
         let segments = lake.segments()?;
-        let mut rows = 0;
+        let mut ingested = Vec::new();
         for fact in FACTS {
             let of_table: Vec<&Segment> = segments
                 .iter()
                 .filter(|segment| segment.table == fact.table)
                 .collect();
+            let mut rows = 0;
             for group in of_table.chunk_by(|a, b| a.origin == b.origin) {
                 rows += self.ingest_group(lake, fact, group, build_id)?;
             }
+            if rows > 0 {
+                ingested.push((fact.table, rows));
+            }
         }
-        Ok(rows)
+        Ok(ingested)
     }
 
     fn ingest_group(&self, lake: &Lake, fact: &Fact, group: &[&Segment], build_id: i64) -> Result<u64> {

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::project::{ColumnRule, ColumnTest, Model, Project, Target, fault, line_of, tags};
 
 /// How a model becomes a relation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Materialization {
     /// `create or replace view`.
     View,
@@ -76,6 +76,7 @@ pub struct Runner<'a> {
     environment: Environment<'static>,
     scope: Arc<Scope>,
     parsed: BTreeMap<String, Parsed>,
+    tested: BTreeMap<String, BTreeSet<String>>,
     order: Vec<&'a str>,
 }
 
@@ -84,6 +85,7 @@ pub struct Runner<'a> {
 struct Parsed {
     materialized: Materialization,
     refs: BTreeSet<String>,
+    sources: BTreeSet<String>,
 }
 
 impl<'a> Runner<'a> {
@@ -98,6 +100,7 @@ impl<'a> Runner<'a> {
             environment: environment(project)?,
             scope: Arc::new(Scope::of(project)),
             parsed: BTreeMap::new(),
+            tested: BTreeMap::new(),
             order: Vec::new(),
         };
         let mut schemas = BTreeMap::new();
@@ -105,12 +108,19 @@ impl<'a> Runner<'a> {
             let mut context = runner.render(name, model, false)?.1;
             let materialized = context.materialized(model)?;
             let mut refs = context.take_refs();
+            let mut sources = context.take_sources();
             if materialized == Materialization::Incremental {
                 context = runner.render(name, model, true)?.1;
                 refs.extend(context.take_refs());
+                sources.extend(context.take_sources());
             }
             schemas.insert(name.clone(), context.schema(model)?);
-            runner.parsed.insert(name.clone(), Parsed { materialized, refs });
+            let parsed = Parsed {
+                materialized,
+                refs,
+                sources,
+            };
+            runner.parsed.insert(name.clone(), parsed);
         }
         runner.scope = Arc::new(Scope {
             schemas,
@@ -118,7 +128,10 @@ impl<'a> Runner<'a> {
         });
         runner.order = runner.ordered()?;
         for test in &project.tests {
-            runner.render_test(&test.name, &test.file)?;
+            let context = runner.render_test(&test.name, &test.file)?.1;
+            let mut reads = context.take_refs();
+            reads.extend(context.take_sources());
+            runner.tested.insert(test.name.clone(), reads);
         }
         Ok(runner)
     }
@@ -132,6 +145,14 @@ impl<'a> Runner<'a> {
     /// Names of all models in the order in which they run.
     pub fn models(&self) -> impl Iterator<Item = &str> {
         self.order.iter().copied()
+    }
+
+    /// What a model reads itself: models by name, sources as `source.table`.
+    pub fn reads(&self, name: &str) -> impl Iterator<Item = &str> {
+        let parsed = self.parsed.get(name);
+        let refs = parsed.into_iter().flat_map(|parsed| &parsed.refs);
+        let sources = parsed.into_iter().flat_map(|parsed| &parsed.sources);
+        refs.chain(sources).map(String::as_str)
     }
 
     /// Names of the models that a model needs, directly or not, in the order in which they run; none for an unknown one.
@@ -234,14 +255,23 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// Runs every test of `tests/` and of the `.yml` files; returns those that found rows.
+    /// Runs the tests of `tests/` and of the `.yml` files that read a model or source that has `changed`; returns those
+    /// that found rows.
     ///
     /// # Errors
     /// [`Error::Model`] if DuckDB cannot run a test.
-    pub fn run_tests(&self, connection: &Connection) -> Result<Vec<TestFailure>> {
+    pub fn run_tests(
+        &self,
+        connection: &Connection,
+        changed: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<TestFailure>> {
         let mut failures = Vec::new();
         for test in &self.project.tests {
-            let (sql, lines) = self.render_test(&test.name, &test.file)?;
+            let reads = self.tested.get(&test.name).into_iter().flatten();
+            if !reads.map(String::as_str).any(changed) {
+                continue;
+            }
+            let ((sql, lines), _) = self.render_test(&test.name, &test.file)?;
             if let Some((rows, sample)) = failing(connection, &test.file, &sql, &lines)? {
                 let (name, message) = (test.name.clone(), test.guards.clone());
                 failures.push(TestFailure {
@@ -254,6 +284,13 @@ impl<'a> Runner<'a> {
             }
         }
         for test in &self.project.column_tests {
+            let reads = match &test.target {
+                Target::Model(name) => name.clone(),
+                Target::Source(relation) => relation.clone(),
+            };
+            if !changed(&reads) {
+                continue;
+            }
             let (name, message, sql) = self.column_test(test);
             if let Some((rows, sample)) = failing(connection, &test.file, &sql, &Marks::at(test.line))? {
                 failures.push(TestFailure {
@@ -329,19 +366,19 @@ impl<'a> Runner<'a> {
         let Some(analysis) = self.project.analyses.get(name) else {
             return Err(fault(name, 1, "there is no such analysis"));
         };
-        Ok(self.render_test(name, &analysis.file)?.0)
+        Ok(self.render_test(name, &analysis.file)?.0.0)
     }
 
-    fn render_test(&self, name: &str, file: &str) -> Result<(String, Marks)> {
+    fn render_test(&self, name: &str, file: &str) -> Result<((String, Marks), Arc<Context>)> {
         let context = Arc::new(Context::new(&self.scope, name, BTreeMap::new(), false));
         let template = self
             .environment
             .get_template(file)
             .map_err(|error| jinja_fault(file, &error))?;
         let rendered = template
-            .render(Value::from_dyn_object(context))
+            .render(Value::from_dyn_object(Arc::clone(&context)))
             .map_err(|error| jinja_fault(file, &error))?;
-        Ok(Marks::take(&rendered))
+        Ok((Marks::take(&rendered), context))
     }
 
     /// The hook, rendered after the model as dbt does; its text is a template inside of a template's string.
@@ -656,6 +693,7 @@ struct Context {
     append: bool,
     config: Mutex<BTreeMap<String, Value>>,
     refs: Mutex<BTreeSet<String>>,
+    sources: Mutex<BTreeSet<String>>,
     depth: AtomicUsize,
 }
 
@@ -672,6 +710,7 @@ impl Context {
             append,
             config,
             refs,
+            sources: Mutex::default(),
             depth: AtomicUsize::new(0),
         }
     }
@@ -681,6 +720,10 @@ impl Context {
             .get(key)
             .filter(|value| !value.is_none())
             .cloned()
+    }
+
+    fn take_sources(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *held(&self.sources))
     }
 
     fn take_refs(&self) -> BTreeSet<String> {
@@ -740,6 +783,7 @@ impl Context {
             }
             "source" => {
                 let (source, table): (String, String) = from_args(args)?;
+                held(&self.sources).insert(format!("{source}.{table}"));
                 let unknown = format!("there is no source `{source}.{table}` in a .yml under models/");
                 let relation = self.scope.sources.get(&(source, table));
                 relation.map(Value::from).ok_or_else(|| refusal(unknown))

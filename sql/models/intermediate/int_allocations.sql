@@ -1,6 +1,6 @@
 -- grain: one row per machine, hour, consumer and cost category
 -- guarantee: splits the rows of machine_pod_hours, adds nothing and loses nothing
--- inputs: machine_pod_hours, pods
+-- inputs: machine_pod_hours, int_pod_names
 {{ config(materialized='view') }}
 with consumers as (
     select
@@ -13,7 +13,7 @@ with consumers as (
             when pods.attempt_outcome in ('failed', 'lost') then pods.attempt_outcome
         end as whole_category
     from {{ ref('machine_pod_hours') }} as hours
-    left join {{ ref('pods') }} as pods on hours.cluster = pods.cluster and hours.pod_uid = pods.pod_uid
+    left join {{ ref('int_pod_names') }} as pods on hours.cluster = pods.cluster and hours.pod_uid = pods.pod_uid
 ),
 
 {%- set zero = 'cast(0 as bigint)' %}

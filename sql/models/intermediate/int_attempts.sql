@@ -6,7 +6,7 @@ with pods as (
     select
         pods.*,
         costs.cost_nano,
-        costs.wasted_nano,
+        {{ wasted('pods', 'costs') }} as wasted_nano,
         -- Pods without a number of their try are a try each.
         -- A pod that only watches over another one's try is a try of its own.
         case

@@ -1,6 +1,6 @@
 -- grain: one row per hour, cluster, team, pipeline, job, namespace and cost category
 -- guarantee: the sum over all rows of an hour is the cost of its machines
--- inputs: int_allocations, pods
+-- inputs: int_allocations, int_pod_names
 with named as (
     select
         costs.cluster,
@@ -16,7 +16,7 @@ with named as (
         costs.cost_nano,
         costs.unused_nano
     from {{ ref('int_allocations') }} as costs
-    left join {{ ref('pods') }} as pods on costs.cluster = pods.cluster and costs.pod_uid = pods.pod_uid
+    left join {{ ref('int_pod_names') }} as pods on costs.cluster = pods.cluster and costs.pod_uid = pods.pod_uid
 )
 
 select

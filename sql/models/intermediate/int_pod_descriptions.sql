@@ -1,21 +1,9 @@
 -- grain: one row per pod: its labels, annotations and owners, those of its owners and namespace, and which systems apply
 -- guarantee: all hold as of the pod's start
--- inputs: stg_pod_states, stg_pod_identities, stg_owner_objects, stg_namespaces, identity rules
+-- inputs: int_pods, stg_pod_identities, stg_owner_objects, stg_namespaces, identity rules
 {{ config(materialized='view') }}
-with states as (
-    select
-        cluster,
-        pod_uid,
-        pod_name,
-        namespace,
-        created_ms,
-        coalesce(bound_ms, created_ms) as start_ms
-    from {{ ref('stg_pod_states') }}
-    where next_observed_ms is null
-),
-
 -- Nearly every pod has one version of its identity; only the others need to be ranked.
-repeated as (
+with repeated as (
     select
         cluster,
         pod_uid
@@ -39,7 +27,8 @@ ranked as (
         ) as bigint) as preference
     from {{ ref('stg_pod_identities') }} as identities
     inner join repeated on identities.cluster = repeated.cluster and identities.pod_uid = repeated.pod_uid
-    inner join states on identities.cluster = states.cluster and identities.pod_uid = states.pod_uid
+    inner join {{ ref('int_pods') }} as states
+        on identities.cluster = states.cluster and identities.pod_uid = states.pod_uid
 ),
 
 {%- set columns = ['cluster', 'pod_uid', 'labels', 'annotations', 'owner_kind_1', 'owner_name_1', 'owner_uid_1', 'owner_kind_2', 'owner_name_2', 'owner_uid_2', 'owner_kind_3', 'owner_name_3', 'owner_uid_3', 'owner_kind_4', 'owner_name_4', 'owner_uid_4', 'top_owner_kind', 'top_owner_uid'] %}
@@ -76,7 +65,7 @@ described as (
         top_owners.labels as top_labels,
         top_owners.annotations as top_annotations,
         namespaces.labels as namespace_labels
-    from states
+    from {{ ref('int_pods') }} as states
     left join versions on states.cluster = versions.cluster and states.pod_uid = versions.pod_uid
     left join {{ ref('stg_owner_objects') }} as near_owners
         on versions.cluster = near_owners.cluster and versions.owner_uid_1 = near_owners.owner_uid

@@ -34,7 +34,7 @@ select
     pods.outcome,
     pods.end_reason,
     {{ usd('costs.cost_nano') }} as cost,
-    {{ usd('costs.wasted_nano') }} as wasted_cost
+    {{ usd(wasted('pods', 'costs')) }} as wasted_cost
 from {{ ref('pods') }} as pods
 left join {{ ref('int_pod_costs') }} as costs on pods.cluster = costs.cluster and pods.pod_uid = costs.pod_uid
 where pods.pod_class = 'workload'

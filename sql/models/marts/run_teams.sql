@@ -1,6 +1,6 @@
 -- grain: one row per run and team that had pods in it
 -- guarantee: the costs of a run's teams add up to the cost of the run
--- inputs: pods, int_pod_costs
+-- inputs: int_pod_names, int_pod_costs
 select
     pods.cluster,
     pods.system,
@@ -11,8 +11,8 @@ select
     pods.team,
     count(*) as pods,
     {{ usd('sum(costs.cost_nano)') }} as cost,
-    {{ usd('sum(costs.wasted_nano)') }} as wasted_cost
-from {{ ref('pods') }} as pods
+    {{ usd('sum(' ~ wasted('pods', 'costs') ~ ')') }} as wasted_cost
+from {{ ref('int_pod_names') }} as pods
 left join {{ ref('int_pod_costs') }} as costs on pods.cluster = costs.cluster and pods.pod_uid = costs.pod_uid
 where pods.run <> 'unattributed' and pods.pod_class = 'workload'
 group by
