@@ -69,18 +69,21 @@ case
 {%- for system in var('identity_systems') %} when {{ system_flag(system) }} then {{ quoted(system) }}{% endfor %} end
 {% endmacro %}
 
+{# Whether a system's rules apply to a pod. `generic` has no say where any other system does. #}
+{% macro system_applies(system) %}{% if system == 'generic' %}({{ identity_system() }}) = 'generic'{% else %}{{ system_flag(system) }}{% endif %}{% endmacro %}
+
 {# The value of one field: that of the first rule of a system that applies, or of any, that finds something. #}
 {% macro identity_field(field) %}
 coalesce(
-{%- for rule in var('identity_rules') %}{% if rule.field == field %}{% if rule.system != 'any' %}case when {{ system_flag(rule.system) }} then {{ rule_value(rule) }} end{% else %}{{ rule_value(rule) }}{% endif %}, {% endif %}{% endfor %}
-{%- for rule in var('builtin_identity_rules') %}{% if rule.field == field %}{% if rule.system != 'any' %}case when {{ system_flag(rule.system) }} then {{ rule_value(rule) }} end{% else %}{{ rule_value(rule) }}{% endif %}, {% endif %}{% endfor %}cast(null as string))
+{%- for rule in var('identity_rules') %}{% if rule.field == field %}{% if rule.system != 'any' %}case when {{ system_applies(rule.system) }} then {{ rule_value(rule) }} end{% else %}{{ rule_value(rule) }}{% endif %}, {% endif %}{% endfor %}
+{%- for rule in var('builtin_identity_rules') %}{% if rule.field == field %}{% if rule.system != 'any' %}case when {{ system_applies(rule.system) }} then {{ rule_value(rule) }} end{% else %}{{ rule_value(rule) }}{% endif %}, {% endif %}{% endfor %}cast(null as string))
 {% endmacro %}
 
 {# Number of the rule that decides a field, from 1, a user's own first; 0 where none finds anything. #}
 {% macro identity_decider(field) %}
 cast(case
-{%- for rule in var('identity_rules') %}{% if rule.field == field %} when {% if rule.system != 'any' and field != 'system' %}{{ system_flag(rule.system) }} and {% endif %}{{ rule_value(rule) }} is not null then {{ loop.index }}{% endif %}{% endfor %}
-{%- for rule in var('builtin_identity_rules') %}{% if rule.field == field %} when {% if rule.system != 'any' and field != 'system' %}{{ system_flag(rule.system) }} and {% endif %}{{ rule_value(rule) }} is not null then {{ loop.index + (var('identity_rules') | length) }}{% endif %}{% endfor %}
+{%- for rule in var('identity_rules') %}{% if rule.field == field %} when {% if rule.system != 'any' and field != 'system' %}{{ system_applies(rule.system) }} and {% endif %}{{ rule_value(rule) }} is not null then {{ loop.index }}{% endif %}{% endfor %}
+{%- for rule in var('builtin_identity_rules') %}{% if rule.field == field %} when {% if rule.system != 'any' and field != 'system' %}{{ system_applies(rule.system) }} and {% endif %}{{ rule_value(rule) }} is not null then {{ loop.index + (var('identity_rules') | length) }}{% endif %}{% endfor %}
  else 0 end as bigint)
 {% endmacro %}
 

@@ -1518,7 +1518,7 @@ models:
         let connection = database();
         runner.run_model(&connection, "m", false).unwrap();
         let failures: Vec<_> = runner
-            .run_tests(&connection)
+            .run_tests(&connection, &|_| true)
             .unwrap()
             .into_iter()
             .map(|failure| (failure.name, failure.message, failure.rows, failure.sample))
@@ -1563,7 +1563,7 @@ models:
         let project = project(&[("tests/broken.sql", "-- Nothing.\nselect 1\nfrom gone")]).unwrap();
         let error = Runner::new(&project)
             .unwrap()
-            .run_tests(&database())
+            .run_tests(&database(), &|_| true)
             .unwrap_err()
             .to_string();
         assert!(error.starts_with("tests/broken.sql:3: Catalog Error"), "{error}");
