@@ -1,5 +1,6 @@
 //! Properties over random histories. Failing seeds are printed by proptest.
 
+use podledger_analyzer::config::Config;
 use proptest::prelude::*;
 
 use crate::harness::{World, contents};
@@ -28,10 +29,20 @@ struct LateFact {
     outcome: u8,
 }
 
+/// What is learned of who a pod works for.
+#[derive(Debug, Clone)]
+struct IdentityFact {
+    pod: u8,
+    valid_from: u16,
+    label: u8,
+    daemon: bool,
+}
+
 #[derive(Debug, Clone)]
 struct History {
     facts: Vec<PodFact>,
     late: Vec<LateFact>,
+    identities: Vec<IdentityFact>,
     ended: Vec<(u8, u16)>,
     watermark: u16,
 }
@@ -80,16 +91,29 @@ fn late_fact() -> impl Strategy<Value = LateFact> {
         })
 }
 
+fn identity_fact() -> impl Strategy<Value = IdentityFact> {
+    (0..6_u8, 0..400_u16, 0..3_u8, prop::bool::weighted(0.2)).prop_map(|(pod, valid_from, label, daemon)| {
+        IdentityFact {
+            pod,
+            valid_from,
+            label,
+            daemon,
+        }
+    })
+}
+
 fn history() -> impl Strategy<Value = History> {
     (
         prop::collection::vec(pod_fact(), 1..12),
         prop::collection::vec(late_fact(), 0..8),
+        prop::collection::vec(identity_fact(), 0..8),
         prop::collection::vec((0..3_u8, 60..400_u16), 0..3),
         200..420_u16,
     )
-        .prop_map(|(facts, late, ended, watermark)| History {
+        .prop_map(|(facts, late, identities, ended, watermark)| History {
             facts,
             late,
+            identities,
             ended,
             watermark,
         })
@@ -180,6 +204,27 @@ fn usage(late: &[LateFact]) -> Vec<String> {
     late.iter().map(one).collect()
 }
 
+fn identities(of: &[IdentityFact]) -> Vec<String> {
+    let one = |fact: &IdentityFact| {
+        let labels = [
+            "'team': 'red'",
+            "'app.kubernetes.io/part-of': 'shop', 'blue': 'yes'",
+            "'podledger.io/pipeline': 'p', 'podledger.io/run': 'r', 'podledger.io/job': 'j', 'podledger.io/attempt': '1'",
+        ][usize::from(fact.label)];
+        let owners = if fact.daemon {
+            "[{'kind': 'DaemonSet', 'name': 'd', 'uid': 'd'}]"
+        } else {
+            "[{'kind': 'Job', 'name': 'etl-29387520', 'uid': 'j'}]"
+        };
+        format!(
+            "select 'c' as cluster, 'p{}' as pod_uid, {} as valid_from_at, map {{{labels}}} as labels, {owners} as owners",
+            fact.pod,
+            at(fact.valid_from),
+        )
+    };
+    of.iter().map(one).collect()
+}
+
 fn outcomes(late: &[LateFact]) -> Vec<String> {
     let one = |fact: &LateFact| {
         let outcome = ["succeeded", "failed", "lost", "retired"][usize::from(fact.outcome)];
@@ -210,12 +255,14 @@ proptest! {
         let ends = machine_ends(&history);
 
         let (usage, outcomes) = (usage(&history.late), outcomes(&history.late));
+        let identities = identities(&history.identities);
 
         let mut whole = World::new();
         whole.threads = 1;
         given_machines(&whole);
         give(&whole, "usage_hours", &usage);
         give(&whole, "engine_outcomes", &outcomes);
+        give(&whole, "pod_identities", &identities);
         give(&whole, "pod_states", &states);
         give(&whole, "machines", &ends);
         watermark(&whole, history.watermark);
@@ -237,6 +284,8 @@ proptest! {
         give(&parts, "usage_hours", &usage);
         give(&parts, "engine_outcomes", &outcomes);
         parts.build(false);
+        give(&parts, "pod_identities", &identities);
+        parts.build(false);
 
         let (whole, parts) = (contents(&whole), contents(&parts));
         for (expected, found) in whole.iter().zip(&parts) {
@@ -244,4 +293,53 @@ proptest! {
         }
         prop_assert_eq!(whole.len(), parts.len());
     }
+
+    /// A build checks that its marts add up to the machines' cost; rules and declarations decide only whose it is.
+    #[test]
+    fn changed_rules_move_money_and_make_or_lose_none(history in history(), choice in 0..16_u8) {
+        let mut world = World::new();
+        given_machines(&world);
+        give(&world, "usage_hours", &usage(&history.late));
+        give(&world, "engine_outcomes", &outcomes(&history.late));
+        give(&world, "pod_identities", &identities(&history.identities));
+        let states: Vec<String> = history.facts.iter().map(pod_state).collect();
+        give(&world, "pod_states", &states);
+        watermark(&world, history.watermark);
+        world.build(true);
+        let hours = "select cluster, hour_start_at, machine, sum(total_cost), sum(cpu_cost), sum(memory_cost) \
+                     from marts.allocations_hourly group by all order by all";
+        let (money, rows_before) = (world.rows(hours), world.rows("from intermediate.machine_pod_hours order by all"));
+
+        world.config = declared(choice);
+        let report = world.build(false);
+        prop_assert_eq!(report.dirty_hours, 0);
+        prop_assert_eq!(&world.rows(hours), &money);
+        prop_assert_eq!(world.rows("from intermediate.machine_pod_hours order by all"), rows_before);
+        let changed = contents(&world);
+        world.build_anew();
+        prop_assert_eq!(contents(&world), changed);
+    }
+}
+
+/// One of sixteen ways to say who answers for what.
+fn declared(choice: u8) -> Config {
+    let mut text = String::new();
+    if choice & 1 > 0 {
+        text += "platform_namespaces = ['work']\n";
+    }
+    if choice & 2 > 0 {
+        text += "[[teams]]\nteam = 'ops'\npipeline = 'etl'\nvalid_from = '2026-11-01'\n";
+    }
+    if choice & 4 > 0 {
+        text += "[[identity_rules]]\nsystem = 'any'\nfield = 'team'\nsource = 'label'\nkey = 'blue'\nvalue = 'blue'\n";
+    }
+    if choice & 8 > 0 {
+        text += "[[identity_rules]]\nsystem = 'colour'\nfield = 'system'\nsource = 'label'\nkey = 'team'\n\
+                 [[identity_rules]]\nsystem = 'colour'\nfield = 'pipeline'\nsource = 'label'\nkey = 'team'\n\
+                 pattern = '^(.)'\n";
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("podledger.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::read(&path).unwrap()
 }

@@ -181,7 +181,11 @@ fn build_in_transaction(
     } else if work.has_changed(DIRTYING) {
         find_dirty_hours(connection, build_id)?;
     } else {
-        execute(connection, "delete from build.dirty_hours", "clear the machine-hours")?;
+        execute(
+            connection,
+            "delete from build.dirty_hours",
+            "clear the machine-hours",
+        )?;
     }
     let dirty_hours = count(connection, "select count(*) from build.dirty_hours")?;
     if dirty_hours > 0 {
@@ -260,7 +264,11 @@ impl<'a> Work<'a> {
     fn begin(connection: &'a Connection, runner: &'a Runner<'a>, is_full: bool) -> Result<Self> {
         for relation in COMPARED {
             let old = format!("old_{}", relation.replace('.', "_"));
-            execute(connection, &format!("drop table if exists temp.{old}"), "forget the build before")?;
+            execute(
+                connection,
+                &format!("drop table if exists temp.{old}"),
+                "forget the build before",
+            )?;
         }
         let doing = "read how models were made";
         let mut statement = connection

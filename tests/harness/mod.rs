@@ -108,6 +108,12 @@ impl World {
         build(ledger, &self.lake(), &self.config, full).unwrap().1
     }
 
+    /// Builds a new ledger from the lake.
+    pub fn build_anew(&self) -> BuildReport {
+        std::fs::remove_file(self.folder.path().join("ledger.duckdb")).unwrap();
+        self.build(true)
+    }
+
     /// The rows of a query over the ledger: cells joined by `|`.
     pub fn rows(&self, query: &str) -> Vec<String> {
         rows(self.ledger().connection(), query)
