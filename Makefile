@@ -10,7 +10,7 @@ TOOLS := $(CARGO_TARGET_DIR)/tools
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools build test soak check format-check lint deny
+.PHONY: help tools build test soak bench check format-check lint deny
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ test: tools ## run every test; a tool that a test needs and does not find is a f
 
 soak: tools ## run the long seeds
 	PODLEDGER_SOAK=1 cargo test --release --workspace --test main -- --nocapture conservation file_size
+
+bench: tools ## measure: the crates' benches
+	cargo bench --workspace --profile release --benches
 
 check: format-check lint deny ## formatting, lints, licences and sources of dependencies
 

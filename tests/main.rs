@@ -9,6 +9,7 @@ mod conservation;
 mod file_size;
 mod identity;
 mod imports;
+mod kubernetes_import;
 mod kubernetes_objects;
 mod lake;
 mod real_trace;
