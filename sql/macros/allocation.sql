@@ -1,7 +1,11 @@
-{# The machine-hours that this build computes: all of them in a full build. #}
-{% macro dirty_hours() %}{{ return(adapter.dispatch('dirty_hours')()) }}{% endmacro %}
-{% macro duckdb__dirty_hours() %}{{ source('build', 'dirty_hours') }}{% endmacro %}
-{% macro spark__dirty_hours() %}{{ source('build', 'dirty_hours') }}{% endmacro %}
+{# The machine-hours that this build computes: those that it found to have changed, or all of them. #}
+{% macro dirty_hours() %}
+{%- if var('all_hours') -%}
+(select cluster, machine, {{ hours('start_ms', 'end_ms') }} as hour_start_ms from {{ ref('int_machine_lives') }})
+{%- else -%}
+{{ source('build', 'dirty_hours') }}
+{%- endif -%}
+{% endmacro %}
 
 {# What a running pod is charged for by `vars: allocation_basis`; request where usage is unknown. #}
 {% macro charged(requested, used) %}

@@ -10,3 +10,5 @@
 {% macro spark__replace_all(text, pattern) %}regexp_replace({{ text }}, {{ pattern }}, ''){% endmacro %}
 {% macro spark__item(list, number) %}get({{ list }}, {{ number }} - 1){% endmacro %}
 {% macro spark__size_of(nested) %}size({{ nested }}){% endmacro %}
+{# Spark cannot delete rows of Parquet: there a run is a full one. #}
+{% macro spark__forget_dirty() %}{% if is_incremental() %}{{ exceptions.raise_compiler_error("on Spark run with --full-refresh: rows of Parquet tables cannot be deleted") }}{% endif %}{% endmacro %}

@@ -100,6 +100,13 @@ impl Project {
     /// # Errors
     /// [`Error::Model`] as [`Project::from_files`], which a test of this crate rules out.
     pub fn embedded() -> Result<Self> {
+        Self::from_files(Self::embedded_files())
+    }
+
+    /// The files of the project that is built into the binary: path relative to the project, and text. They are a whole
+    /// dbt project.
+    #[must_use]
+    pub fn embedded_files() -> Vec<(String, String)> {
         let mut files = vec![(
             PROJECT_FILE.to_owned(),
             include_str!("../dbt_project.yml").to_owned(),
@@ -112,7 +119,13 @@ impl Project {
         ] {
             collect(folder, dir, &mut files);
         }
-        Self::from_files(files)
+        files
+    }
+
+    /// Every variable with its value.
+    #[must_use]
+    pub fn vars(&self) -> &Map<String, Json> {
+        &self.vars
     }
 
     /// A project of files given as path (relative to the project, with `/`) and text.
@@ -269,7 +282,7 @@ impl Project {
                     format!("macro `{name}` has no endmacro"),
                 ));
             };
-            if name.starts_with("spark__") || matches!(name, "source" | "ref" | "generate_schema_name") {
+            if name.starts_with("spark__") || matches!(name, "source" | "ref" | "generate_schema_name" | "duckdb__parquet_of") {
                 continue;
             }
             refuse_banned(file, text, &tags[first..=last])?;

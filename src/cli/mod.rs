@@ -3,6 +3,7 @@
 mod build;
 mod check;
 mod config;
+mod export;
 mod import;
 mod rules;
 mod sql;
@@ -65,6 +66,9 @@ enum Command {
     Rules(rules::RulesCommand),
     /// Ask one read-only question in SQL.
     Sql(sql::Sql),
+    /// Write what other programs read.
+    #[command(subcommand)]
+    Export(export::Export),
     /// Write or check the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -82,6 +86,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Summary(command) => command.run(cli),
         Command::Rules(command) => command.run(cli),
         Command::Sql(command) => command.run(cli),
+        Command::Export(command) => command.run(cli),
         Command::Config(command) => command.run(cli),
     }
 }
