@@ -7,10 +7,11 @@ export CARGO_TARGET_DIR
 
 CARGO_DENY_VERSION := 0.20.2
 TOOLS := $(CARGO_TARGET_DIR)/tools
+VENV := $(CARGO_TARGET_DIR)/venv
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools build test soak bench check format-check lint deny
+.PHONY: help tools venv build test soak bench check format-check lint deny
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -34,11 +35,20 @@ tools: ## check that what builds and tests need is installed
 build: tools ## build the binary
 	cargo build --release --workspace
 
-test: tools ## run every test; a tool that a test needs and does not find is a failure
+venv: tools ## install the Python programs that tests compare with, into the target directory
+	@command -v java > /dev/null || { \
+	    echo "java is missing, and Spark needs it: install Java 17 (Debian: apt-get install openjdk-17-jre-headless)" >&2; exit 1; }
+	@if ! cmp --silent tests/parity/requirements.txt "$(VENV)/requirements.txt"; then \
+	    rm -rf "$(VENV)" && python3 -m venv "$(VENV)" && \
+	    "$(VENV)/bin/pip" install --quiet --disable-pip-version-check --requirement tests/parity/requirements.txt && \
+	    cp tests/parity/requirements.txt "$(VENV)/requirements.txt"; \
+	fi
+
+test: venv ## run every test; a tool that a test needs and does not find is a failure
 	PODLEDGER_REQUIRE_TOOLS=1 cargo test --release --workspace
 
-soak: tools ## run the long seeds
-	PODLEDGER_SOAK=1 cargo test --release --workspace --test main -- --nocapture conservation file_size
+soak: venv ## run the long seeds and the whole trace
+	PODLEDGER_REQUIRE_TOOLS=1 PODLEDGER_SOAK=1 cargo test --release --workspace --test main -- --nocapture conservation file_size parity
 
 bench: tools ## measure: the crates' benches
 	cargo bench --workspace --profile release --benches

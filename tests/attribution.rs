@@ -123,3 +123,17 @@ fn conflicting_identities_of_one_instant_read_the_same_in_any_order() {
     };
     assert_eq!(team(["red", "blue"]), team(["blue", "red"]));
 }
+
+#[test]
+fn no_relation_has_a_floating_column_or_one_that_parquet_cannot_hold() {
+    let world = World::new();
+    world.given_machine(4, 16, 0, "1");
+    world.given_pod("p", 1000, 1024, 0);
+    world.build(true);
+    let found = world.rows(
+        "select table_name, column_name, data_type from information_schema.columns \
+         where table_schema in ('raw', 'staging', 'intermediate', 'marts') \
+         and (data_type in ('DOUBLE', 'FLOAT', 'HUGEINT', 'UBIGINT', 'INTEGER') or data_type like '%WITH TIME ZONE')",
+    );
+    assert_eq!(found, Vec::<String>::new());
+}

@@ -135,3 +135,42 @@ fn a_broken_trace_is_refused_with_file_row_and_column() {
         "{error}"
     );
 }
+
+#[test]
+fn prices_come_from_a_csv_and_a_broken_line_is_named() {
+    let world = World::new();
+    let file = world.folder.path().join("prices.csv");
+    let header = "provider,region,instance_type,capacity_type,valid_from,hourly_usd,source";
+    let import = |lines: &str| {
+        std::fs::write(&file, format!("{header}\n{lines}\n")).unwrap();
+        podledger_collector::import::prices::import(&world.lake(), &file, date(2026, 11, 16))
+    };
+    world.given_machine(4, 16, 0, "1");
+    import("aws,us-east-1,t,on-demand,2026-11-16T10:30,3,ours").unwrap();
+    world.build(true);
+    // Half an hour at 1, half an hour at 3 USD.
+    assert_eq!(
+        world.rows("select sum(cost) from marts.costs_daily"),
+        ["2.000000000"]
+    );
+    for (line, expected) in [
+        (
+            "aws,us-east-1,t,on-demand,soon,1,ours",
+            "line 2, valid_from: `soon`",
+        ),
+        (
+            "aws,us-east-1,t,on-demand,2026-11-16,cheap,ours",
+            "line 2, hourly_usd: `cheap`",
+        ),
+        (
+            "aws,us-east-1,t,on-demand,2026-11-16,0.0000000001,ours",
+            "at most nine decimals",
+        ),
+        ("aws,us-east-1,t,on-demand,2026-11-16,-1,ours", "hourly_usd"),
+        ("aws,us-east-1,t,free,2026-11-16,1,ours", "capacity_type"),
+        (",us-east-1,t,spot,2026-11-16,1,ours", "provider"),
+    ] {
+        let error = import(line).unwrap_err().to_string();
+        assert!(error.contains(expected), "{line}: {error}");
+    }
+}

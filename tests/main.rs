@@ -12,5 +12,6 @@ mod imports;
 mod kubernetes_import;
 mod kubernetes_objects;
 mod lake;
+mod parity;
 mod real_trace;
 mod worked_examples;

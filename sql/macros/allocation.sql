@@ -24,7 +24,7 @@
 {% macro used_part(paid, requested, used) %}case when {{ used }} is null then cast(null as bigint) when {{ used }} >= {{ requested }}{% if var('allocation_basis') == 'usage' %} or true{% endif %} then {{ paid }} else {{ prorate(paid, 'least(' ~ used ~ ', ' ~ requested ~ ')', requested) }} end{% endmacro %}
 
 {# Free resource-time of one kind of idle: capacity of its time, less reservations and system pods spread over registered time. #}
-{% macro free_time(capacity, overhead, kind_ms, registered_ms, up_ms) %}greatest({{ idiv(capacity ~ ' * ' ~ kind_ms, up_ms) }} - case when {{ registered_ms }} > 0 then {{ idiv(overhead ~ ' * ' ~ kind_ms, registered_ms) }} else 0 end, 0){% endmacro %}
+{% macro free_time(capacity, overhead, kind_ms, registered_ms, up_ms) %}greatest({{ wide_idiv('cast(' ~ capacity ~ ' as decimal(38,0)) * cast(' ~ kind_ms ~ ' as decimal(19,0))', up_ms) }} - case when {{ registered_ms }} > 0 then {{ wide_idiv('cast(' ~ overhead ~ ' as decimal(38,0)) * cast(' ~ kind_ms ~ ' as decimal(19,0))', registered_ms) }} else cast(0 as decimal(38,0)) end, cast(0 as decimal(38,0))){% endmacro %}
 
 {# What of a pod's cost was waste: all that it ran for if its try failed or was lost, else what it asked for in vain. #}
 {% macro wasted(pods, costs) %}case when {{ costs }}.cost_nano is null then cast(null as bigint) when {{ pods }}.pod_class <> 'workload' then cast(0 as bigint) when {{ pods }}.attempt_outcome in ('failed', 'lost') then {{ costs }}.stuck_nano + {{ costs }}.running_nano else {{ costs }}.stuck_nano + {{ costs }}.unused_nano end{% endmacro %}

@@ -11,3 +11,4 @@
 {% macro duckdb__replace_all(text, pattern) %}regexp_replace({{ text }}, {{ pattern }}, '', 'g'){% endmacro %}
 {% macro duckdb__item(list, number) %}list_extract({{ list }}, {{ number }}){% endmacro %}
 {% macro duckdb__size_of(nested) %}len({{ nested }}){% endmacro %}
+{% macro duckdb__wide_idiv(dividend, divisor) %}cast(cast({{ dividend }} as hugeint) // cast({{ divisor }} as hugeint) as decimal(38,0)){% endmacro %}

@@ -7,8 +7,10 @@
 {% macro hours(start_ms, end_ms) %}{{ return(adapter.dispatch('hours')(start_ms, end_ms)) }}{% endmacro %}
 {# amount * part / whole in 128 bits, truncated; fails unless 0 <= part <= whole and whole > 0. #}
 {% macro prorate(amount, part, whole) %}{{ return(adapter.dispatch('prorate')(amount, part, whole)) }}{% endmacro %}
-{# Integer division, truncated toward zero. #}
+{# Integer division of BIGINTs, truncated toward zero. #}
 {% macro idiv(dividend, divisor) %}{{ return(adapter.dispatch('idiv')(dividend, divisor)) }}{% endmacro %}
+{# Integer division of DECIMAL(38,0)s, truncated toward zero; never `idiv`, which some engine would compute in floating point. #}
+{% macro wide_idiv(dividend, divisor) %}{{ return(adapter.dispatch('wide_idiv')(dividend, divisor)) }}{% endmacro %}
 {# Last item of a list, NULL when it is empty or NULL. #}
 {% macro last_item(list) %}{{ return(adapter.dispatch('last_item')(list)) }}{% endmacro %}
 {# The smallest value that at least this fraction of the rows does not exceed, as BIGINT; no interpolation. #}
@@ -28,7 +30,7 @@
 {# One row per UTC day that [start_ms, end_ms) touches: the start of the day. #}
 {% macro days(start_ms, end_ms) %}{{ return(adapter.dispatch('days')(start_ms, end_ms)) }}{% endmacro %}
 {# A quotient with six decimals, truncated; NULL without a whole. Never for money. #}
-{% macro ratio(part, whole) %}cast({{ idiv('cast(' ~ part ~ ' as decimal(38,0)) * cast(1000000 as decimal(38,0))', 'nullif(cast(' ~ whole ~ ' as decimal(38,0)), 0)') }} as decimal(18,0)) * cast(0.000001 as decimal(6,6)){% endmacro %}
+{% macro ratio(part, whole) %}cast(cast({{ wide_idiv('cast(' ~ part ~ ' as decimal(38,0)) * cast(1000000 as decimal(38,0))', 'nullif(cast(' ~ whole ~ ' as decimal(38,0)), 0)') }} as decimal(18,0)) * cast(0.000001 as decimal(6,6)) as decimal(18,6)){% endmacro %}
 {# Marks a `with` query that is read several times and costly: it is computed once. Spark decides that by itself. #}
 {% macro once() %}{{ return(adapter.dispatch('once')()) }}{% endmacro %}
 {# A text that tells any two different maps or lists apart; its order means nothing. #}

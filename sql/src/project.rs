@@ -282,7 +282,12 @@ impl Project {
                     format!("macro `{name}` has no endmacro"),
                 ));
             };
-            if name.starts_with("spark__") || matches!(name, "source" | "ref" | "generate_schema_name" | "duckdb__parquet_of") {
+            if name.starts_with("spark__")
+                || matches!(
+                    name,
+                    "source" | "ref" | "generate_schema_name" | "duckdb__parquet_of"
+                )
+            {
                 continue;
             }
             refuse_banned(file, text, &tags[first..=last])?;

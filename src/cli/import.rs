@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use podledger_collector::import::nextflow_cws::{self, Totals};
-use podledger_collector::import::{Imported, kubernetes, query};
+use podledger_collector::import::{Imported, kubernetes, prices, query};
 
 use super::Cli;
 
@@ -46,6 +46,15 @@ pub enum Import {
         /// When the objects were as they are shown [default: the newest time that they tell].
         #[arg(long, value_name = "INSTANT")]
         observed_at: Option<jiff::Timestamp>,
+        /// UTC date under which the facts are filed [default: today].
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        recorded_date: Option<Date>,
+    },
+    /// List prices of machines: a CSV with provider, region, instance_type, capacity_type, valid_from, hourly_usd, source.
+    #[command(after_help = "Example: podledger import prices our-prices.csv")]
+    Prices {
+        /// The CSV; an empty hourly_usd means that the price is not known any more from valid_from on.
+        file: PathBuf,
         /// UTC date under which the facts are filed [default: today].
         #[arg(long, value_name = "YYYY-MM-DD")]
         recorded_date: Option<Date>,
@@ -113,6 +122,10 @@ impl Import {
                     .with_context(|| format!("cannot import {}; nothing was written", title.display()))?;
                 print_contents(&contents);
                 imported
+            }
+            Self::Prices { file, recorded_date } => {
+                prices::import(&lake, file, recorded_date.unwrap_or_else(today))
+                    .with_context(|| format!("cannot import {}; nothing was written", file.display()))?
             }
             Self::Query {
                 into,

@@ -2,6 +2,7 @@
 
 pub mod kubernetes;
 pub mod nextflow_cws;
+pub mod prices;
 pub mod query;
 
 use duckdb::Connection;

@@ -48,7 +48,13 @@ pieces as (
         hours.cluster,
         hours.machine,
         hours.hour_start_ms,
-        shapes.*,
+        shapes.registered_ms,
+        shapes.cpu_capacity_millicores,
+        shapes.cpu_reserved_millicores,
+        shapes.memory_capacity_bytes,
+        shapes.memory_reserved_bytes,
+        shapes.gpu_capacity_milligpus,
+        shapes.gpu_reserved_milligpus,
         {{ overlap('hours.from_ms', 'hours.to_ms', 'shapes.from_ms', 'shapes.to_ms') }} as shape_ms,
         {{ overlap('greatest(hours.from_ms, hours.registered_ms)', 'hours.to_ms', 'shapes.from_ms', 'shapes.to_ms') }} as reserved_ms
     from machine_hours as hours

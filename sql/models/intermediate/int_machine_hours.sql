@@ -64,7 +64,7 @@ weighted as (
         hours.*,
         cast(hours.cpu_capacity_millicore_ms as decimal(38,0))
         * cast(weights.cpu_core_hour_nano * 1024 as decimal(19,0)) as cpu_weight,
-        cast({{ idiv('hours.memory_capacity_byte_ms', 'cast(1048576 as decimal(38,0))') }} as decimal(38,0))
+        {{ wide_idiv('hours.memory_capacity_byte_ms', 'cast(1048576 as decimal(38,0))') }}
         * cast(weights.memory_gib_hour_nano * 1000 as decimal(19,0)) as memory_weight,
         cast(hours.gpu_capacity_milligpu_ms as decimal(38,0))
         * cast(weights.gpu_hour_nano * 1024 as decimal(19,0)) as gpu_weight

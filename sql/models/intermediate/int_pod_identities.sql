@@ -1,7 +1,8 @@
 -- grain: one row per pod: who made it and for what, as far as it, its owners and its namespace say
 -- guarantee: of every field the first rule of a system that applies decides; NULL where none finds anything
 -- inputs: int_pod_descriptions, identity rules
-{{ config(materialized='view') }}
+{#- Spark computes a view anew wherever it is read, and this one is read often and costs most. #}
+{{ config(materialized='table' if target.type == 'spark' else 'view') }}
 select
     cluster,
     pod_uid,

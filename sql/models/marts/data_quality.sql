@@ -16,7 +16,7 @@ with pod_measures as (
         cast(sum(case when pods.team = 'unattributed' then 1 else 0 end) as bigint) as pods_without_team,
         cast(sum(case when pods.pipeline = 'unattributed' then 1 else 0 end) as bigint) as pods_without_pipeline,
         cast(sum(pods.end_latest_ms - pods.end_earliest_ms) as bigint) as uncertain_end_ms,
-        cast(sum({{ idiv('cast(costs.cost_nano as decimal(38,0)) * cast(pods.end_latest_ms - pods.end_earliest_ms as decimal(19,0))', 'cast(nullif(pods.released_ms - pods.bound_ms, 0) as decimal(38,0))') }}) as bigint) as uncertain_end_nano
+        cast(sum({{ wide_idiv('cast(costs.cost_nano as decimal(38,0)) * cast(pods.end_latest_ms - pods.end_earliest_ms as decimal(19,0))', 'cast(nullif(pods.released_ms - pods.bound_ms, 0) as decimal(38,0))') }}) as bigint) as uncertain_end_nano
     from {{ ref('pods') }} as pods
     left join {{ ref('int_machines') }} as machines
         on pods.cluster = machines.cluster and pods.machine = machines.machine
@@ -31,7 +31,7 @@ span_measures as (
             when machines.machine is null then cast(0 as bigint)
             else {{ overlap('spans.start_ms', 'spans.end_ms', 'machines.start_ms', 'machines.end_ms') }}
         end) as bigint) as unplaced_ms,
-        cast({{ idiv("sum(cast(spans.cpu_request_millicores as decimal(19,0)) * cast((spans.end_ms - spans.start_ms) - case when machines.machine is null then cast(0 as bigint) else " ~ overlap('spans.start_ms', 'spans.end_ms', 'machines.start_ms', 'machines.end_ms') ~ " end as decimal(19,0)))", 'cast(1000 as decimal(38,0))') }} as bigint) as unplaced_core_ms
+        cast({{ wide_idiv("sum(cast(spans.cpu_request_millicores as decimal(19,0)) * cast((spans.end_ms - spans.start_ms) - case when machines.machine is null then cast(0 as bigint) else " ~ overlap('spans.start_ms', 'spans.end_ms', 'machines.start_ms', 'machines.end_ms') ~ " end as decimal(19,0)))", 'cast(1000 as decimal(38,0))') }} as bigint) as unplaced_core_ms
     from {{ ref('int_pod_spans') }} as spans
     left join {{ ref('int_machines') }} as machines
         on spans.cluster = machines.cluster and spans.machine = machines.machine
