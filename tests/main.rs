@@ -5,6 +5,7 @@
 mod harness;
 
 mod attribution;
+mod bench;
 mod conservation;
 mod file_size;
 mod identity;

@@ -1,5 +1,6 @@
 //! The command line: wiring only, one file per command.
 
+mod bench;
 mod build;
 mod check;
 mod config;
@@ -69,6 +70,8 @@ enum Command {
     /// Write what other programs read.
     #[command(subcommand)]
     Export(export::Export),
+    /// Measure writing facts, building and asking, on generated pods.
+    Bench(bench::Bench),
     /// Write or check the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -87,6 +90,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Rules(command) => command.run(cli),
         Command::Sql(command) => command.run(cli),
         Command::Export(command) => command.run(cli),
+        Command::Bench(command) => command.run(cli),
         Command::Config(command) => command.run(cli),
     }
 }

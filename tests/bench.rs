@@ -1,0 +1,32 @@
+//! `podledger bench` measures what it says: nothing here is timed.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+#[test]
+fn a_quick_bench_builds_asks_and_reports_as_json() {
+    let output = Command::new(env!("CARGO_BIN_EXE_podledger"))
+        .args(["bench", "--quick", "--json"])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["pods"], 20_000);
+    let measures = report["measures"].as_array().unwrap();
+    for name in ["DuckDB alone", "full build", "incremental build", "ask:"] {
+        let found = measures
+            .iter()
+            .find(|measure| measure["name"].as_str().unwrap().starts_with(name));
+        let found = found.unwrap_or_else(|| panic!("{name} is missing"));
+        assert!(
+            found["seconds"].as_f64().unwrap() > 0.0 && found["count"].as_u64().unwrap() > 0,
+            "{found}"
+        );
+    }
+    assert!(report["ledger_bytes_per_pod"].as_f64().unwrap() > 0.0);
+}
