@@ -137,3 +137,29 @@ fn no_relation_has_a_floating_column_or_one_that_parquet_cannot_hold() {
     );
     assert_eq!(found, Vec::<String>::new());
 }
+
+#[test]
+fn a_shared_namespace_is_paid_by_its_teams_by_weight_to_the_nano_dollar() {
+    let mut world = World::new();
+    world.given_machine(4, 16, 0, "1");
+    world.given_pod("p", 4000, 16 * 1024, 0);
+    let path = world.folder.path().join("podledger.toml");
+    std::fs::write(
+        &path,
+        "[[teams]]\nshares = {ml = 1, growth = 1, risk = 1}\nnamespace = 'ns'\n",
+    )
+    .unwrap();
+    world.config = podledger_analyzer::config::Config::read(&path).unwrap();
+    world.build(true);
+    let costs = world.rows("select team, sum(cost) from marts.costs_daily group by all order by 1");
+    assert_eq!(costs.len(), 3, "{costs:?}");
+    assert!(costs.iter().all(|row| row.contains("|0.33333333")), "{costs:?}");
+    assert_eq!(
+        world.rows("select sum(cost), count(distinct team) from marts.teams_weekly"),
+        ["1.000000000|3"]
+    );
+    assert_eq!(
+        world.rows("select team from marts.pods"),
+        ["growth 1 + ml 1 + risk 1"]
+    );
+}

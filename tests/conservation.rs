@@ -328,7 +328,8 @@ fn declared(choice: u8) -> Config {
         text += "platform_namespaces = ['work']\n";
     }
     if choice & 2 > 0 {
-        text += "[[teams]]\nteam = 'ops'\npipeline = 'etl'\nvalid_from = '2026-11-01'\n";
+        text += "[[teams]]\nteam = 'ops'\npipeline = 'etl'\nvalid_from = '2026-11-01'\n\
+                 [[teams]]\nshares = {ml = 3, growth = 4, risk = 2}\nnamespace = 'work'\n";
     }
     if choice & 4 > 0 {
         text += "[[identity_rules]]\nsystem = 'any'\nfield = 'team'\nsource = 'label'\nkey = 'blue'\nvalue = 'blue'\n";

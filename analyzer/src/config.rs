@@ -1,5 +1,6 @@
 //! `podledger.toml`: what a user declares about teams, weights and zones.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::civil::Date;
@@ -48,13 +49,32 @@ pub enum AllocationBasis {
 #[serde(deny_unknown_fields)]
 pub struct TeamMapping {
     /// The team.
-    pub team: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// Teams that share it, by weight, instead of `team`: costs are split among them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shares: BTreeMap<String, u32>,
     /// Pods of this pipeline.
     pub pipeline: Option<String>,
     /// Pods of this namespace.
     pub namespace: Option<String>,
     /// For pods that started on this UTC date or later.
     pub valid_from: Option<String>,
+}
+
+impl TeamMapping {
+    /// What pods are said to belong to: the team, or all that share them with their weights, such as `growth 1 + ml 3`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.team.clone().unwrap_or_else(|| {
+            let members: Vec<String> = self
+                .shares
+                .iter()
+                .map(|(team, weight)| format!("{team} {weight}"))
+                .collect();
+            members.join(" + ")
+        })
+    }
 }
 
 impl Default for Config {
@@ -83,10 +103,21 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|error| config(error.to_string()))?;
         let parsed: Self = toml::from_str(&text).map_err(|error| config(error.to_string()))?;
         for mapping in &parsed.teams {
+            if mapping.team.is_some() != mapping.shares.is_empty() {
+                return Err(config(
+                    "an entry of `teams` needs either `team` or `shares`".to_owned(),
+                ));
+            }
+            if mapping.shares.len() == 1 || mapping.shares.values().any(|weight| *weight == 0) {
+                return Err(config(format!(
+                    "team `{}`: `shares` needs at least two teams, each with a weight of 1 or more",
+                    mapping.name()
+                )));
+            }
             if mapping.pipeline.is_none() && mapping.namespace.is_none() {
                 return Err(config(format!(
                     "team `{}` names neither `pipeline` nor `namespace`; add one",
-                    mapping.team
+                    mapping.name()
                 )));
             }
             valid_from_ms(mapping).map_err(&config)?;
@@ -110,13 +141,34 @@ impl Config {
                 reason,
             })?;
             mappings.push(json!({
-                "team": mapping.team,
+                "team": mapping.name(),
                 "pipeline": mapping.pipeline,
                 "namespace": mapping.namespace,
                 "valid_from_ms": valid_from_ms,
             }));
         }
+        let mut shares = BTreeMap::new();
+        for mapping in self.teams.iter().filter(|mapping| !mapping.shares.is_empty()) {
+            let whole: u64 = mapping.shares.values().copied().map(u64::from).sum();
+            let mut from_part = 0;
+            for (member, weight) in &mapping.shares {
+                let to_part = from_part + u64::from(*weight);
+                shares.insert(
+                    (mapping.name(), member),
+                    json!({
+                        "team": mapping.name(),
+                        "member": member,
+                        "from_part": from_part,
+                        "to_part": to_part,
+                        "whole": whole,
+                    }),
+                );
+                from_part = to_part;
+            }
+        }
+        let shares: Vec<_> = shares.into_values().collect();
         Ok(rules::apply(&self.identity_rules, project)
+            .with_var("team_shares", json!(shares))
             .with_var("weights_method", json!(self.weights_method))
             .with_var("allocation_basis", json!(self.allocation_basis))
             .with_var("platform_namespaces", json!(self.platform_namespaces))
@@ -152,7 +204,7 @@ fn valid_from_ms(mapping: &TeamMapping) -> Result<i64, String> {
     let bad = |error: jiff::Error| {
         format!(
             "team `{}`: valid_from `{date}`: {error}; write YYYY-MM-DD",
-            mapping.team
+            mapping.name()
         )
     };
     let date: Date = date.parse().map_err(bad)?;
@@ -187,6 +239,31 @@ mod tests {
     fn a_mapping_without_anything_to_match_is_refused() {
         let error = read("[[teams]]\nteam = 'ml'").unwrap_err().to_string();
         assert!(error.contains("team `ml` names neither"), "{error}");
+    }
+
+    #[test]
+    fn shares_need_two_teams_and_stand_instead_of_one() {
+        for (text, expected) in [
+            ("[[teams]]\nnamespace = 'x'", "either `team` or `shares`"),
+            (
+                "[[teams]]\nteam = 'a'\nshares = {a = 1, b = 1}\nnamespace = 'x'",
+                "either `team` or `shares`",
+            ),
+            (
+                "[[teams]]\nshares = {a = 1}\nnamespace = 'x'",
+                "at least two teams",
+            ),
+            (
+                "[[teams]]\nshares = {a = 0, b = 1}\nnamespace = 'x'",
+                "a weight of 1 or more",
+            ),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        let config = read("[[teams]]\nshares = {ml = 3, growth = 1}\nnamespace = 'x'").unwrap();
+        assert_eq!(config.teams[0].name(), "growth 1 + ml 3");
+        assert_eq!(read(&toml::to_string(&config).unwrap()).unwrap(), config);
     }
 
     #[test]

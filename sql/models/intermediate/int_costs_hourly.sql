@@ -1,6 +1,7 @@
--- grain: one row per hour, cluster, team, pipeline, job, namespace and cost category
+-- grain: one row per hour, cluster, team, pipeline, job, namespace and cost category, and one more for each team that a team
+--     shares with others
 -- guarantee: the sum over all rows of an hour is the cost of its machines
--- inputs: int_allocations, int_pod_names
+-- inputs: int_allocations, int_pod_names, team_shares
 with named as (
     select
         costs.cluster,
@@ -17,6 +18,61 @@ with named as (
         costs.unused_nano
     from {{ ref('int_allocations') }} as costs
     left join {{ ref('int_pod_names') }} as pods on costs.cluster = pods.cluster and costs.pod_uid = pods.pod_uid
+),
+
+grouped as (
+    select
+        cluster,
+        hour_start_ms,
+        team,
+        pipeline,
+        job,
+        namespace,
+        cost_category,
+        cast(sum(cpu_nano) as bigint) as cpu_nano,
+        cast(sum(memory_nano) as bigint) as memory_nano,
+        cast(sum(gpu_nano) as bigint) as gpu_nano,
+        cast(sum(cost_nano) as bigint) as cost_nano,
+        cast(sum(unused_nano) as bigint) as unused_nano
+    from named
+    group by
+        cluster,
+        hour_start_ms,
+        team,
+        pipeline,
+        job,
+        namespace,
+        cost_category
+),
+
+-- What members of a shared team pay each: the differences of running parts, which leave nothing over.
+shared as (
+    select
+        grouped.cluster,
+        grouped.hour_start_ms,
+        coalesce(shares.member, grouped.team) as team,
+        grouped.pipeline,
+        grouped.job,
+        grouped.namespace,
+        grouped.cost_category,
+        case
+            when shares.member is null then grouped.cpu_nano
+            else {{ prorate('grouped.cpu_nano', 'shares.to_part', 'shares.whole') }} - {{ prorate('grouped.cpu_nano', 'shares.from_part', 'shares.whole') }}
+        end as cpu_nano,
+        case
+            when shares.member is null then grouped.memory_nano
+            else {{ prorate('grouped.memory_nano', 'shares.to_part', 'shares.whole') }} - {{ prorate('grouped.memory_nano', 'shares.from_part', 'shares.whole') }}
+        end as memory_nano,
+        case
+            when shares.member is null then grouped.gpu_nano
+            else {{ prorate('grouped.gpu_nano', 'shares.to_part', 'shares.whole') }} - {{ prorate('grouped.gpu_nano', 'shares.from_part', 'shares.whole') }}
+        end as gpu_nano,
+        case
+            when shares.member is null then grouped.unused_nano
+            else {{ prorate('grouped.unused_nano', 'shares.to_part', 'shares.whole') }} - {{ prorate('grouped.unused_nano', 'shares.from_part', 'shares.whole') }}
+        end as unused_nano
+    from grouped
+    left join {{ ref('team_shares') }} as shares on grouped.team = shares.team
 )
 
 select
@@ -27,17 +83,9 @@ select
     job,
     namespace,
     cost_category,
-    cast(sum(cpu_nano) as bigint) as cpu_nano,
-    cast(sum(memory_nano) as bigint) as memory_nano,
-    cast(sum(gpu_nano) as bigint) as gpu_nano,
-    cast(sum(cost_nano) as bigint) as cost_nano,
-    cast(sum(unused_nano) as bigint) as unused_nano
-from named
-group by
-    cluster,
-    hour_start_ms,
-    team,
-    pipeline,
-    job,
-    namespace,
-    cost_category
+    cpu_nano,
+    memory_nano,
+    gpu_nano,
+    cpu_nano + memory_nano + gpu_nano as cost_nano,
+    unused_nano
+from shared
