@@ -208,7 +208,12 @@ retried as (
         and doubtful.installation = later.installation
         and doubtful.run_epoch = later.run_epoch
         and doubtful.role = later.role
-    where doubtful.run <> 'unattributed' and later.attempt <> doubtful.attempt and later.created_ms > doubtful.created_ms
+    where
+        doubtful.run <> 'unattributed'
+        -- Nearly no run has a doubtful try: the others need not be looked up by all of their names.
+        and later.run in (select run from doubtful)
+        and later.attempt <> doubtful.attempt
+        and later.created_ms > doubtful.created_ms
 ),
 
 decided as (
