@@ -11,7 +11,7 @@ one expression per field. A rule names its `system`, the `field` it fills and wh
 
 If only a part counts, `pattern` has it as its first group; `replace` is replaced `by` something in what is found; `value`
 stands for whatever is found. `parts` (each with source, key, pattern) joined by `separator` stand for one source; without
-one of them there is no value. A rule applies to pods of its system, one of the system `any` to all.
+one of them there is no value. A built-in `system` rule may ask for another label beside (`with_label`). A rule applies to pods of its system, one of the system `any` to all.
 #}
 {% macro rule_part(part) %}
 {%- if part.source == 'label' -%}

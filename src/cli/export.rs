@@ -73,6 +73,7 @@ impl Export {
         let build = folder.join("build");
         let calendar = build.join("calendar");
         fs::create_dir_all(&calendar).with_context(|| format!("cannot create {}", calendar.display()))?;
+        // A ledger opened for reading may not write files: it has only shown that there is one.
         drop(ledger);
         let ledger = cli.ledger()?;
         ledger.connection().execute_batch(&format!(
