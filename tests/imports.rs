@@ -1,9 +1,10 @@
 //! Bad input is refused by name, and nothing of it is kept.
 
 use jiff::civil::date;
+use podledger_collector::import::openb;
 use podledger_collector::import::query::import_query;
 
-use crate::harness::World;
+use crate::harness::{World, shared_data};
 
 fn refused(table: &str, query: &str) -> String {
     let world = World::new();
@@ -173,4 +174,88 @@ fn prices_come_from_a_csv_and_a_broken_line_is_named() {
         let error = import(line).unwrap_err().to_string();
         assert!(error.contains(expected), "{line}: {error}");
     }
+}
+
+/// A trace of two nodes, one with GPUs of a known price and one without.
+#[test]
+fn openb_pods_pay_for_gpus_by_model_and_fraction() {
+    let world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).unwrap();
+    write(
+        "openb_node_list_all_node.csv",
+        "sn,cpu_milli,memory_mib,gpu,model\na,8000,32768,2,T4\nb,8000,32768,1,G2\n",
+    );
+    write(
+        "openb_pod_list_default.csv",
+        "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time\n\
+         whole,1000,1024,1,1000,T4,LS,Running,0,3600,0\n\
+         half,1000,1024,1,500,T4,LS,Succeeded,0,3600,0\n\
+         other,1000,1024,1,1000,G2,LS,Failed,0,3600,0\n\
+         never,1000,1024,1,1000,G2,LS,Pending,0,3600,\n\
+         crowded,1000,1024,1,1000,G2,LS,Running,0,3600,1800\n",
+    );
+    let options = openb::Options {
+        folder: folder.path().to_path_buf(),
+        pods: None,
+        starts_at: "2023-01-01T00:00:00Z".parse().unwrap(),
+        gpu_prices: std::collections::BTreeMap::new(),
+        cluster: "openb".to_owned(),
+        recorded_date: date(2026, 11, 16),
+    };
+    let (_, totals) = openb::import(&world.lake(), &options).unwrap();
+    assert_eq!((totals.pods, totals.pending, totals.unplaced), (5, 1, 1));
+    assert_eq!(
+        (totals.unpriced_nodes, totals.unpriced_models),
+        (1, vec!["G2".to_owned()])
+    );
+    world.build(true);
+    // 8 x 0.031611 + 32 x 0.004237 + 2 x 0.35 = 1.088472 in the hour. The weights give GPUs 1,900 of 2,288.472 parts:
+    // 0.903702..., of which `whole` holds a half and `half` a quarter.
+    assert_eq!(
+        world.rows(
+            "select costs.gpu_model, pods.gpu_request_milligpus, pods.pod_name, sum(costs.gpu_cost) \
+             from marts.allocations_hourly as costs inner join marts.pods as pods using (cluster, pod_uid) \
+             group by all order by 3"
+        ),
+        [
+            "T4|500|half|0.225925508",
+            "G2|1000|other",
+            "T4|1000|whole|0.451851016"
+        ]
+    );
+    let again = openb::import(&world.lake(), &options).unwrap().0;
+    assert_eq!(again, podledger_collector::import::Imported::Already);
+    write(
+        "openb_pod_list_default.csv",
+        "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time\n\
+         p,1000,1024,2,500,,LS,Running,0,3600,0\n",
+    );
+    let error = openb::import(&world.lake(), &options).unwrap_err().to_string();
+    assert!(
+        error.contains("line 2: pod `p`: a share is of one GPU"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_real_gpu_trace_is_placed_without_leaving_anybody_out() {
+    let Some(folder) = shared_data("traces/alibaba-gpu-v2023-openb") else {
+        return;
+    };
+    let world = World::new();
+    let options = openb::Options {
+        folder,
+        pods: None,
+        starts_at: "2023-01-01T00:00:00Z".parse().unwrap(),
+        gpu_prices: std::collections::BTreeMap::new(),
+        cluster: "openb".to_owned(),
+        recorded_date: date(2026, 11, 16),
+    };
+    let (_, totals) = openb::import(&world.lake(), &options).unwrap();
+    assert_eq!(
+        (totals.pods, totals.nodes, totals.pending, totals.unplaced),
+        (8152, 1523, 897, 0)
+    );
+    assert_eq!(totals.unpriced_models, ["A10", "G2", "G3", "V100M32"]);
 }

@@ -14,5 +14,6 @@ mod kubernetes_import;
 mod kubernetes_objects;
 mod lake;
 mod parity;
+mod prices;
 mod real_trace;
 mod worked_examples;

@@ -20,7 +20,8 @@ const COMPARED: &[&str] = &[
     "intermediate.int_machine_lives",
     "intermediate.int_pod_spans",
     "staging.stg_node_states",
-    "staging.stg_prices",
+    "intermediate.int_machine_prices",
+    "staging.stg_service_prices",
     "staging.stg_allocation_weights",
 ];
 
@@ -29,7 +30,8 @@ const DIRTYING: &[&str] = &[
     "int_machine_lives",
     "int_pod_spans",
     "stg_node_states",
-    "stg_prices",
+    "int_machine_prices",
+    "stg_service_prices",
     "stg_allocation_weights",
     "lake.usage_hours",
     "lake.pod_identities",
@@ -416,10 +418,10 @@ fn find_dirty_hours(connection: &Connection, build_id: i64) -> SqlResult<()> {
              union all
              (from old_staging_stg_node_states except from staging.stg_node_states)
          ),
-         prices as (
-             (from staging.stg_prices except from old_staging_stg_prices)
+         services as (
+             (from staging.stg_service_prices except from old_staging_stg_service_prices)
              union all
-             (from old_staging_stg_prices except from staging.stg_prices)
+             (from old_staging_stg_service_prices except from staging.stg_service_prices)
          ),
          weights as (
              (from staging.stg_allocation_weights except from old_staging_stg_allocation_weights)
@@ -430,9 +432,8 @@ fn find_dirty_hours(connection: &Connection, build_id: i64) -> SqlResult<()> {
          union
          select cluster, machine from shapes
          union
-         select lives.cluster, lives.machine
-         from intermediate.int_machine_lives as lives
-         inner join prices using (provider, region, instance_type, capacity_type)
+         select cluster, machine from intermediate.int_machine_lives
+         where billing_model = 'pod_request' and exists (from services)
          union
          select cluster, machine from intermediate.int_machine_lives where exists (from weights);
 
@@ -440,6 +441,23 @@ fn find_dirty_hours(connection: &Connection, build_id: i64) -> SqlResult<()> {
          select lives.cluster, lives.machine, lives.start_ms, lives.end_ms
          from (from intermediate.int_machine_lives union all from old_intermediate_int_machine_lives) as lives
          semi join changed_machines using (cluster, machine);
+
+         -- Stretches in which a machine has another price than before.
+         insert into dirty_spans
+         with fresh as (
+             from intermediate.int_machine_prices except from old_intermediate_int_machine_prices
+         )
+         select
+             cluster,
+             machine,
+             greatest(fresh.from_ms, old.from_ms, lives.start_ms),
+             least(fresh.to_ms, old.to_ms, lives.end_ms)
+         from fresh
+         inner join old_intermediate_int_machine_prices as old using (cluster, machine)
+         inner join intermediate.int_machine_lives as lives using (cluster, machine)
+         where
+             fresh.price_nano is distinct from old.price_nano
+             and greatest(fresh.from_ms, old.from_ms, lives.start_ms) < least(fresh.to_ms, old.to_ms, lives.end_ms);
 
          -- Ends that moved, and first and last workloads that moved: the time between old and new; where a machine
          -- has ended since, the time after its last workload turns from gap to tail.

@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::{Error, Result};
+use crate::prices::{self, Discount, PriceOverride};
 use crate::rules::{self, IdentityRule};
 
 /// The configuration; every key has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How an hour's cost is split: a method of `allocation_weights`, `opencost` or `aws-split-cost`.
+    /// How an hour's cost is split: a method of `allocation_weights`, `opencost`, `aws-split-cost`, or `fitted`.
     pub weights_method: String,
     /// What a pod is charged for: `max` of request and usage, `request` or `usage`.
     pub allocation_basis: AllocationBasis,
@@ -30,6 +31,12 @@ pub struct Config {
     /// Rules of who made a pod and for what, asked before the built-in ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub identity_rules: Vec<IdentityRule>,
+    /// Prices of machines, instead of list prices.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub price_overrides: Vec<PriceOverride>,
+    /// What is taken off list prices; the first that matches holds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub discounts: Vec<Discount>,
 }
 
 /// What a running pod is charged for.
@@ -86,6 +93,8 @@ impl Default for Config {
             report_zones: vec!["UTC".to_owned()],
             teams: Vec::new(),
             identity_rules: Vec::new(),
+            price_overrides: Vec::new(),
+            discounts: Vec::new(),
         }
     }
 }
@@ -123,6 +132,7 @@ impl Config {
             valid_from_ms(mapping).map_err(&config)?;
         }
         rules::check(&parsed.identity_rules, &rules::systems(&Project::embedded()?)).map_err(&config)?;
+        prices::check(&parsed.price_overrides, &parsed.discounts).map_err(&config)?;
         for zone in &parsed.report_zones {
             TimeZone::get(zone).map_err(|error| config(format!("report_zones: `{zone}`: {error}")))?;
         }
@@ -167,6 +177,12 @@ impl Config {
             }
         }
         let shares: Vec<_> = shares.into_values().collect();
+        let project = prices::apply(&self.price_overrides, &self.discounts, project).map_err(|reason| {
+            Error::Config {
+                path: "configuration".into(),
+                reason,
+            }
+        })?;
         Ok(rules::apply(&self.identity_rules, project)
             .with_var("team_shares", json!(shares))
             .with_var("weights_method", json!(self.weights_method))

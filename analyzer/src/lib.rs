@@ -10,6 +10,7 @@
 pub mod build;
 pub mod config;
 pub mod error;
+pub mod prices;
 pub mod rules;
 
 pub use error::{Error, Result};

@@ -70,6 +70,8 @@ facts! {
         ended_at: Option<Timestamp>,
         end_source: Option<&'static str>,
         end_reason: Option<String>,
+        labels: Texts,
+        gpu_model: Option<String>,
     }
 
     /// What a machine offers, and whether its node is well, since `observed_at`.
@@ -111,6 +113,8 @@ facts! {
         cpu_request_millicores: i64,
         memory_request_bytes: i64,
         gpu_request_milligpus: i64,
+        billed_cpu_millicores: Option<i64>,
+        billed_memory_bytes: Option<i64>,
     }
 
     /// Labels, the annotations that a rule reads, and owners from the nearest to the top.
@@ -280,7 +284,7 @@ pub struct Owner {
 ///
 /// # Errors
 /// [`Error::Encode`]; a fact that the schema cannot hold is a mistake in this crate.
-pub fn batch(table: &'static Table, facts: &[Fact]) -> Result<RecordBatch> {
+pub fn batch<T: Serialize>(table: &'static Table, facts: &[T]) -> Result<RecordBatch> {
     let encode = |source| Error::Encode {
         table: table.table,
         source,

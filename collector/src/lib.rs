@@ -10,11 +10,13 @@
 
 pub mod error;
 pub mod facts;
+pub mod fargate;
 pub mod import;
 pub mod index;
 pub mod object;
 pub mod occupancy;
 pub mod prices;
 pub mod request;
+pub mod weights;
 
 pub use error::{Error, Result};

@@ -1,7 +1,7 @@
 //! The built-in list prices: the files in `prices/`, whose README names the sources.
 
-use podledger_sql::ledger::quote;
 use podledger_sql::units::NanoUsd;
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 
@@ -21,6 +21,8 @@ pub struct ListPrice {
     pub cpu_millicores: i64,
     /// Memory in bytes.
     pub memory_bytes: i64,
+    /// Whole GPUs.
+    pub gpu_count: i64,
     /// `on-demand`, `spot` or `reserved`.
     pub capacity_type: String,
     /// Price of an hour.
@@ -139,7 +141,7 @@ pub fn all_list_prices() -> Result<Vec<ListPrice>> {
             instance_type,
             vcpu,
             memory_bytes,
-            _,
+            gpu_count,
             _,
             capacity_type,
             hourly,
@@ -155,6 +157,7 @@ pub fn all_list_prices() -> Result<Vec<ListPrice>> {
             instance_type: instance_type.to_owned(),
             cpu_millicores: number(line, vcpu)?.saturating_mul(1000),
             memory_bytes: number(line, memory_bytes)?,
+            gpu_count: number(line, gpu_count)?,
             capacity_type: capacity_type.to_owned(),
             hourly: NanoUsd::from_decimal_str(hourly)?,
             valid_from: valid_from.to_owned(),
@@ -166,7 +169,7 @@ pub fn all_list_prices() -> Result<Vec<ListPrice>> {
         let header: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
         for line in lines {
             let cells: Vec<&str> = line.split(',').collect();
-            let [instance_type, vcpu, memory_bytes, ..] = cells[..] else {
+            let [instance_type, vcpu, memory_bytes, gpu_count, ..] = cells[..] else {
                 return Err(broken(line, "has not five cells"));
             };
             for (column, hourly) in header.iter().zip(&cells).skip(SHAPE_COLUMNS) {
@@ -180,6 +183,7 @@ pub fn all_list_prices() -> Result<Vec<ListPrice>> {
                         instance_type: instance_type.to_owned(),
                         cpu_millicores: number(line, vcpu)?.saturating_mul(1000),
                         memory_bytes: number(line, memory_bytes)?,
+                        gpu_count: number(line, gpu_count)?,
                         capacity_type: "on-demand".to_owned(),
                         hourly: NanoUsd::from_decimal_str(hourly)?,
                         valid_from: valid_from.to_owned(),
@@ -235,26 +239,61 @@ fn broken(line: &str, reason: &str) -> Error {
     }
 }
 
-/// A query that yields prices as facts.
+/// Facts of `prices`.
 #[must_use]
-pub fn price_query(prices: &[ListPrice]) -> String {
-    let rows: Vec<String> = prices
-        .iter()
-        .map(|price| {
-            format!(
-                "select {} as provider, {} as region, {} as instance_type, {} as capacity_type, \
-                 timestamp {} as valid_from_at, cast('{}' as decimal(18,9)) as hourly_usd, {} as source",
-                quote(&price.provider),
-                quote(&price.region),
-                quote(&price.instance_type),
-                quote(&price.capacity_type),
-                quote(&format!("{} 00:00:00", price.valid_from)),
-                price.hourly,
-                quote(&price.source),
-            )
-        })
-        .collect();
-    rows.join(" union all ")
+pub fn price_rows(prices: &[ListPrice]) -> Vec<impl Serialize + use<>> {
+    #[derive(Serialize)]
+    struct Row {
+        provider: String,
+        region: String,
+        instance_type: String,
+        capacity_type: String,
+        valid_from_at: String,
+        hourly_usd: String,
+        source: String,
+    }
+    let row = |price: &ListPrice| Row {
+        provider: price.provider.clone(),
+        region: price.region.clone(),
+        instance_type: price.instance_type.clone(),
+        capacity_type: price.capacity_type.clone(),
+        valid_from_at: start_of(&price.valid_from),
+        hourly_usd: price.hourly.to_string(),
+        source: price.source.clone(),
+    };
+    prices.iter().map(row).collect()
+}
+
+/// Facts of `service_prices`.
+#[must_use]
+pub fn service_rows(prices: &[ServicePrice]) -> Vec<impl Serialize + use<>> {
+    #[derive(Serialize)]
+    struct Row {
+        provider: String,
+        region: String,
+        service: String,
+        item: String,
+        unit: String,
+        valid_from_at: String,
+        price_usd: String,
+        source: String,
+    }
+    let row = |price: &ServicePrice| Row {
+        provider: price.provider.clone(),
+        region: price.region.clone(),
+        service: price.service.clone(),
+        item: price.item.clone(),
+        unit: price.unit.clone(),
+        valid_from_at: start_of(&price.as_of),
+        price_usd: price.usd.to_string(),
+        source: price.source.clone(),
+    };
+    prices.iter().map(row).collect()
+}
+
+/// The first instant of a UTC date.
+fn start_of(date: &str) -> String {
+    format!("{date}T00:00:00Z")
 }
 
 #[cfg(test)]

@@ -195,6 +195,20 @@ pub const READINESS: &[&str] = &["ready", "not_ready", "unknown"];
 /// How capacity is bought.
 pub const CAPACITY_TYPES: &[&str] = &["on-demand", "spot", "reserved"];
 
+/// What a price override is about: one machine, the node of a name, nodes with a label (`selector_key` is its name), a
+/// pool, an instance type; `gpu_model` is the price of one GPU, on top of an override of its machine; `storage_class`
+/// and `volume` are prices of a GiB of storage.
+pub const PRICE_SELECTORS: &[&str] = &[
+    "machine",
+    "node",
+    "label",
+    "pool",
+    "instance_type",
+    "gpu_model",
+    "storage_class",
+    "volume",
+];
+
 /// Where the start of an occupancy was read.
 pub const START_SOURCES: &[&str] = &[
     "scheduled",
@@ -251,6 +265,8 @@ pub const FACTS: &[Fact] = &[
             instant("ended_at", NotBefore("launched_at")),
             text("end_source", Any),
             text("end_reason", Any),
+            column("labels", ColumnType::Map),
+            text("gpu_model", Any),
         ],
     },
     Fact {
@@ -301,6 +317,8 @@ pub const FACTS: &[Fact] = &[
             integer("cpu_request_millicores", RequiredNotNegative),
             integer("memory_request_bytes", RequiredNotNegative),
             integer("gpu_request_milligpus", NotNegative),
+            integer("billed_cpu_millicores", NotNegative),
+            integer("billed_memory_bytes", NotNegative),
         ],
     },
     Fact {
@@ -508,6 +526,7 @@ pub const FACTS: &[Fact] = &[
             "region",
             "instance_type",
             "capacity_type",
+            "zone",
             "valid_from_at",
         ],
         columns: &[
@@ -517,6 +536,40 @@ pub const FACTS: &[Fact] = &[
             text("capacity_type", RequiredOneOf(CAPACITY_TYPES)),
             instant("valid_from_at", Required),
             usd("hourly_usd", NotNegative),
+            text("source", Required),
+            text("zone", Any),
+        ],
+    },
+    Fact {
+        table: "price_overrides",
+        key: &[
+            "selector",
+            "selector_key",
+            "selector_value",
+            "region",
+            "valid_from_at",
+        ],
+        columns: &[
+            text("selector", RequiredOneOf(PRICE_SELECTORS)),
+            text("selector_key", Any),
+            text("selector_value", Required),
+            text("region", Any),
+            instant("valid_from_at", Required),
+            usd("hourly_usd", NotNegative),
+            text("source", Required),
+        ],
+    },
+    Fact {
+        table: "service_prices",
+        key: &["provider", "region", "service", "item", "unit", "valid_from_at"],
+        columns: &[
+            text("provider", Required),
+            text("region", Required),
+            text("service", Required),
+            text("item", Required),
+            text("unit", Required),
+            instant("valid_from_at", Required),
+            usd("price_usd", NotNegative),
             text("source", Required),
         ],
     },
@@ -535,7 +588,7 @@ pub const FACTS: &[Fact] = &[
     },
     Fact {
         table: "allocation_weights",
-        key: &["method", "valid_from_at"],
+        key: &["method", "provider", "valid_from_at"],
         columns: &[
             text("method", Required),
             instant("valid_from_at", Required),
@@ -543,6 +596,7 @@ pub const FACTS: &[Fact] = &[
             integer("memory_gib_hour_nano", RequiredNotNegative),
             integer("gpu_hour_nano", RequiredNotNegative),
             text("source", Required),
+            text("provider", Any),
         ],
     },
     Fact {

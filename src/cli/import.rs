@@ -10,7 +10,8 @@ use indicatif::ProgressBar;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use podledger_collector::import::nextflow_cws::{self, Totals};
-use podledger_collector::import::{Imported, kubernetes, prices, query};
+use podledger_collector::import::{Imported, catalogue, kubernetes, openb, opencost_prices, prices, query};
+use podledger_sql::units::NanoUsd;
 
 use super::Cli;
 
@@ -46,6 +47,51 @@ pub enum Import {
         /// When the objects were as they are shown [default: the newest time that they tell].
         #[arg(long, value_name = "INSTANT")]
         observed_at: Option<jiff::Timestamp>,
+        /// UTC date under which the facts are filed [default: today].
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        recorded_date: Option<Date>,
+    },
+    /// The GPU cluster trace "openb" of Alibaba's cluster data, v2023.
+    #[command(
+        after_help = "Example: podledger import openb traces/alibaba-gpu-v2023-openb --gpu-price G2=1.20 --gpu-price G3=2.50"
+    )]
+    Openb {
+        /// Folder with openb_node_list_all_node.csv and openb_pod_list_default.csv.
+        folder: PathBuf,
+        /// Another list of pods than the default one, gzip or not.
+        #[arg(long, value_name = "FILE")]
+        pods: Option<PathBuf>,
+        /// Price of an hour of a GPU model that has no built-in one; may be repeated.
+        #[arg(long = "gpu-price", value_name = "MODEL=USD", value_parser = gpu_price)]
+        gpu_prices: Vec<(String, NanoUsd)>,
+        /// The instant that the trace counts its seconds from, which it does not tell.
+        #[arg(long, value_name = "INSTANT", default_value = "2023-01-01T00:00:00Z")]
+        starts_at: jiff::Timestamp,
+        /// Name of the cluster, which the trace does not tell.
+        #[arg(long, default_value = "openb")]
+        cluster: String,
+        /// UTC date under which the facts are filed [default: today].
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        recorded_date: Option<Date>,
+    },
+    /// The built-in list prices of machines and services, and allocation weights fitted to them.
+    #[command(after_help = "Example: podledger import catalogue --provider aws --region us-east-1")]
+    Catalogue {
+        /// Only this provider: aws, gcp or azure.
+        #[arg(long, value_name = "NAME")]
+        provider: Option<String>,
+        /// Only this region.
+        #[arg(long, value_name = "NAME")]
+        region: Option<String>,
+        /// UTC date under which the facts are filed [default: today].
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        recorded_date: Option<Date>,
+    },
+    /// Prices of nodes, GPUs and volumes in the CSV that OpenCost reads.
+    #[command(after_help = "Example: podledger import opencost-prices pricing_schema.csv")]
+    OpencostPrices {
+        /// The CSV.
+        file: PathBuf,
         /// UTC date under which the facts are filed [default: today].
         #[arg(long, value_name = "YYYY-MM-DD")]
         recorded_date: Option<Date>,
@@ -123,6 +169,44 @@ impl Import {
                 print_contents(&contents);
                 imported
             }
+            Self::Openb {
+                folder,
+                pods,
+                gpu_prices,
+                starts_at,
+                cluster,
+                recorded_date,
+            } => {
+                let options = openb::Options {
+                    folder: folder.clone(),
+                    pods: pods.clone(),
+                    starts_at: *starts_at,
+                    gpu_prices: gpu_prices.iter().cloned().collect(),
+                    cluster: cluster.clone(),
+                    recorded_date: recorded_date.unwrap_or_else(today),
+                };
+                let (imported, totals) = openb::import(&lake, &options)
+                    .with_context(|| format!("cannot import {}; nothing was written", folder.display()))?;
+                print_openb(&totals);
+                imported
+            }
+            Self::Catalogue {
+                provider,
+                region,
+                recorded_date,
+            } => catalogue::import(
+                &lake,
+                &catalogue::Options {
+                    provider: provider.clone(),
+                    region: region.clone(),
+                    recorded_date: recorded_date.unwrap_or_else(today),
+                },
+            )
+            .context("cannot import the catalogue; nothing was written")?,
+            Self::OpencostPrices { file, recorded_date } => {
+                opencost_prices::import(&lake, file, recorded_date.unwrap_or_else(today))
+                    .with_context(|| format!("cannot import {}; nothing was written", file.display()))?
+            }
             Self::Prices { file, recorded_date } => {
                 prices::import(&lake, file, recorded_date.unwrap_or_else(today))
                     .with_context(|| format!("cannot import {}; nothing was written", file.display()))?
@@ -153,6 +237,37 @@ impl Import {
 /// The one place where an import asks for the date.
 fn today() -> Date {
     jiff::Timestamp::now().to_zoned(TimeZone::UTC).date()
+}
+
+/// `MODEL=USD`.
+fn gpu_price(text: &str) -> Result<(String, NanoUsd), String> {
+    let (model, price) = text
+        .split_once('=')
+        .ok_or_else(|| "write MODEL=USD, such as G2=1.20".to_owned())?;
+    let price = NanoUsd::from_decimal_str(price).map_err(|error| error.to_string())?;
+    if price.get() < 0 {
+        return Err("a price must not be negative".to_owned());
+    }
+    Ok((model.to_owned(), price))
+}
+
+fn print_openb(totals: &openb::Totals) {
+    println!("{} pods on {} nodes", totals.pods, totals.nodes);
+    println!("  {:>9} were never scheduled", totals.pending);
+    println!(
+        "  {:>9} found no node with room when they were scheduled: counted as unplaced, they cost nothing",
+        totals.unplaced
+    );
+    println!(
+        "  the others are placed where they leave least room, as the trace does not tell where they were"
+    );
+    if totals.unpriced_nodes > 0 {
+        println!(
+            "  {:>9} nodes have GPUs without a known price ({}): their cost stays unknown; declare it by --gpu-price MODEL=USD",
+            totals.unpriced_nodes,
+            totals.unpriced_models.join(", ")
+        );
+    }
 }
 
 fn print_totals(totals: &Totals) {

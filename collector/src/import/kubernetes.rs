@@ -15,21 +15,19 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use podledger_sql::Error as SqlError;
-use podledger_sql::facts::FACTS;
-use podledger_sql::lake::{Commit, Lake};
-use podledger_sql::ledger::scratch;
+use podledger_sql::lake::Lake;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::facts::{CollectionWatermark, Fact, batch};
-use crate::import::{Imported, write_query};
+use crate::facts::{CollectionWatermark, Fact};
+use crate::import::{Imported, write_facts, write_rows};
 use crate::index::{Index, Settings};
 use crate::object::Object;
 use crate::occupancy::Sight;
-use crate::prices::{ListPrice, list_prices, price_query};
+use crate::prices::{ListPrice, ServicePrice, list_prices, price_rows, service_prices, service_rows};
+use crate::weights::{Weights, fitted_weights};
 
 /// Name of a cluster that nothing identifies.
 const UNNAMED_CLUSTER: &str = "kubernetes";
@@ -131,12 +129,19 @@ pub fn import(lake: &Lake, name: &Path, bytes: &[u8], options: &Options) -> Resu
     let mut written = write_facts(&mut commit, &facts)?;
     let prices = prices_of(&facts, &mut contents);
     if !prices.is_empty() {
-        written.push(write_query(
-            &scratch()?,
+        written.push(write_rows(&mut commit, "prices", &price_rows(&prices))?);
+    }
+    let services = services_of(&facts)?;
+    if !services.is_empty() {
+        written.push(write_rows(
             &mut commit,
-            "prices",
-            &price_query(&prices),
+            "service_prices",
+            &service_rows(&services),
         )?);
+    }
+    let weights = weights_of(&facts)?;
+    if !weights.is_empty() {
+        written.push(write_rows(&mut commit, "allocation_weights", &weights)?);
     }
     commit.publish()?;
     Ok((Imported::Written(written), contents))
@@ -234,21 +239,34 @@ pub fn read(name: &Path, bytes: &[u8], options: &Options) -> Result<(Vec<Fact>, 
     Ok((facts, contents))
 }
 
-fn write_facts(commit: &mut Commit<'_>, facts: &[Fact]) -> Result<Vec<(&'static str, u64)>> {
-    let mut written = Vec::new();
-    for table in FACTS {
-        let of_table: Vec<Fact> = facts
-            .iter()
-            .filter(|fact| fact.table() == table.table)
-            .cloned()
-            .collect();
-        if !of_table.is_empty() {
-            let batch = batch(table, &of_table)?;
-            let rows = commit.write(table, std::iter::once(Ok::<_, SqlError>(batch)))?;
-            written.push((table.table, rows));
+/// Built-in prices of services (Fargate, control planes, storage, ...) in the regions that the facts show.
+fn services_of(facts: &[Fact]) -> Result<Vec<ServicePrice>> {
+    let mut places = BTreeSet::new();
+    for fact in facts {
+        if let Fact::Machine(machine) = fact
+            && let (Some(provider), Some(region)) = (&machine.provider, &machine.region)
+        {
+            places.insert((provider.as_str(), region.as_str()));
         }
     }
-    Ok(written)
+    let mut services = service_prices()?;
+    services.retain(|price| places.contains(&(price.provider.as_str(), price.region.as_str())));
+    Ok(services)
+}
+
+/// Weights fitted to the list prices of the providers that the facts show.
+fn weights_of(facts: &[Fact]) -> Result<Vec<Weights>> {
+    let mut providers = BTreeSet::new();
+    for fact in facts {
+        if let Fact::Machine(machine) = fact
+            && let Some(provider) = &machine.provider
+        {
+            providers.insert(provider.as_str());
+        }
+    }
+    let mut weights = fitted_weights()?;
+    weights.retain(|row| providers.contains(row.provider.as_str()));
+    Ok(weights)
 }
 
 /// Built-in list prices of the machines that the facts show.
@@ -275,21 +293,27 @@ fn prices_of(facts: &[Fact], contents: &mut Contents) -> Vec<ListPrice> {
 }
 
 fn text(name: &Path, bytes: &[u8]) -> Result<String> {
-    let input = |reason: String| Error::Input {
+    let bytes = inflated(name, bytes)?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| Error::Input {
         path: name.to_path_buf(),
-        reason,
-    };
-    let mut plain = Vec::new();
-    let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
-        MultiGzDecoder::new(bytes)
-            .read_to_end(&mut plain)
-            .map_err(|error| input(format!("is no whole gzip file: {error}")))?;
-        &plain
-    } else {
-        bytes
-    };
-    let text = std::str::from_utf8(bytes).map_err(|error| input(format!("is no UTF-8 text: {error}")))?;
+        reason: format!("is no UTF-8 text: {error}"),
+    })?;
     Ok(text.trim_start_matches('\u{feff}').to_owned())
+}
+
+/// The bytes themselves, or what they hold if they are gzip.
+pub(super) fn inflated<'a>(name: &Path, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    let mut plain = Vec::new();
+    MultiGzDecoder::new(bytes)
+        .read_to_end(&mut plain)
+        .map_err(|error| Error::Input {
+            path: name.to_path_buf(),
+            reason: format!("is no whole gzip file: {error}"),
+        })?;
+    Ok(Cow::Owned(plain))
 }
 
 /// The documents of a text: JSON values one after another, or YAML documents.

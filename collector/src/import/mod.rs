@@ -1,16 +1,22 @@
 //! Imports: files that others recorded, as one commit of the lake each.
 
+pub mod catalogue;
 pub mod kubernetes;
 pub mod nextflow_cws;
+pub mod openb;
+pub mod opencost_prices;
 pub mod prices;
 pub mod query;
 
 use duckdb::Connection;
-use podledger_sql::facts::Fact;
+use podledger_sql::facts::{FACTS, Fact as Table};
 use podledger_sql::lake::Commit;
 use podledger_sql::{Doing, Error as SqlError};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::facts::{Fact, batch};
 
 /// What an import did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +42,45 @@ fn write_query(
     Ok((fact.table, rows))
 }
 
-fn fact(table: &str) -> Result<&'static Fact> {
-    Fact::named(table).ok_or_else(|| Error::NoTable {
-        table: table.to_owned(),
-        known: podledger_sql::facts::FACTS
+/// Writes facts of any tables.
+fn write_facts(commit: &mut Commit<'_>, facts: &[Fact]) -> Result<Vec<(&'static str, u64)>> {
+    let mut written = Vec::new();
+    for table in FACTS {
+        let of_table: Vec<Fact> = facts
             .iter()
-            .map(|fact| fact.table)
-            .collect(),
+            .filter(|fact| fact.table() == table.table)
+            .cloned()
+            .collect();
+        if !of_table.is_empty() {
+            let batch = batch(table, &of_table)?;
+            let rows = commit.write(table, std::iter::once(Ok::<_, SqlError>(batch)))?;
+            written.push((table.table, rows));
+        }
+    }
+    Ok(written)
+}
+
+/// Writes rows whose fields are named as the table's columns.
+fn write_rows<T: Serialize>(commit: &mut Commit<'_>, table: &str, rows: &[T]) -> Result<(&'static str, u64)> {
+    let fact = fact(table)?;
+    let batch = batch(fact, rows)?;
+    let rows = commit.write(fact, std::iter::once(Ok::<_, SqlError>(batch)))?;
+    Ok((fact.table, rows))
+}
+
+/// What identifies an input: the same pieces, the same text.
+fn digest<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for piece in pieces {
+        hash.update(piece.len().to_le_bytes());
+        hash.update(piece);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn fact(table: &str) -> Result<&'static Table> {
+    Table::named(table).ok_or_else(|| Error::NoTable {
+        table: table.to_owned(),
+        known: FACTS.iter().map(|fact| fact.table).collect(),
     })
 }

@@ -14,8 +14,8 @@ use podledger_sql::ledger::{quote, scratch};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::import::{Imported, write_query};
-use crate::prices::{ListPrice, list_prices, price_query};
+use crate::import::{Imported, write_query, write_rows};
+use crate::prices::{ListPrice, list_prices, price_rows};
 
 const FILES: &[&str] = &[
     "pods.parquet",
@@ -146,12 +146,7 @@ pub fn import(lake: &Lake, options: &Options, progress: &dyn Fn(&str)) -> Result
         written.push(write_query(&connection, &mut commit, query.table, query.text)?);
     }
     progress("prices");
-    written.push(write_query(
-        &connection,
-        &mut commit,
-        "prices",
-        &price_query(&prices),
-    )?);
+    written.push(write_rows(&mut commit, "prices", &price_rows(&prices))?);
     commit.publish()?;
     Ok((Imported::Written(written), totals))
 }

@@ -42,6 +42,14 @@ const POOL: &[&str] = &[
     "karpenter.sh/provisioner-name",
 ];
 
+const GPU_MODEL: &[&str] = &[
+    "nvidia.com/gpu.product",
+    "cloud.google.com/gke-accelerator",
+    "karpenter.k8s.aws/instance-gpu-name",
+    "k8s.amazonaws.com/accelerator",
+    "amd.com/gpu.product-name",
+];
+
 /// Labels that tell how capacity is bought, with the values that mean spot and reserved; any other value is on demand.
 const CAPACITY_TYPE: &[(&str, &[&str], &[&str])] = &[
     ("karpenter.sh/capacity-type", &["spot"], &["reserved"]),
@@ -256,6 +264,8 @@ impl Index {
             ended_at: None,
             end_source: None,
             end_reason: None,
+            gpu_model: label(&labels, GPU_MODEL).map(str::to_owned),
+            labels,
         };
         self.keep_machine(fact, facts);
 

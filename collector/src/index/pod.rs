@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Container, ContainerStateTerminated, ContainerS
 use super::{Index, after, labels, micros, name, time, uid};
 use crate::error::Result;
 use crate::facts::{ContainerEnd, ContainerRequest, Fact, PodIdentity, PodState};
+use crate::fargate::billed_shape;
 use crate::object::Kind;
 use crate::occupancy::{self, Clues, Ending, Sight};
 use crate::request::{ContainerKind, container_request, effective_request, init_kind};
@@ -102,6 +103,7 @@ impl Index {
         // Everything that can fail comes before anything is changed.
         let request = effective_request(pod, &self.settings.accelerators)?;
         let requests = self.container_requests(pod, &key, seen)?;
+        let billed = billed_shape(pod, &request);
         let (list, clues) = (self.list(Kind::Pod), Clues::of(pod));
 
         let node_name = pod
@@ -183,6 +185,8 @@ impl Index {
             cpu_request_millicores: request.cpu_millicores,
             memory_request_bytes: request.memory_bytes,
             gpu_request_milligpus: request.gpu_milligpus,
+            billed_cpu_millicores: billed.map(|(millicores, _)| millicores),
+            billed_memory_bytes: billed.map(|(_, bytes)| bytes),
         };
         if occupancy::is_terminal(pod) && state.released_at.is_none() {
             let ended_at = self.machines.ended_at(state.machine.as_deref());

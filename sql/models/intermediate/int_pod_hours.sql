@@ -12,8 +12,15 @@ with placed as (
         spans.running_ms as running_from_ms,
         spans.finished_ms as finished_from_ms,
         spans.is_stuck,
-        spans.cpu_request_millicores,
-        spans.memory_request_bytes,
+        machines.billing_model = 'pod_request' as is_billed_by_pod,
+        case
+            when machines.billing_model = 'pod_request' then coalesce(spans.billed_cpu_millicores, spans.cpu_request_millicores)
+            else spans.cpu_request_millicores
+        end as cpu_request_millicores,
+        case
+            when machines.billing_model = 'pod_request' then coalesce(spans.billed_memory_bytes, spans.memory_request_bytes)
+            else spans.memory_request_bytes
+        end as memory_request_bytes,
         spans.gpu_request_milligpus
     from {{ ref('int_pod_spans') }} as spans
     inner join {{ ref('int_machines') }} as machines
@@ -55,6 +62,7 @@ pod_hours as (
         machine,
         hour_start_ms,
         pod_uid,
+        is_billed_by_pod,
         cast(sum(to_ms - from_ms) as bigint) as held_ms,
         cast(sum(stuck_ms) as bigint) as stuck_ms,
         cast(sum(starting_ms) as bigint) as starting_ms,
@@ -69,7 +77,8 @@ pod_hours as (
         cluster,
         machine,
         hour_start_ms,
-        pod_uid
+        pod_uid,
+        is_billed_by_pod
 ),
 
 with_usage as (
@@ -85,12 +94,16 @@ with_usage as (
         and pod_hours.hour_start_ms = usage.hour_start_ms
 ),
 
--- A pod claims what it asked for while it held the machine; while running, by the basis in use.
+-- A pod claims what it asked for while it held the machine; while running, by the basis in use (a provider that bills
+-- pods asks nobody for it).
 charged as (
     select
         *,
 {%- for resource, unit in [('cpu', 'millicore_ms'), ('memory', 'byte_ms'), ('gpu', 'milligpu_ms')] %}
-        {{ charged(resource ~ '_running_' ~ unit, resource ~ '_usage_' ~ unit) }} as {{ resource }}_charged{% if not loop.last %},{% endif %}
+        case
+            when is_billed_by_pod then {{ resource }}_running_{{ unit }}
+            else {{ charged(resource ~ '_running_' ~ unit, resource ~ '_usage_' ~ unit) }}
+        end as {{ resource }}_charged{% if not loop.last %},{% endif %}
 {%- endfor %}
     from with_usage
 )

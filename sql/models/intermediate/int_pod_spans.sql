@@ -48,6 +48,8 @@ select
     ), false) as is_stuck,
     cpu_request_millicores,
     memory_request_bytes,
-    gpu_request_milligpus
+    gpu_request_milligpus,
+    billed_cpu_millicores,
+    billed_memory_bytes
 from spans
 where end_ms > start_ms

@@ -1,7 +1,7 @@
 -- grain: one row per machine, hour, consumer (pod, node_reserved, idle) and stage
 -- guarantee: in every machine-hour the rows add up to its cost to the nano-dollar and to its capacity (or, where pods
 --     claim more than there is, to what they claim) to the millisecond
--- inputs: int_machine_hours, int_pod_hours, pods; only hours that this build computes
+-- inputs: int_machine_hours, int_pod_hours, int_pod_charges, int_system_pods; only hours that this build computes
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget_dirty() }}") }}
 {%- set resources = [('cpu', 'millicore_ms'), ('memory', 'byte_ms'), ('gpu', 'milligpu_ms')] %}
 with pod_hours as (
@@ -48,9 +48,21 @@ pod_parts as (
     select
         pods.*
 {%- for resource, unit in resources %},
+{%- if resource != 'gpu' %}
+        case
+            when pods.is_billed_by_pod and hours.cost_nano is not null then charges.{{ resource }}_nano
+            else {{ share('hours.' ~ resource ~ '_nano', 'pods.' ~ resource ~ '_claim', 'hours.' ~ resource ~ '_whole') }}
+        end as {{ resource }}_part
+{%- else %}
         {{ share('hours.' ~ resource ~ '_nano', 'pods.' ~ resource ~ '_claim', 'hours.' ~ resource ~ '_whole') }} as {{ resource }}_part
+{%- endif %}
 {%- endfor %}
     from pod_hours as pods
+    left join {{ ref('int_pod_charges') }} as charges
+        on pods.cluster = charges.cluster
+        and pods.machine = charges.machine
+        and pods.hour_start_ms = charges.hour_start_ms
+        and pods.pod_uid = charges.pod_uid
     inner join machine_hours as hours
         on pods.cluster = hours.cluster
         and pods.machine = hours.machine

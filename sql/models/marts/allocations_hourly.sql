@@ -7,6 +7,7 @@ select
     {{ at('costs.hour_start_ms') }} as hour_start_at,
     costs.machine,
     machines.node_name,
+    machines.gpu_model,
     costs.consumer_kind,
     costs.pod_uid,
     pods.pod_name,

@@ -70,6 +70,7 @@ select
     up.instance_type,
     up.capacity_type,
     up.pool,
+    up.gpu_model,
     up.to_ms - up.from_ms as up_ms,
     {{ usd('costs.cost_nano') }} as cost,
     {{ usd('costs.allocated_nano') }} as allocated_cost,

@@ -18,7 +18,10 @@ with facts as (
         launch_source,
         {{ ms('ended_at') }} as ended_ms,
         end_source,
-        end_reason
+        end_reason,
+        provider_id,
+        labels,
+        gpu_model
     from {{ source('lake', 'machines') }}
 ),
 
@@ -41,7 +44,9 @@ ranked as (
                 provider asc nulls last,
                 region asc nulls last,
                 zone asc nulls last,
-                pool asc nulls last
+                pool asc nulls last,
+                gpu_model asc nulls last,
+                {{ content('labels') }} asc nulls last
         ) as bigint) as newest
     from facts
 )

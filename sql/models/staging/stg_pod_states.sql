@@ -12,6 +12,8 @@
     'cpu_request_millicores',
     'memory_request_bytes',
     'gpu_request_milligpus',
+    'billed_cpu_millicores',
+    'billed_memory_bytes',
     'waiting_reason',
     'end_reason',
     'exit_code',
@@ -47,7 +49,9 @@ with facts as (
         {{ ms('deletion_requested_at') }} as deletion_requested_ms,
         cpu_request_millicores,
         memory_request_bytes,
-        coalesce(gpu_request_milligpus, cast(0 as bigint)) as gpu_request_milligpus
+        coalesce(gpu_request_milligpus, cast(0 as bigint)) as gpu_request_milligpus,
+        billed_cpu_millicores,
+        billed_memory_bytes
     from {{ source('lake', 'pod_states') }}
 ),
 
