@@ -1,44 +1,49 @@
-//! One build: takes in new facts, finds the machine-hours that they touch, computes those anew, checks everything.
+//! One build: takes in new facts, finds what they touch, computes that anew, checks it.
+//!
+//! Tables of pods, hours, days and runs are kept up to date by key. Each step finds the keys that changed (`dirt/*.sql`),
+//! lets the views of `build` show no more than these, and runs the models that read them; a full build is the same with
+//! all keys.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::{Duration, Instant};
+use std::fmt::Write as _;
 
 use duckdb::Connection;
 use podledger_sql::calendar::calendar;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
 use podledger_sql::project::Project;
-use podledger_sql::runner::{Materialization, Runner, TestFailure};
+use podledger_sql::runner::{Runner, TestFailure};
 use podledger_sql::{Doing, Result as SqlResult};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::touched::{self, count, execute, show};
+pub use crate::work::Step;
+use crate::work::{Stopwatch, Work};
 
-/// Models whose rows of the last build are compared with those of this one.
+/// Tables whose rows of the last build are compared with those of this one.
 const COMPARED: &[&str] = &[
     "intermediate.int_machine_lives",
-    "intermediate.int_pod_spans",
-    "staging.stg_node_states",
     "intermediate.int_machine_prices",
+    "staging.stg_node_states",
     "staging.stg_service_prices",
     "staging.stg_allocation_weights",
 ];
 
-/// What can make a machine-hour come out otherwise.
+/// What can make a machine-hour come out otherwise, beside pods.
 const DIRTYING: &[&str] = &[
     "int_machine_lives",
-    "int_pod_spans",
-    "stg_node_states",
     "int_machine_prices",
+    "stg_node_states",
     "stg_service_prices",
     "stg_allocation_weights",
     "lake.usage_hours",
-    "lake.pod_identities",
 ];
 
 /// How much of the ledger's file may be free before it is copied into a smaller one, in percent.
 const FREE_PERCENT: i64 = 30;
+
+/// How often relatives of relatives are looked for; a pod that made a pod that made a pod is rare already.
+const GENERATIONS: u32 = 8;
 
 /// What a build did.
 #[derive(Debug, Clone)]
@@ -53,39 +58,6 @@ pub struct BuildReport {
     pub dirty_hours: i64,
     /// What was done in what order, and how long it took; no models if there was nothing to do.
     pub steps: Vec<Step>,
-}
-
-/// One step of a build.
-#[derive(Debug, Clone)]
-pub struct Step {
-    /// A model's name, or what else was done.
-    pub name: String,
-    /// Wall time.
-    pub elapsed: Duration,
-}
-
-/// Notes steps as they end, each from the end of the one before.
-struct Stopwatch {
-    last: Instant,
-    steps: Vec<Step>,
-}
-
-impl Stopwatch {
-    fn start() -> Self {
-        Self {
-            last: Instant::now(),
-            steps: Vec::new(),
-        }
-    }
-
-    fn lap(&mut self, name: &str) {
-        let now = Instant::now();
-        self.steps.push(Step {
-            name: name.to_owned(),
-            elapsed: now - self.last,
-        });
-        self.last = now;
-    }
 }
 
 /// Builds `ledger` from `lake`; the ledger comes back with the build committed.
@@ -169,43 +141,20 @@ fn build_in_transaction(
             steps: watch.steps,
         });
     }
-    let mut work = Work::begin(connection, runner, is_full)?;
+    let mut work = Work::begin(connection, runner, is_full, watch)?;
     for (table, _) in ingested {
-        work.changed.insert(format!("lake.{table}"));
-        work.changed.insert(format!("raw.{table}"));
-    }
-    let upstream = upstream(runner);
-    for name in &upstream {
-        work.run(name, &mut watch)?;
+        work.note_change(&format!("lake.{table}"));
+        work.note_change(&format!("raw.{table}"));
     }
     if is_full {
-        all_hours(connection)?;
-    } else if work.has_changed(DIRTYING) {
-        find_dirty_hours(connection, build_id)?;
+        run_everything(&mut work, config)?;
     } else {
-        execute(
-            connection,
-            "delete from build.dirty_hours",
-            "clear the machine-hours",
-        )?;
+        run_what_changed(&mut work, config, build_id)?;
     }
-    let dirty_hours = count(connection, "select count(*) from build.dirty_hours")?;
-    if dirty_hours > 0 {
-        work.changed.insert("build.dirty_hours".to_owned());
-    }
-    if fill_calendar(connection, &config.report_zones)? {
-        work.changed.insert("build.calendar".to_owned());
-    }
-    watch.lap("(dirty hours, calendar)");
-    for name in runner.models().map(str::to_owned).collect::<Vec<_>>() {
-        // Its rows follow from the hours alone.
-        let untouched = name == "machine_pod_hours" && dirty_hours == 0 && !is_full;
-        if !upstream.contains(&name) && !untouched {
-            work.run(&name, &mut watch)?;
-        }
-    }
-    let changed = work.finish()?;
+    let dirty_hours = count(connection, "build.dirty_hours")?;
+    let (changed, mut watch) = work.finish()?;
     let failures = runner.run_tests(connection, &|name| is_full || changed.contains(name))?;
+    touched::show_all(connection)?;
     watch.lap("(checks)");
     if !failures.is_empty() {
         return Err(Error::Violated {
@@ -236,119 +185,305 @@ pub fn describe(failure: &TestFailure) -> String {
     )
 }
 
-/// Models that must be there before dirty hours can be found, in run order.
-fn upstream(runner: &Runner<'_>) -> Vec<String> {
-    let mut wanted: Vec<String> = Vec::new();
+fn run_everything(work: &mut Work<'_>, config: &Config) -> Result<()> {
+    let connection = work.connection;
+    touched::show_all(connection)?;
+    work.run_to(&["int_pods", "int_pod_spans", "int_machines"])?;
+    execute(
+        connection,
+        "delete from build.dirty_busy_hours;
+         insert into build.dirty_busy_hours
+         select cluster, machine, unnest(range(start_ms - start_ms % 3600000, end_ms, 3600000))
+         from intermediate.int_machines where end_ms > start_ms;",
+        "list the machine-hours",
+    )?;
+    work.run_to(&["int_machine_lives"])?;
+    all_hours(connection)?;
+    execute(
+        connection,
+        "delete from build.dirty_days;
+         insert into build.dirty_days
+         select distinct cast(make_timestamp(day_start_ms * 1000) as date), day_start_ms
+         from (
+             select unnest(range(start_ms - start_ms % 86400000, end_ms, 86400000)) as day_start_ms
+             from intermediate.int_machine_lives
+             where end_ms > start_ms
+         );",
+        "list the days",
+    )?;
+    fill_calendar(connection, &config.report_zones)?;
+    work.watch.lap("(dirty hours, calendar)");
+    work.run_rest()
+}
+
+/// The steps of a build that is not full, each of which finds what it has to look at from what the steps before changed.
+fn run_what_changed(work: &mut Work<'_>, config: &Config, build_id: i64) -> Result<()> {
+    let connection = work.connection;
     for relation in COMPARED {
-        let name = relation.split_once('.').map_or(*relation, |(_, name)| name);
-        wanted.extend(runner.ancestors(name).into_iter().map(str::to_owned));
-        wanted.push(name.to_owned());
-    }
-    runner
-        .models()
-        .filter(|name| wanted.iter().any(|other| other == name))
-        .map(str::to_owned)
-        .collect()
-}
-
-/// Models run one after another, each only if it would come out another than it is: what it reads has changed, or its SQL.
-struct Work<'a> {
-    connection: &'a Connection,
-    runner: &'a Runner<'a>,
-    is_full: bool,
-    known: HashMap<String, String>,
-    /// Models and sources that are not as the last build left them.
-    changed: HashSet<String>,
-    hashes: Vec<(String, String)>,
-}
-
-impl<'a> Work<'a> {
-    fn begin(connection: &'a Connection, runner: &'a Runner<'a>, is_full: bool) -> Result<Self> {
-        for relation in COMPARED {
-            let old = format!("old_{}", relation.replace('.', "_"));
-            execute(
-                connection,
-                &format!("drop table if exists temp.{old}"),
-                "forget the build before",
-            )?;
-        }
-        let doing = "read how models were made";
-        let mut statement = connection
-            .prepare("select name, sql_hash from build.models")
-            .doing(doing)?;
-        let known = statement
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
-            .doing(doing)?
-            .collect::<duckdb::Result<_>>()
-            .doing(doing)?;
-        Ok(Self {
+        let old = relation.replace('.', "_");
+        execute(
             connection,
-            runner,
-            is_full,
-            known,
-            changed: HashSet::new(),
-            hashes: Vec::new(),
-        })
+            &format!("create or replace temp table old_{old} as select * from {relation}"),
+            "remember the last build",
+        )?;
     }
+    find(work, "pods", include_str!("dirt/pods.sql"), build_id)?;
+    for view in ["pod_states", "pod_identities", "engine_outcomes"] {
+        show(connection, view, "semi join build.dirty_pods using (cluster, pod_uid)")?;
+    }
+    note_dirt(work, "dirty_pods")?;
+    work.run_to(&[
+        "int_pods",
+        "int_pod_spans",
+        "int_machine_prices",
+        "stg_node_states",
+        "stg_service_prices",
+        "stg_allocation_weights",
+    ])?;
 
-    fn run(&mut self, name: &str, watch: &mut Stopwatch) -> Result<()> {
-        let compiled = self.runner.compile(name, false)?;
-        let mut hasher = DefaultHasher::new();
-        (&compiled.sql, compiled.materialized).hash(&mut hasher);
-        let hash = format!("{:x}", hasher.finish());
-        let is_same = !self.is_full && self.known.get(name) == Some(&hash);
-        let reads_change = self.runner.reads(name).any(|read| self.changed.contains(read));
-        if is_same && !reads_change {
-            return Ok(());
-        }
-        // A view shows what it reads by itself.
-        if !is_same || compiled.materialized != Materialization::View {
-            self.remember(name)?;
-            self.runner.run_model(self.connection, name, self.is_full)?;
-            watch.lap(name);
-        }
-        if !is_same {
-            self.hashes.push((name.to_owned(), hash));
-        }
-        self.changed.insert(name.to_owned());
-        Ok(())
-    }
+    find(work, "busy hours", include_str!("dirt/busy_hours.sql"), build_id)?;
+    note_dirt(work, "dirty_busy_hours")?;
+    show_spans(connection, "build.dirty_busy_hours")?;
+    work.run_to(&["int_machine_lives"])?;
 
-    /// Keeps what the last build knew of a model whose rows are compared, before its table is replaced.
-    fn remember(&self, name: &str) -> Result<()> {
-        let compared = COMPARED
-            .iter()
-            .find(|relation| relation.split_once('.').is_some_and(|(_, model)| model == name));
-        if let Some(relation) = compared.filter(|_| !self.is_full) {
-            let old = relation.replace('.', "_");
-            execute(
-                self.connection,
-                &format!("create or replace temp table old_{old} as select * from {relation}"),
-                "remember the last build",
-            )?;
-        }
-        Ok(())
+    if work.has_changed(DIRTYING) || work.has_changed(&["build.dirty_busy_hours"]) {
+        find(work, "hours", include_str!("dirt/hours.sql"), build_id)?;
+    } else {
+        execute(
+            connection,
+            "delete from build.dirty_hours; create or replace temp table old_payers (cluster varchar, pod_uid varchar)",
+            "clear the machine-hours",
+        )?;
     }
+    note_dirt(work, "dirty_hours")?;
+    show_spans(connection, "build.dirty_hours")?;
+    show(
+        connection,
+        "usage_hours",
+        "where epoch_ms(hour_start_at) in (select hour_start_ms from build.dirty_hours)",
+    )?;
+    if fill_calendar(connection, &config.report_zones)? {
+        work.make_whole(&["teams_weekly", "pipelines_weekly"]);
+    }
+    work.watch.lap("(calendar)");
+    work.run_to(&["machine_pod_hours"])?;
 
-    fn has_changed(&self, names: &[&str]) -> bool {
-        names.iter().any(|name| self.changed.contains(*name))
-    }
+    name_pods(work, build_id)?;
+    sum_costs(work, build_id)?;
+    run_marts(work, build_id)?;
 
-    /// Notes how the models were made; returns what has changed. What was not replaced is as it was remembered.
-    fn finish(self) -> Result<HashSet<String>> {
-        let doing = "note how models were made";
-        let mut statement = self
-            .connection
-            .prepare("insert into build.models values (?, ?)")
-            .doing(doing)?;
-        for (name, hash) in &self.hashes {
-            self.connection
-                .execute("delete from build.models where name = ?", [name])
-                .doing(doing)?;
-            statement.execute([name, hash]).doing(doing)?;
+    // What the checks look at.
+    show_spans(connection, "build.dirty_hours")?;
+    show(
+        connection,
+        "machine_pod_hours",
+        "semi join build.dirty_hours using (cluster, machine, hour_start_ms)",
+    )?;
+    Ok(())
+}
+
+/// Says anew who pods worked for: those with new facts, their relatives, and all pods of the runs that these are of.
+fn name_pods(work: &mut Work<'_>, build_id: i64) -> Result<()> {
+    const NAMED: &str = "semi join build.dirty_names using (cluster, pod_uid)";
+    let connection = work.connection;
+    execute(
+        connection,
+        "create or replace temp table old_airflow_texts as from intermediate.int_airflow_texts",
+        "remember the texts of Airflow",
+    )?;
+    show(
+        connection,
+        "new_pod_identities",
+        &format!("where build_id = {build_id}"),
+    )?;
+    work.run_to(&["int_airflow_texts"])?;
+    if work.is_whole("int_pod_names") {
+        for view in ["pod_identities", "container_ends", "int_pods"] {
+            show(connection, view, "")?;
         }
-        Ok(self.changed)
+        execute(
+            connection,
+            "delete from build.dirty_names; create or replace temp table old_names as from intermediate.int_pod_names limit 0",
+            "clear the pods to name",
+        )?;
+        return work.run_to(&["int_pod_names"]);
     }
+    find(work, "names", include_str!("dirt/names.sql"), build_id)?;
+    find_relatives(work, build_id)?;
+    execute(
+        connection,
+        &format!("create or replace temp table old_names as from intermediate.int_pod_names {NAMED}"),
+        "remember the names",
+    )?;
+    for view in ["pod_identities", "container_ends", "int_pods"] {
+        show(connection, view, NAMED)?;
+    }
+    note_dirt(work, "dirty_names")?;
+    work.run_to(&["int_pod_names"])?;
+    let named = count(connection, "build.dirty_names")?;
+    find(work, "runs of names", include_str!("dirt/run_members.sql"), build_id)?;
+    if count(connection, "build.dirty_names")? > named {
+        find_relatives(work, build_id)?;
+        execute(
+            connection,
+            &format!(
+                "insert into old_names from intermediate.int_pod_names {NAMED} anti join old_names using (cluster, pod_uid)"
+            ),
+            "remember the names",
+        )?;
+        work.run_again("int_pod_names")?;
+    }
+    Ok(())
+}
+
+fn find_relatives(work: &mut Work<'_>, build_id: i64) -> Result<()> {
+    for _ in 0..GENERATIONS {
+        let before = count(work.connection, "build.dirty_names")?;
+        find(work, "relatives", include_str!("dirt/relatives.sql"), build_id)?;
+        if count(work.connection, "build.dirty_names")? == before {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Sums costs by pod, and by hour and who they belong to.
+fn sum_costs(work: &mut Work<'_>, build_id: i64) -> Result<()> {
+    let connection = work.connection;
+    find(work, "costs", include_str!("dirt/costs.sql"), build_id)?;
+    note_dirt(work, "dirty_pod_costs")?;
+    note_dirt(work, "dirty_costs")?;
+    show(
+        connection,
+        "machine_pod_hours",
+        "semi join build.dirty_pod_costs using (cluster, pod_uid)",
+    )?;
+    work.run_to(&["int_pod_costs"])?;
+    if work.is_whole("int_costs_hourly") {
+        show(connection, "machine_pod_hours", "")?;
+        show(connection, "int_pod_names", "")?;
+    } else {
+        show(
+            connection,
+            "machine_pod_hours",
+            "semi join build.dirty_costs using (cluster, hour_start_ms)",
+        )?;
+        execute(
+            connection,
+            "delete from build.touched_pods;
+             insert into build.touched_pods
+             select distinct cluster, pod_uid from build.machine_pod_hours where pod_uid is not null;",
+            "list the pods of these hours",
+        )?;
+        show(
+            connection,
+            "int_pod_names",
+            "semi join build.touched_pods using (cluster, pod_uid)",
+        )?;
+    }
+    work.run_to(&["int_costs_hourly"])
+}
+
+fn run_marts(work: &mut Work<'_>, build_id: i64) -> Result<()> {
+    let connection = work.connection;
+    find(work, "marts", include_str!("dirt/marts.sql"), build_id)?;
+    for dirty in ["dirty_days", "dirty_weeks", "dirty_runs"] {
+        note_dirt(work, dirty)?;
+    }
+    let days = days(connection)?;
+    let of_days = |instant: &str| format!("where {instant} - {instant} % 86400000 in ({days})");
+    let filter = |is_whole: bool, filter: &str| if is_whole { String::new() } else { filter.to_owned() };
+
+    // By day: what is made anew as a whole sees everything.
+    show(connection, "machine_pod_hours", &of_days("hour_start_ms"))?;
+    work.run_to(&["machines_daily"])?;
+    show(
+        connection,
+        "int_costs_hourly",
+        &filter(work.is_whole("costs_daily"), &of_days("hour_start_ms")),
+    )?;
+    work.run_to(&["costs_daily"])?;
+    show(connection, "int_pod_names", "")?;
+    show(
+        connection,
+        "int_pods",
+        &filter(work.is_whole("jobs_daily"), &of_days("created_ms")),
+    )?;
+    work.run_to(&["jobs_daily", "queue_waits"])?;
+
+    show(
+        connection,
+        "touched_calendar",
+        &filter(
+            work.is_whole("teams_weekly"),
+            "semi join build.dirty_weeks using (zone, iso_week)",
+        ),
+    )?;
+    work.run_to(&["teams_weekly", "pipelines_weekly"])?;
+
+    let of_runs = filter(
+        work.is_whole("runs"),
+        "semi join build.touched_pods using (cluster, pod_uid)",
+    );
+    show(connection, "int_pods", "")?;
+    for view in ["int_pod_names", "int_pod_costs"] {
+        show(connection, view, &of_runs)?;
+    }
+    work.run_to(&["runs", "run_teams"])?;
+    work.run_rest()
+}
+
+/// Runs one of `dirt/*.sql` and notes how long it took.
+fn find(work: &mut Work<'_>, what: &str, statement: &str, build_id: i64) -> Result<()> {
+    execute(
+        work.connection,
+        &statement.replace("$build", &build_id.to_string()),
+        &format!("find the {what} that changed"),
+    )?;
+    work.watch.lap(&format!("(find {what})"));
+    Ok(())
+}
+
+/// Models that read a table of keys have something to do if there are any.
+fn note_dirt(work: &mut Work<'_>, dirty: &str) -> Result<()> {
+    if count(work.connection, &format!("build.{dirty}"))? > 0 {
+        work.note_change(&format!("build.{dirty}"));
+    }
+    Ok(())
+}
+
+/// Shows the stretches of pods that touch the time of these machine-hours.
+fn show_spans(connection: &Connection, hours: &str) -> SqlResult<()> {
+    let (from_ms, to_ms): (i64, i64) = connection
+        .query_row(
+            &format!("select coalesce(min(hour_start_ms), 0), coalesce(max(hour_start_ms) + 3600000, 0) from {hours}"),
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .doing("read the time of the machine-hours")?;
+    show(
+        connection,
+        "int_pod_spans",
+        &format!("where start_ms < {to_ms} and end_ms > {from_ms}"),
+    )
+}
+
+/// The days that this build computes, as a list of SQL literals; a day that never was if there are none.
+fn days(connection: &Connection) -> SqlResult<String> {
+    let doing = "read the days";
+    let mut statement = connection
+        .prepare("select day_start_ms from build.dirty_days order by 1")
+        .doing(doing)?;
+    let days = statement
+        .query_map([], |row| row.get::<_, i64>(0))
+        .doing(doing)?
+        .collect::<duckdb::Result<Vec<_>>>()
+        .doing(doing)?;
+    let mut list = "-1".to_owned();
+    for day in days {
+        let _ = write!(list, ", {day}");
+    }
+    Ok(list)
 }
 
 fn all_hours(connection: &Connection) -> SqlResult<()> {
@@ -362,144 +497,7 @@ fn all_hours(connection: &Connection) -> SqlResult<()> {
     )
 }
 
-/// The machine-hours whose inputs differ between the last build and this one. An hour's rows depend on the pods that
-/// held the machine in it, on what those used, on the machine's life, capacity and price, and on the weights: each of
-/// these is compared, old against new.
-fn find_dirty_hours(connection: &Connection, build_id: i64) -> SqlResult<()> {
-    // What was not replaced is as it was.
-    for relation in COMPARED {
-        let old = format!("old_{}", relation.replace('.', "_"));
-        execute(
-            connection,
-            &format!("create temp table if not exists {old} as select * from {relation}"),
-            "remember the last build",
-        )?;
-    }
-    let statement = format!(
-        "create or replace temp table dirty_spans (cluster varchar, machine varchar, start_ms bigint, end_ms bigint);
-
-         -- Stretches of pods that are new, gone or different.
-         insert into dirty_spans
-         with old_spans as (from old_intermediate_int_pod_spans), new_spans as (from intermediate.int_pod_spans)
-         select cluster, machine, start_ms, end_ms from (from old_spans except from new_spans)
-         union all
-         select cluster, machine, start_ms, end_ms from (from new_spans except from old_spans);
-
-         -- Pods with new usage, or with new identities (which may make them a system pod).
-         insert into dirty_spans
-         select spans.cluster, spans.machine, spans.start_ms, spans.end_ms
-         from intermediate.int_pod_spans as spans
-         where (spans.cluster, spans.pod_uid) in (
-             select (cluster, pod_uid) from raw.usage_hours where build_id = {build_id}
-             union
-             select (cluster, pod_uid) from raw.pod_identities where build_id = {build_id}
-         );
-
-         -- Machines that came, went or became something else: their whole life.
-         create or replace temp table changed_machines as
-         with facets as (
-             select 'new' as side, cluster, machine, node_name, provider, region, instance_type, capacity_type,
-                 billing_model, start_ms, registered_ms, is_refunded
-             from intermediate.int_machine_lives
-             union all
-             select 'old', cluster, machine, node_name, provider, region, instance_type, capacity_type,
-                 billing_model, start_ms, registered_ms, is_refunded
-             from old_intermediate_int_machine_lives
-         ),
-         different as (
-             (select * exclude (side) from facets where side = 'new'
-              except select * exclude (side) from facets where side = 'old')
-             union all
-             (select * exclude (side) from facets where side = 'old'
-              except select * exclude (side) from facets where side = 'new')
-         ),
-         shapes as (
-             (from staging.stg_node_states except from old_staging_stg_node_states)
-             union all
-             (from old_staging_stg_node_states except from staging.stg_node_states)
-         ),
-         services as (
-             (from staging.stg_service_prices except from old_staging_stg_service_prices)
-             union all
-             (from old_staging_stg_service_prices except from staging.stg_service_prices)
-         ),
-         weights as (
-             (from staging.stg_allocation_weights except from old_staging_stg_allocation_weights)
-             union all
-             (from old_staging_stg_allocation_weights except from staging.stg_allocation_weights)
-         )
-         select cluster, machine from different
-         union
-         select cluster, machine from shapes
-         union
-         select cluster, machine from intermediate.int_machine_lives
-         where billing_model = 'pod_request' and exists (from services)
-         union
-         select cluster, machine from intermediate.int_machine_lives where exists (from weights);
-
-         insert into dirty_spans
-         select lives.cluster, lives.machine, lives.start_ms, lives.end_ms
-         from (from intermediate.int_machine_lives union all from old_intermediate_int_machine_lives) as lives
-         semi join changed_machines using (cluster, machine);
-
-         -- Stretches in which a machine has another price than before.
-         insert into dirty_spans
-         with fresh as (
-             from intermediate.int_machine_prices except from old_intermediate_int_machine_prices
-         )
-         select
-             cluster,
-             machine,
-             greatest(fresh.from_ms, old.from_ms, lives.start_ms),
-             least(fresh.to_ms, old.to_ms, lives.end_ms)
-         from fresh
-         inner join old_intermediate_int_machine_prices as old using (cluster, machine)
-         inner join intermediate.int_machine_lives as lives using (cluster, machine)
-         where
-             fresh.price_nano is distinct from old.price_nano
-             and greatest(fresh.from_ms, old.from_ms, lives.start_ms) < least(fresh.to_ms, old.to_ms, lives.end_ms);
-
-         -- Ends that moved, and first and last workloads that moved: the time between old and new; where a machine
-         -- has ended since, the time after its last workload turns from gap to tail.
-         insert into dirty_spans
-         with moved as (
-             select
-                 lives.cluster,
-                 lives.machine,
-                 unnest([
-                     {{'a': lives.end_ms, 'b': old.end_ms}},
-                     {{'a': lives.first_workload_ms, 'b': old.first_workload_ms}},
-                     {{'a': lives.last_workload_ms, 'b': old.last_workload_ms}},
-                     {{
-                         'a': case when lives.is_ended <> old.is_ended
-                             then least(lives.last_workload_ms, old.last_workload_ms) end,
-                         'b': case when lives.is_ended <> old.is_ended then greatest(lives.end_ms, old.end_ms) end
-                     }}
-                 ]) as edge
-             from intermediate.int_machine_lives as lives
-             inner join old_intermediate_int_machine_lives as old using (cluster, machine)
-         )
-         select cluster, machine, least(edge.a, edge.b), greatest(edge.a, edge.b)
-         from moved
-         where edge.a <> edge.b;
-
-         delete from build.dirty_hours;
-         insert into build.dirty_hours
-         with hours as (
-             select distinct
-                 cluster,
-                 machine,
-                 unnest(range(start_ms - start_ms % 3600000, end_ms, 3600000)) as hour_start_ms
-             from dirty_spans
-             where machine is not null
-         )
-         select cluster, machine, hour_start_ms from hours;
-         "
-    );
-    execute(connection, &statement, "find the machine-hours that changed")
-}
-
-/// Fills the calendar for all hours of the machines' lives; returns whether it is another one now.
+/// Fills the calendar for all hours of the machines' lives; returns whether hours that were in it are other ones now.
 fn fill_calendar(connection: &Connection, zones: &[String]) -> SqlResult<bool> {
     let (start_ms, end_ms): (Option<i64>, Option<i64>) = connection
         .query_row(
@@ -530,24 +528,13 @@ fn fill_calendar(connection: &Connection, zones: &[String]) -> SqlResult<bool> {
     Ok(before != calendar_content(connection)?)
 }
 
-/// Tells two calendars apart.
-fn calendar_content(connection: &Connection) -> SqlResult<(i64, String)> {
+/// Tells two calendars apart that cover the same hours.
+fn calendar_content(connection: &Connection) -> SqlResult<String> {
     connection
         .query_row(
-            "select count(*), concat_ws(' ', min(hour_start_ms), max(hour_start_ms), string_agg(distinct zone, ' ' order by zone)) \
-             from build.calendar",
+            "select coalesce(string_agg(distinct zone, ' ' order by zone), '') from build.calendar",
             [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| row.get(0),
         )
         .doing("read the calendar")
-}
-
-fn count(connection: &Connection, statement: &str) -> SqlResult<i64> {
-    connection
-        .query_row(statement, [], |row| row.get(0))
-        .doing("count")
-}
-
-fn execute(connection: &Connection, statement: &str, doing: &str) -> SqlResult<()> {
-    connection.execute_batch(statement).doing(doing)
 }

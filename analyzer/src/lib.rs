@@ -12,5 +12,7 @@ pub mod config;
 pub mod error;
 pub mod prices;
 pub mod rules;
+mod touched;
+mod work;
 
 pub use error::{Error, Result};

@@ -1,9 +1,36 @@
+{# The rows of a model that this build has to look at, or all of them: `build` has a view of the same name. #}
+{% macro touched(name) %}
+{%- set whole = ref(name) -%}
+{%- if var('all_hours') -%}{{ whole }}{%- else -%}{{ source('build', name) }}{%- endif -%}
+{% endmacro %}
+
+{# The facts of a table that this build has to look at, or all of them. #}
+{% macro touched_facts(name) %}
+{%- set whole = source('lake', name) -%}
+{%- if var('all_hours') -%}{{ whole }}{%- else -%}{{ source('build', name) }}{%- endif -%}
+{% endmacro %}
+
+{# The facts of a table that are new in this build, or all of them. #}
+{% macro new_facts(name) %}
+{%- set whole = source('lake', name) -%}
+{%- if var('all_hours') -%}{{ whole }}{%- else -%}{{ source('build', 'new_' ~ name) }}{%- endif -%}
+{% endmacro %}
+
+{# Before all facts are read again nothing may be left of the last time; a build that reads new facts only adds to it. #}
+{% macro forget_all() %}{% if var('all_hours') %}{{ forget('', []) }}{% endif %}{% endmacro %}
+
+{# The hours of the reporting weeks that this build computes. #}
+{% macro touched_calendar() %}
+{%- set whole = source('build', 'calendar') -%}
+{%- if var('all_hours') -%}{{ whole }}{%- else -%}{{ source('build', 'touched_calendar') }}{%- endif -%}
+{% endmacro %}
+
 {# The machine-hours that this build computes: those that it found to have changed, or all of them. #}
-{% macro dirty_hours() %}
+{% macro dirty_hours(table='dirty_hours') %}
 {%- if var('all_hours') -%}
-(select cluster, machine, {{ hours('start_ms', 'end_ms') }} as hour_start_ms from {{ ref('int_machine_lives') }})
+(select cluster, machine, {{ hours('start_ms', 'end_ms') }} as hour_start_ms from {{ ref('int_machines') }})
 {%- else -%}
-{{ source('build', 'dirty_hours') }}
+{{ source('build', table) }}
 {%- endif -%}
 {% endmacro %}
 

@@ -4,7 +4,7 @@
 {% macro duckdb__prorate(amount, part, whole) %}case when {{ part }} > {{ whole }} or {{ part }} < 0 then cast(error('part exceeds whole') as bigint) else cast((cast({{ amount }} as hugeint) * cast({{ part }} as hugeint)) // cast({{ whole }} as hugeint) as bigint) end{% endmacro %}
 {% macro duckdb__idiv(dividend, divisor) %}(({{ dividend }}) // ({{ divisor }})){% endmacro %}
 {% macro duckdb__last_item(list) %}list_extract({{ list }}, -1){% endmacro %}
-{% macro duckdb__forget_dirty() %}{% if is_incremental() %}delete from {{ this }} as old using {{ dirty_hours() }} as dirty where old.cluster = dirty.cluster and old.machine = dirty.machine and old.hour_start_ms = dirty.hour_start_ms{% endif %}{% endmacro %}
+{% macro duckdb__forget(dirty, keys) %}{% if is_incremental() %}delete from {{ this }} as old{% if not var('all_hours') %} using {{ source('build', dirty) }} as dirty where {% for key in keys %}old.{{ key }} = dirty.{{ key }}{% if not loop.last %} and {% endif %}{% endfor %}{% endif %}{% endif %}{% endmacro %}
 {% macro duckdb__days(start_ms, end_ms) %}unnest(case when {{ end_ms }} > {{ start_ms }} then range({{ start_ms }} - {{ start_ms }} % 86400000, {{ end_ms }}, 86400000) end){% endmacro %}
 {% macro duckdb__once() %}materialized{% endmacro %}
 {% macro duckdb__content(nested) %}cast({{ nested }} as varchar){% endmacro %}

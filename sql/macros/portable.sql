@@ -25,8 +25,8 @@
 {% macro overlap(a_start, a_end, b_start, b_end) %}greatest(least({{ a_end }}, {{ b_end }}) - greatest({{ a_start }}, {{ b_start }}), cast(0 as bigint)){% endmacro %}
 {# A text as an SQL literal. #}
 {% macro quoted(text) %}'{{ text | replace("'", "''") }}'{% endmacro %}
-{# Drops the hours that this build computes anew. #}
-{% macro forget_dirty() %}{{ return(adapter.dispatch('forget_dirty')()) }}{% endmacro %}
+{# Drops the rows that this build computes anew: those with the keys in `dirty`, a table of `build`, or all of them. #}
+{% macro forget(dirty, keys) %}{{ return(adapter.dispatch('forget')(dirty, keys)) }}{% endmacro %}
 {# One row per UTC day that [start_ms, end_ms) touches: the start of the day. #}
 {% macro days(start_ms, end_ms) %}{{ return(adapter.dispatch('days')(start_ms, end_ms)) }}{% endmacro %}
 {# A quotient with six decimals, truncated; NULL without a whole. Never for money. #}

@@ -11,6 +11,6 @@
 {% macro spark__item(list, number) %}get({{ list }}, {{ number }} - 1){% endmacro %}
 {% macro spark__size_of(nested) %}size({{ nested }}){% endmacro %}
 {# Spark cannot delete rows of Parquet: there a run is a full one. #}
-{% macro spark__forget_dirty() %}{% if is_incremental() %}{{ exceptions.raise_compiler_error("on Spark run with --full-refresh: rows of Parquet tables cannot be deleted") }}{% endif %}{% endmacro %}
+{% macro spark__forget(dirty, keys) %}{% if is_incremental() %}{{ exceptions.raise_compiler_error("on Spark run with --full-refresh: rows of Parquet tables cannot be deleted") }}{% endif %}{% endmacro %}
 {# `div` yields a BIGINT and wraps: what is divided here stays below 2^63 when divided. #}
 {% macro spark__wide_idiv(dividend, divisor) %}cast(({{ dividend }}) div ({{ divisor }}) as decimal(38,0)){% endmacro %}

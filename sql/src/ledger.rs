@@ -14,6 +14,7 @@ use crate::lake::{Lake, SEGMENT_COLUMN, Segment};
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_ledger.sql"),
     include_str!("../migrations/0002_models.sql"),
+    include_str!("../migrations/0003_dirt.sql"),
 ];
 
 /// An open ledger.

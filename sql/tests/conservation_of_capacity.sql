@@ -9,7 +9,7 @@ with allocated as (
         sum({{ resource }}_{{ unit }}) as {{ resource }}_time,
         sum(case when consumer_kind = 'idle' then {{ resource }}_{{ unit }} else cast(0 as decimal(38,0)) end) as {{ resource }}_idle_time
 {%- endfor %}
-    from {{ ref('machine_pod_hours') }}
+    from {{ touched('machine_pod_hours') }}
     group by
         cluster,
         machine,

@@ -7,7 +7,7 @@ with allocated as (
         sum(cpu_nano) as cpu_nano,
         sum(memory_nano) as memory_nano,
         sum(gpu_nano) as gpu_nano
-    from {{ ref('machine_pod_hours') }}
+    from {{ touched('machine_pod_hours') }}
     group by
         cluster,
         machine,

@@ -4,7 +4,7 @@ with rows_of as (
         cluster,
         machine,
         hour_start_ms
-    from {{ ref('machine_pod_hours') }}
+    from {{ touched('machine_pod_hours') }}
 )
 
 select

@@ -1,6 +1,6 @@
 -- guards: no consumer pays less than nothing, and no part used is larger than what was paid
 select *
-from {{ ref('machine_pod_hours') }}
+from {{ touched('machine_pod_hours') }}
 where
     cpu_nano < 0 or memory_nano < 0 or gpu_nano < 0
     or cpu_millicore_ms < 0 or memory_byte_ms < 0 or gpu_milligpu_ms < 0

@@ -5,7 +5,7 @@ with ordered as (
         lead(start_ms) over (
             partition by cluster, pod_uid order by start_ms asc nulls last, end_ms asc nulls last
         ) as next_start_ms
-    from {{ ref('int_pod_spans') }}
+    from {{ touched('int_pod_spans') }}
 )
 
 select * from ordered where next_start_ms < end_ms

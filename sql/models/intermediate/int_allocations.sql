@@ -12,8 +12,8 @@ with consumers as (
             when hours.stage <> 'running' then hours.stage
             when pods.attempt_outcome in ('failed', 'lost') then pods.attempt_outcome
         end as whole_category
-    from {{ ref('machine_pod_hours') }} as hours
-    left join {{ ref('int_pod_names') }} as pods on hours.cluster = pods.cluster and hours.pod_uid = pods.pod_uid
+    from {{ touched('machine_pod_hours') }} as hours
+    left join {{ touched('int_pod_names') }} as pods on hours.cluster = pods.cluster and hours.pod_uid = pods.pod_uid
 ),
 
 {%- set zero = 'cast(0 as bigint)' %}

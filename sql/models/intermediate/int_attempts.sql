@@ -10,12 +10,12 @@ with pods as (
         -- Pods without a number of their try are a try each.
         -- A pod that only watches over another one's try is a try of its own.
         case
-            when pods.attempt = 'unattributed' then pods.pod_uid
+            when pods.attempt = 'unattributed' or pods.run = 'unattributed' then pods.pod_uid
             when pods.role = 'worker' then pods.attempt || ' worker'
             else pods.attempt
         end as attempt_key
     from {{ ref('pods') }} as pods
-    left join {{ ref('int_pod_costs') }} as costs on pods.cluster = costs.cluster and pods.pod_uid = costs.pod_uid
+    left join {{ touched('int_pod_costs') }} as costs on pods.cluster = costs.cluster and pods.pod_uid = costs.pod_uid
     where pods.pod_class = 'workload'
 )
 

@@ -2,6 +2,7 @@
 --     shares with others
 -- guarantee: the sum over all rows of an hour is the cost of its machines
 -- inputs: int_allocations, int_pod_names, team_shares
+{{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_costs', ['cluster', 'hour_start_ms']) }}") }}
 with named as (
     select
         costs.cluster,
@@ -17,7 +18,7 @@ with named as (
         costs.cost_nano,
         costs.unused_nano
     from {{ ref('int_allocations') }} as costs
-    left join {{ ref('int_pod_names') }} as pods on costs.cluster = pods.cluster and costs.pod_uid = pods.pod_uid
+    left join {{ touched('int_pod_names') }} as pods on costs.cluster = pods.cluster and costs.pod_uid = pods.pod_uid
 ),
 
 grouped as (

@@ -1,6 +1,6 @@
 -- grain: one row per machine and hour: capacity and reservation, integrated over the hour, and how its time was spent
 -- guarantee: boot + startup + busy + gap + tail = up time of the hour
--- inputs: int_machine_lives, stg_node_states, int_busy_spans; only hours that this build computes
+-- inputs: int_machine_lives, stg_node_states, int_busy_hours; only hours that this build computes
 {{ config(materialized='view') }}
 with lives as (
     select
@@ -80,29 +80,6 @@ capacities as (
         hour_start_ms
 ),
 
-busy_hours as (
-    select
-        cluster,
-        machine,
-        start_ms,
-        end_ms,
-        {{ hours('start_ms', 'end_ms') }} as hour_start_ms
-    from {{ ref('int_busy_spans') }}
-),
-
-busy as (
-    select
-        cluster,
-        machine,
-        hour_start_ms,
-        cast(sum(least(end_ms, hour_start_ms + 3600000) - greatest(start_ms, hour_start_ms)) as bigint) as busy_ms
-    from busy_hours
-    group by
-        cluster,
-        machine,
-        hour_start_ms
-),
-
 timed as (
     select
         hours.*,
@@ -115,7 +92,7 @@ timed as (
             else cast(0 as bigint)
         end as tail_ms
     from machine_hours as hours
-    left join busy
+    left join {{ ref('int_busy_hours') }} as busy
         on hours.cluster = busy.cluster
         and hours.machine = busy.machine
         and hours.hour_start_ms = busy.hour_start_ms

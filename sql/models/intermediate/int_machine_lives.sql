@@ -1,13 +1,13 @@
 -- grain: one row per machine: its life and when its first and last workload held it
 -- guarantee: start <= registered <= first workload <= last workload <= end, where there is a workload
--- inputs: int_machines, int_busy_spans
+-- inputs: int_machines, int_busy_hours
 with workloads as (
     select
         cluster,
         machine,
-        min(start_ms) as first_workload_ms,
-        max(end_ms) as last_workload_ms
-    from {{ ref('int_busy_spans') }}
+        min(first_workload_ms) as first_workload_ms,
+        max(last_workload_ms) as last_workload_ms
+    from {{ ref('int_busy_hours') }}
     group by
         cluster,
         machine

@@ -1,6 +1,7 @@
 -- grain: one row per pod that held a machine: what it paid, by stage
 -- guarantee: cost_nano is NULL where no hour of the pod has a price
 -- inputs: machine_pod_hours
+{{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_pod_costs', ['cluster', 'pod_uid']) }}") }}
 with consumers as (
     select
         cluster,
@@ -10,7 +11,7 @@ with consumers as (
         coalesce(cpu_nano - cpu_used_nano, cast(0 as bigint))
         + coalesce(memory_nano - memory_used_nano, cast(0 as bigint))
         + coalesce(gpu_nano - gpu_used_nano, cast(0 as bigint)) as unused_nano
-    from {{ ref('machine_pod_hours') }}
+    from {{ touched('machine_pod_hours') }}
     where consumer_kind = 'pod'
 )
 

@@ -27,7 +27,7 @@ ranked as (
         ) as bigint) as preference
     from {{ ref('stg_pod_identities') }} as identities
     inner join repeated on identities.cluster = repeated.cluster and identities.pod_uid = repeated.pod_uid
-    inner join {{ ref('int_pods') }} as states
+    inner join {{ touched('int_pods') }} as states
         on identities.cluster = states.cluster and identities.pod_uid = states.pod_uid
 ),
 
@@ -65,7 +65,7 @@ described as (
         top_owners.labels as top_labels,
         top_owners.annotations as top_annotations,
         namespaces.labels as namespace_labels
-    from {{ ref('int_pods') }} as states
+    from {{ touched('int_pods') }} as states
     left join versions on states.cluster = versions.cluster and states.pod_uid = versions.pod_uid
     left join {{ ref('stg_owner_objects') }} as near_owners
         on versions.cluster = near_owners.cluster and versions.owner_uid_1 = near_owners.owner_uid

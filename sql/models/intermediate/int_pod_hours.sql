@@ -22,7 +22,7 @@ with placed as (
             else spans.memory_request_bytes
         end as memory_request_bytes,
         spans.gpu_request_milligpus
-    from {{ ref('int_pod_spans') }} as spans
+    from {{ touched('int_pod_spans') }} as spans
     inner join {{ ref('int_machines') }} as machines
         on spans.cluster = machines.cluster and spans.machine = machines.machine
     where spans.end_ms > machines.start_ms and spans.start_ms < machines.end_ms

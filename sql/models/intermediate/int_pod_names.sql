@@ -1,6 +1,8 @@
 -- grain: one row per pod: who it worked for, and how it ended
 -- guarantee: a changed rule changes this and what is below, and nothing of machine_pod_hours
--- inputs: int_pods, int_pod_identities, stg_container_ends
+-- inputs: int_pods, int_pod_identities, int_airflow_texts, stg_container_ends, stg_watermarks; only pods that this build
+--     computes: whole runs, and the pods that made or were made by one of them
+{{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_names', ['cluster', 'pod_uid']) }}") }}
 with named as {{ once() }} (
     select * from {{ ref('int_pod_identities') }}
 ),
@@ -19,25 +21,28 @@ inherited as (
         states.phase as parent_phase
     from named as children
     inner join named as parents on children.cluster = parents.cluster and children.parent_uid = parents.pod_uid
-    left join {{ ref('int_pods') }} as states
+    left join {{ touched('int_pods') }} as states
         on children.cluster = states.cluster and children.parent_uid = states.pod_uid
 ),
 
 -- What Airflow wrote as annotations of one pod tells what its labels on another pod were.
 airflow_texts as (
-{%- for field in ['dag', 'run'] %}
     select
-        cluster,
-        '{{ field }}' as field,
-        {{ airflow_label('airflow_' ~ field) }} as label,
-        min(airflow_{{ field }}) as text
-    from named
-    where airflow_{{ field }} is not null
+        texts.cluster,
+        texts.field,
+        texts.label,
+        min(texts.text) as text
+    from {{ ref('int_airflow_texts') }} as texts
+    where
+        texts.label in (
+            select airflow_run_label from named where airflow_run_label is not null
+            union all
+            select airflow_dag_label from named where airflow_dag_label is not null
+        )
     group by
-        cluster,
-        {{ airflow_label('airflow_' ~ field) }}
-    {% if not loop.last %}union all{% endif %}
-{%- endfor %}
+        texts.cluster,
+        texts.field,
+        texts.label
 ),
 
 identified as (
@@ -53,6 +58,7 @@ identified as (
         named.attempt,
         named.role,
         named.main_container,
+        named.parent_uid,
         coalesce(named.team, inherited.team) as labelled_team,
         coalesce(named.owner_outcome = 'succeeded' or inherited.parent_phase = 'Succeeded', false) as is_owner_succeeded
     from named
@@ -74,7 +80,9 @@ joined as {{ once() }} (
         greatest(
             pods.created_ms,
             coalesce(
-                least(coalesce(pods.released_ms, pods.watermark_ms), coalesce(pods.watermark_ms, pods.released_ms)),
+                least(
+                    coalesce(pods.released_ms, watermarks.watermark_ms), coalesce(watermarks.watermark_ms, pods.released_ms)
+                ),
                 pods.created_ms
             )
         ) as busy_to_ms,
@@ -86,6 +94,7 @@ joined as {{ once() }} (
         coalesce(identified.job, 'unattributed') as job,
         coalesce(identified.attempt, 'unattributed') as attempt,
         coalesce(identified.role, 'main') as role,
+        identified.parent_uid,
         coalesce({{ mapped_team() }}, identified.labelled_team, 'unattributed') as team,
         case
             when pods.is_system then 'system'
@@ -112,7 +121,8 @@ joined as {{ once() }} (
             else 'unknown'
         end as own_outcome,
         pods.told_outcome is not null as is_told
-    from {{ ref('int_pods') }} as pods
+    from {{ touched('int_pods') }} as pods
+    left join {{ ref('stg_watermarks') }} as watermarks on pods.cluster = watermarks.cluster
     inner join identified on pods.cluster = identified.cluster and pods.pod_uid = identified.pod_uid
     left join {{ ref('stg_container_ends') }} as ends
         on pods.cluster = ends.cluster
@@ -231,6 +241,7 @@ decided as (
         joined.role,
         joined.team,
         joined.pod_class,
+        joined.parent_uid,
         case when retried.pod_uid is not null then 'failed' else joined.own_outcome end as outcome
     from epoched as joined
     left join retried on joined.cluster = retried.cluster and joined.pod_uid = retried.pod_uid
@@ -251,7 +262,7 @@ broken as (
         -- `failed` speaks before `lost`.
         min(outcome) as outcome
     from decided
-    where outcome in ('failed', 'lost')
+    where outcome in ('failed', 'lost') and run <> 'unattributed'
     group by
         cluster,
         system,

@@ -1,6 +1,7 @@
 -- grain: one row per stretch of a pod's occupancy with one request, whatever machine it claims
 -- guarantee: the stretches [start_ms, end_ms) of one pod do not overlap
 -- inputs: stg_pod_states, stg_watermarks
+{{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_pods', ['cluster', 'pod_uid']) }}") }}
 with states as (
     select
         states.*,

@@ -1,6 +1,7 @@
 -- grain: one row per pod: the newest state, and what an engine said of it; nothing that a rule decides
 -- guarantee: rebuilt when facts come, not when rules change
--- inputs: stg_pod_states, stg_pod_identities, stg_engine_outcomes, stg_watermarks
+-- inputs: stg_pod_states, stg_pod_identities, stg_engine_outcomes
+{{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_pods', ['cluster', 'pod_uid']) }}") }}
 with daemons as (
     select distinct
         cluster,
@@ -28,7 +29,6 @@ select
     states.running_ms,
     states.finished_ms,
     states.released_ms,
-    watermarks.watermark_ms,
     states.start_source,
     states.end_source,
     states.end_earliest_ms,
@@ -38,7 +38,6 @@ select
     states.gpu_request_milligpus,
     greatest(states.bound_ms - states.created_ms, cast(0 as bigint)) as queue_wait_ms
 from {{ ref('stg_pod_states') }} as states
-left join {{ ref('stg_watermarks') }} as watermarks on states.cluster = watermarks.cluster
 left join {{ ref('stg_engine_outcomes') }} as outcomes
     on states.cluster = outcomes.cluster and states.pod_uid = outcomes.pod_uid
 left join daemons on states.cluster = daemons.cluster and states.pod_uid = daemons.pod_uid

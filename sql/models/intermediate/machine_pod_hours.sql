@@ -2,7 +2,7 @@
 -- guarantee: in every machine-hour the rows add up to its cost to the nano-dollar and to its capacity (or, where pods
 --     claim more than there is, to what they claim) to the millisecond
 -- inputs: int_machine_hours, int_pod_hours, int_pod_charges, int_system_pods; only hours that this build computes
-{{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget_dirty() }}") }}
+{{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_hours', ['cluster', 'machine', 'hour_start_ms']) }}") }}
 {%- set resources = [('cpu', 'millicore_ms'), ('memory', 'byte_ms'), ('gpu', 'milligpu_ms')] %}
 with pod_hours as (
     select * from {{ ref('int_pod_hours') }}

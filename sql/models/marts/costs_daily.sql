@@ -1,6 +1,7 @@
 -- grain: one row per charge date (UTC), cluster, team, pipeline, job, namespace and cost category
 -- guarantee: the sum over a day is the cost of the machines in it; idle and overhead are nobody's: `unattributed`
 -- inputs: int_costs_hourly
+{{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_days', ['charge_date']) }}") }}
 select
     {{ date_of('hour_start_ms') }} as charge_date,
     cluster,
@@ -14,7 +15,7 @@ select
     {{ usd('sum(memory_nano)') }} as memory_cost,
     {{ usd('sum(gpu_nano)') }} as gpu_cost,
     {{ usd('sum(unused_nano)') }} as unused_cost
-from {{ ref('int_costs_hourly') }}
+from {{ touched('int_costs_hourly') }}
 group by
     {{ date_of('hour_start_ms') }},
     cluster,

@@ -1,6 +1,7 @@
 -- grain: one row per cluster and measure
 -- guarantee: what is unknown, clipped or uncertain is counted here, never hidden in another figure
 -- inputs: pods, int_pod_spans, int_machines, machine_pod_hours, int_pod_costs, int_costs_hourly
+{{ config(materialized='view') }}
 with pod_measures as (
     select
         pods.cluster,

@@ -1,6 +1,7 @@
 -- grain: one row per charge date (UTC), cluster, team, pipeline and job
 -- guarantee: counts pods by the date on which they were created; costs by the date on which they arose
 -- inputs: int_costs_hourly, cost_categories, pods
+{{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_days', ['charge_date']) }}") }}
 with costs as (
     select
         {{ date_of('costs.hour_start_ms') }} as charge_date,
@@ -12,7 +13,7 @@ with costs as (
         cast(sum(case when categories.is_waste then costs.cost_nano else cast(0 as bigint) end) as bigint) as wasted_nano,
         cast(0 as bigint) as pods,
         cast(0 as bigint) as failed_pods
-    from {{ ref('int_costs_hourly') }} as costs
+    from {{ touched('int_costs_hourly') }} as costs
     inner join {{ ref('cost_categories') }} as categories on costs.cost_category = categories.cost_category
     where categories.category_group <> 'idle' and costs.cost_category <> 'node_reserved'
     group by

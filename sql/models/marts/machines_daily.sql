@@ -1,11 +1,20 @@
 -- grain: one row per charge date (UTC), cluster and machine
 -- guarantee: cost = allocated_cost + idle_cost + node_reserved_cost; NULL where no price is known
 -- inputs: machine_pod_hours, int_machine_lives, stg_node_states
-with days as (
+{{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_days', ['charge_date']) }}") }}
+with all_days as (
     select
         *,
         {{ days('start_ms', 'end_ms') }} as day_start_ms
     from {{ ref('int_machine_lives') }}
+),
+
+days as (
+    select *
+    from all_days
+{%- if not var('all_hours') %}
+    where day_start_ms in (select day_start_ms from {{ source('build', 'dirty_days') }})
+{%- endif %}
 ),
 
 up as (
@@ -55,7 +64,7 @@ costs as (
         cast(sum(case when consumer_kind = 'node_reserved' then cpu_nano + memory_nano + gpu_nano else cast(0 as bigint) end) as bigint) as reserved_nano,
         cast(sum(case when consumer_kind = 'pod' then cpu_millicore_ms else cast(0 as decimal(38,0)) end) as decimal(38,0)) as cpu_claim_time,
         cast(sum(case when consumer_kind = 'pod' then memory_byte_ms else cast(0 as decimal(38,0)) end) as decimal(38,0)) as memory_claim_time
-    from {{ ref('machine_pod_hours') }}
+    from {{ touched('machine_pod_hours') }}
     group by
         cluster,
         machine,

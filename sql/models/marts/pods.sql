@@ -36,5 +36,5 @@ select
     pods.memory_request_bytes,
     pods.gpu_request_milligpus,
     pods.queue_wait_ms
-from {{ ref('int_pods') }} as pods
-inner join {{ ref('int_pod_names') }} as names on pods.cluster = names.cluster and pods.pod_uid = names.pod_uid
+from {{ touched('int_pods') }} as pods
+inner join {{ touched('int_pod_names') }} as names on pods.cluster = names.cluster and pods.pod_uid = names.pod_uid

@@ -1,6 +1,7 @@
 -- grain: one row per charge date (UTC) on which pods were created, cluster, team, pipeline and job
 -- guarantee: percentiles are waits that occurred (no interpolation); pods not bound yet are counted, not measured
 -- inputs: pods
+{{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_days', ['charge_date']) }}") }}
 select
     {{ date_of('created_ms') }} as charge_date,
     cluster,

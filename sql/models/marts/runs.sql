@@ -1,6 +1,7 @@
 -- grain: one row per run: one execution of a pipeline (keyed by cluster, system, installation, pipeline, run, run_epoch)
 -- guarantee: the status is that of the last attempt of every job; pods of no known run are not here
 -- inputs: int_attempts
+{{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_runs', ['cluster', 'system', 'installation', 'pipeline', 'run', 'run_epoch']) }}") }}
 with attempts as (
     select * from {{ ref('int_attempts') }} where run <> 'unattributed'
 ),

@@ -1,6 +1,7 @@
 -- grain: one row per zone, ISO week, cluster and team
 -- guarantee: an hour belongs to the local date on which it starts; the weeks of one zone add up to the whole cost
 -- inputs: int_costs_hourly, calendar, cost_categories
+{{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_weeks', ['zone', 'iso_week']) }}") }}
 select
     calendar.zone,
     calendar.iso_week,
@@ -15,7 +16,7 @@ select
     {{ usd("sum(case when categories.category_group = 'idle' then costs.cost_nano else cast(0 as bigint) end)") }} as idle_cost
 from {{ ref('int_costs_hourly') }} as costs
 inner join {{ ref('cost_categories') }} as categories on costs.cost_category = categories.cost_category
-inner join {{ source('build', 'calendar') }} as calendar on costs.hour_start_ms = calendar.hour_start_ms
+inner join {{ touched_calendar() }} as calendar on costs.hour_start_ms = calendar.hour_start_ms
 group by
     calendar.zone,
     calendar.iso_week,

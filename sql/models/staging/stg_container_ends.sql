@@ -9,7 +9,7 @@ with facts as (
         restart_count,
         exit_code,
         reason
-    from {{ source('lake', 'container_ends') }}
+    from {{ touched_facts('container_ends') }}
 ),
 
 ranked as (

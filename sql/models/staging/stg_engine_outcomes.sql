@@ -9,7 +9,7 @@ with facts as (
         source,
         outcome,
         coalesce(reason, '') as reason
-    from {{ source('lake', 'engine_outcomes') }}
+    from {{ touched_facts('engine_outcomes') }}
 ),
 
 -- Nearly always there is one fact; only the others need to be ordered.

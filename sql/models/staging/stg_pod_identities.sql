@@ -16,4 +16,4 @@ select
     {{ last_item('owners') }}.uid as top_owner_uid,
     cast(- coalesce({{ size_of('owners') }}, 0) * 1000 - coalesce({{ size_of('map_keys(labels)') }}, 0) as bigint) as ignorance,
     coalesce({{ content('labels') }}, '') || coalesce({{ content('annotations') }}, '') || coalesce({{ content('owners') }}, '') as tie_break
-from {{ source('lake', 'pod_identities') }}
+from {{ touched_facts('pod_identities') }}

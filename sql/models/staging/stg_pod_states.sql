@@ -52,7 +52,7 @@ with facts as (
         coalesce(gpu_request_milligpus, cast(0 as bigint)) as gpu_request_milligpus,
         billed_cpu_millicores,
         billed_memory_bytes
-    from {{ source('lake', 'pod_states') }}
+    from {{ touched_facts('pod_states') }}
 ),
 
 -- A pod with one fact needs no ordering.

@@ -9,7 +9,7 @@ with facts as (
         source,
         cpu_usage_millicore_ms,
         memory_usage_byte_ms
-    from {{ source('lake', 'usage_hours') }}
+    from {{ touched_facts('usage_hours') }}
 )
 
 {%- set sources = ['kubelet', 'prometheus', 'metrics_api', 'engine', 'declared'] %}
