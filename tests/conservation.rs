@@ -321,6 +321,115 @@ proptest! {
     }
 }
 
+/// Who a pod works for hangs on other pods and on objects: on the pod that made it, on all of its run, on what Airflow wrote
+/// on another pod, on owners and namespaces that may be seen late.
+fn naming_fact() -> impl Strategy<Value = (&'static str, String)> {
+    let pod = || 0..10_u8;
+    let state = (pod(), 0..4_u8, 0..100_u16, 1..200_u16, 0..3_u8).prop_map(|(pod, day, created, held, end)| {
+        let (phase, exit_code) = [("Succeeded", "0"), ("Failed", "1"), ("Running", "null")][usize::from(end)];
+        let released = if end == 2 { "null".to_owned() } else { at(created + held) };
+        // Days apart, so that a run's name may come again.
+        let day = u16::from(day) * 1440;
+        let text = format!(
+            "select 'c' as cluster, 'p{pod}' as pod_uid, {observed} + interval {day} minute as observed_at, 'p{pod}' as pod_name, \
+             'n{namespace}' as namespace, 'm{machine}' as machine, {created} + interval {day} minute as created_at, \
+             {created} + interval {day} minute as bound_at, 'scheduled' as start_source, \
+             {released}::timestamp + interval {day} minute as released_at, '{phase}' as phase, {exit_code}::bigint as exit_code, \
+             1000 as cpu_request_millicores, 1048576 as memory_request_bytes",
+            observed = at(created + held),
+            namespace = pod % 2,
+            machine = pod % 3,
+            created = at(created),
+        );
+        ("pod_states", text)
+    });
+    let identity = (pod(), 0..7_u8, 1..3_u8, 0..300_u16).prop_map(|(pod, kind, attempt, valid_from)| {
+        let (labels, annotations, owners) = match kind {
+            0 => ("{'dag_id': 'd', 'run_id': 'scheduled__2026-11-16T0000000000-d50f007ee', 'task_id': 't'}".to_owned(), "null", "[]"),
+            1 => (
+                "{'dag_id': 'd', 'run_id': 'scheduled__2026-11-16T0000000000-d50f007ee', 'task_id': 't'}".to_owned(),
+                "map {'dag_id': 'd', 'run_id': 'scheduled__2026-11-16T00:00:00+00:00', 'task_id': 't'}",
+                "[]",
+            ),
+            2 => ("{'spark-app-selector': 's', 'spark-role': 'executor'}".to_owned(), "null", "[{'kind': 'Pod', 'name': 'p0', 'uid': 'p0'}]"),
+            3 => ("{'spark-app-selector': 's', 'spark-role': 'executor'}".to_owned(), "null", "[{'kind': 'Pod', 'name': 'p1', 'uid': 'p1'}]"),
+            4 => ("{'app': 'a'}".to_owned(), "null", "[{'kind': 'Job', 'name': 'etl-29387520', 'uid': 'j'}, {'kind': 'CronJob', 'name': 'etl', 'uid': 'k'}]"),
+            _ => (
+                format!("{{'podledger.io/pipeline': 'p{kind}', 'podledger.io/run': 'r', 'podledger.io/job': 'j', 'podledger.io/attempt': '{attempt}'}}"),
+                "null",
+                "[]",
+            ),
+        };
+        let text = format!(
+            "select 'c' as cluster, 'p{pod}' as pod_uid, {} as valid_from_at, map {labels} as labels, {annotations}::map(varchar, varchar) as annotations, \
+             {owners}::struct(kind varchar, name varchar, uid varchar)[] as owners",
+            at(valid_from)
+        );
+        ("pod_identities", text)
+    });
+    let owner = (any::<bool>(), 0..300_u16, 0..3_u8).prop_map(|(is_job, valid_from, outcome)| {
+        let (uid, kind, name) = if is_job { ("j", "Job", "etl-29387520") } else { ("k", "CronJob", "etl") };
+        let outcome = ["succeeded", "failed", "running"][usize::from(outcome)];
+        let text = format!(
+            "select 'c' as cluster, '{uid}' as owner_uid, {} as valid_from_at, '{kind}' as kind, '{name}' as name, 'n0' as namespace, \
+             map {{'team': 't{valid_from}'}} as labels, '{outcome}' as outcome",
+            at(valid_from)
+        );
+        ("owner_objects", text)
+    });
+    let namespace = (0..2_u8, 0..300_u16, 0..3_u8).prop_map(|(namespace, valid_from, team)| {
+        let text = format!(
+            "select 'c' as cluster, 'n{namespace}' as namespace, {} as valid_from_at, map {{'team': 'red{team}'}} as labels",
+            at(valid_from)
+        );
+        ("namespace_states", text)
+    });
+    let end = (pod(), 0..2_u8, 0..2_u8).prop_map(|(pod, restart, exit_code)| {
+        let text = format!(
+            "select 'c' as cluster, 'p{pod}' as pod_uid, 'base' as container_name, 'container' as container_kind, \
+             {restart} as restart_count, {} as observed_at, {exit_code} as exit_code",
+            at(300)
+        );
+        ("container_ends", text)
+    });
+    let watermark = (300..6000_u16).prop_map(|minute| {
+        (
+            "collection_watermarks",
+            format!("select 'c' as cluster, {} as observed_through_at", at(minute)),
+        )
+    });
+    prop_oneof![6 => state, 6 => identity, 1 => owner, 1 => namespace, 1 => end, 1 => watermark]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: if std::env::var_os("PODLEDGER_SOAK").is_some() { 200 } else { 6 }, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn names_come_out_the_same_whatever_was_seen_first(facts in prop::collection::vec((naming_fact(), 0..4_u8), 5..60)) {
+        let parts = World::new();
+        given_machines(&parts);
+        for part in 0..4 {
+            for ((table, text), _) in facts.iter().filter(|(_, of)| *of == part) {
+                parts.given(table, text);
+            }
+            parts.build(false);
+        }
+        let whole = World::new();
+        given_machines(&whole);
+        for ((table, text), _) in facts.iter().rev() {
+            whole.given(table, text);
+        }
+        whole.build(true);
+        let names = "from intermediate.int_pod_names order by cluster, pod_uid";
+        prop_assert_eq!(parts.rows(names), whole.rows(names));
+        let (whole, parts) = (contents(&whole), contents(&parts));
+        for (expected, found) in whole.iter().zip(&parts) {
+            prop_assert_eq!(expected, found);
+        }
+        prop_assert_eq!(whole.len(), parts.len());
+    }
+}
+
 /// One of sixteen ways to say who answers for what.
 fn declared(choice: u8) -> Config {
     let mut text = String::new();

@@ -16,7 +16,7 @@ use podledger_sql::{Doing, Result as SqlResult};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::touched::{self, count, execute, show};
+use crate::touched::{self, count, execute, show, take};
 pub use crate::work::Step;
 use crate::work::{Stopwatch, Work};
 
@@ -41,6 +41,9 @@ const DIRTYING: &[&str] = &[
 
 /// How much of the ledger's file may be free before it is copied into a smaller one, in percent.
 const FREE_PERCENT: i64 = 30;
+
+/// Every so many builds the gaps that deleted rows left are closed, which costs about a second per million pods.
+const MERGE_EVERY: i64 = 24;
 
 /// How often relatives of relatives are looked for; a pod that made a pod that made a pod is rare already.
 const GENERATIONS: u32 = 8;
@@ -75,7 +78,7 @@ pub fn build(ledger: Ledger, lake: &Lake, config: &Config, full: bool) -> Result
             let mut watch = Stopwatch::start();
             execute(connection, "commit", "commit the build")?;
             watch.lap("(commit)");
-            let ledger = ledger.shrink(FREE_PERCENT, !report.is_full && report.dirty_hours > 0)?;
+            let ledger = ledger.shrink(FREE_PERCENT, report.build_id % MERGE_EVERY == 0)?;
             watch.lap("(checkpoint)");
             report.steps.append(&mut watch.steps);
             Ok((ledger, report))
@@ -229,7 +232,11 @@ fn run_what_changed(work: &mut Work<'_>, config: &Config, build_id: i64) -> Resu
     }
     find(work, "pods", include_str!("dirt/pods.sql"), build_id)?;
     for view in ["pod_states", "pod_identities", "engine_outcomes"] {
-        show(connection, view, "semi join build.dirty_pods using (cluster, pod_uid)")?;
+        take(
+            connection,
+            view,
+            "semi join build.dirty_pods using (cluster, pod_uid)",
+        )?;
     }
     note_dirt(work, "dirty_pods")?;
     work.run_to(&[
@@ -266,6 +273,7 @@ fn run_what_changed(work: &mut Work<'_>, config: &Config, build_id: i64) -> Resu
         work.make_whole(&["teams_weekly", "pipelines_weekly"]);
     }
     work.watch.lap("(calendar)");
+    show(connection, "int_machine_hours", OF_HOURS)?;
     work.run_to(&["machine_pod_hours"])?;
 
     name_pods(work, build_id)?;
@@ -274,17 +282,23 @@ fn run_what_changed(work: &mut Work<'_>, config: &Config, build_id: i64) -> Resu
 
     // What the checks look at.
     show_spans(connection, "build.dirty_hours")?;
-    show(
-        connection,
-        "machine_pod_hours",
-        "semi join build.dirty_hours using (cluster, machine, hour_start_ms)",
-    )?;
+    show(connection, "int_machine_hours", OF_HOURS)?;
+    show(connection, "machine_pod_hours", OF_HOURS)?;
+    Ok(())
+}
+
+const OF_HOURS: &str = "semi join build.dirty_hours using (cluster, machine, hour_start_ms)";
+const NAMED: &str = "semi join build.dirty_names using (cluster, pod_uid)";
+
+fn take_named(connection: &Connection) -> SqlResult<()> {
+    for view in ["pod_identities", "container_ends", "int_pods"] {
+        take(connection, view, NAMED)?;
+    }
     Ok(())
 }
 
 /// Says anew who pods worked for: those with new facts, their relatives, and all pods of the runs that these are of.
 fn name_pods(work: &mut Work<'_>, build_id: i64) -> Result<()> {
-    const NAMED: &str = "semi join build.dirty_names using (cluster, pod_uid)";
     let connection = work.connection;
     execute(
         connection,
@@ -315,13 +329,16 @@ fn name_pods(work: &mut Work<'_>, build_id: i64) -> Result<()> {
         &format!("create or replace temp table old_names as from intermediate.int_pod_names {NAMED}"),
         "remember the names",
     )?;
-    for view in ["pod_identities", "container_ends", "int_pods"] {
-        show(connection, view, NAMED)?;
-    }
+    take_named(connection)?;
     note_dirt(work, "dirty_names")?;
     work.run_to(&["int_pod_names"])?;
     let named = count(connection, "build.dirty_names")?;
-    find(work, "runs of names", include_str!("dirt/run_members.sql"), build_id)?;
+    find(
+        work,
+        "runs of names",
+        include_str!("dirt/run_members.sql"),
+        build_id,
+    )?;
     if count(connection, "build.dirty_names")? > named {
         find_relatives(work, build_id)?;
         execute(
@@ -331,6 +348,7 @@ fn name_pods(work: &mut Work<'_>, build_id: i64) -> Result<()> {
             ),
             "remember the names",
         )?;
+        take_named(connection)?;
         work.run_again("int_pod_names")?;
     }
     Ok(())
@@ -392,7 +410,13 @@ fn run_marts(work: &mut Work<'_>, build_id: i64) -> Result<()> {
     }
     let days = days(connection)?;
     let of_days = |instant: &str| format!("where {instant} - {instant} % 86400000 in ({days})");
-    let filter = |is_whole: bool, filter: &str| if is_whole { String::new() } else { filter.to_owned() };
+    let filter = |is_whole: bool, filter: &str| {
+        if is_whole {
+            String::new()
+        } else {
+            filter.to_owned()
+        }
+    };
 
     // By day: what is made anew as a whole sees everything.
     show(connection, "machine_pod_hours", &of_days("hour_start_ms"))?;
@@ -427,7 +451,7 @@ fn run_marts(work: &mut Work<'_>, build_id: i64) -> Result<()> {
     );
     show(connection, "int_pods", "")?;
     for view in ["int_pod_names", "int_pod_costs"] {
-        show(connection, view, &of_runs)?;
+        take(connection, view, &of_runs)?;
     }
     work.run_to(&["runs", "run_teams"])?;
     work.run_rest()

@@ -13,6 +13,7 @@ const VIEWS: &[(&str, &str)] = &[
     ("engine_outcomes", "raw.engine_outcomes"),
     ("container_ends", "raw.container_ends"),
     ("usage_hours", "raw.usage_hours"),
+    ("int_machine_hours", "intermediate.int_machine_hours"),
     ("int_pods", "intermediate.int_pods"),
     ("int_pod_spans", "intermediate.int_pod_spans"),
     ("int_pod_names", "intermediate.int_pod_names"),
@@ -31,6 +32,24 @@ pub(crate) fn show(connection: &Connection, view: &str, filter: &str) -> SqlResu
         connection,
         &format!("create or replace view build.{view} as select * from {relation} {filter}"),
         "show what the build looks at",
+    )
+}
+
+/// Restricts a view that is read often: as [`show`], but what it shows is looked up once, and forgotten by [`show_all`].
+pub(crate) fn take(connection: &Connection, view: &str, filter: &str) -> SqlResult<()> {
+    if filter.is_empty() {
+        return show(connection, view, filter);
+    }
+    let Some((view, relation)) = VIEWS.iter().find(|(name, _)| *name == view) else {
+        return Ok(());
+    };
+    execute(
+        connection,
+        &format!(
+            "create or replace table build.part_of_{view} as select * from {relation} {filter};
+             create or replace view build.{view} as select * from build.part_of_{view};"
+        ),
+        "take what the build looks at",
     )
 }
 
@@ -58,7 +77,7 @@ pub(crate) fn show_all(connection: &Connection) -> SqlResult<()> {
         if present > 0 {
             let _ = write!(
                 statement,
-                "create or replace view build.{view} as select * from {relation};"
+                "create or replace view build.{view} as select * from {relation}; drop table if exists build.part_of_{view};"
             );
         }
     }

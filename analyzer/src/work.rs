@@ -16,6 +16,7 @@ const KEYED: &[(&str, &str)] = &[
     ("int_pods", "dirty_pods"),
     ("int_pod_spans", "dirty_pods"),
     ("int_busy_hours", "dirty_busy_hours"),
+    ("int_machine_hours", "dirty_hours"),
     ("machine_pod_hours", "dirty_hours"),
     ("int_pod_names", "dirty_names"),
     ("int_pod_costs", "dirty_pod_costs"),
@@ -104,6 +105,8 @@ impl<'a> Work<'a> {
                 stale.insert(name.to_owned(), hash);
             }
         }
+        let mut watch = watch;
+        watch.lap("(compile)");
         Ok(Self {
             connection,
             runner,
@@ -174,7 +177,10 @@ impl<'a> Work<'a> {
         if !is_stale && !is_whole && !reads_change {
             return Ok(());
         }
-        let keys = KEYED.iter().find(|(model, _)| *model == name).map(|(_, dirty)| *dirty);
+        let keys = KEYED
+            .iter()
+            .find(|(model, _)| *model == name)
+            .map(|(_, dirty)| *dirty);
         if let Some(dirty) = keys.filter(|_| !is_whole)
             && touched::count(self.connection, &format!("build.{dirty}"))? == 0
         {
@@ -188,7 +194,8 @@ impl<'a> Work<'a> {
                     touched::show_if_missing(self.connection, view)?;
                 }
             }
-            self.runner.run_model(self.connection, name, self.is_full || is_whole)?;
+            self.runner
+                .run_model(self.connection, name, self.is_full || is_whole)?;
             self.watch.lap(name);
         }
         self.changed.insert(name.to_owned());

@@ -37,9 +37,10 @@ impl Ledger {
         };
         private(path)?;
         // No model depends on the order of rows, and without it tables are written in parallel.
+        // Merging half-filled row groups rewrites whole tables at any checkpoint: it is done when it is asked for.
         ledger
             .connection
-            .execute_batch("set preserve_insertion_order = false")
+            .execute_batch("set preserve_insertion_order = false; set max_vacuum_tasks = 0;")
             .doing("set up the ledger")?;
         ledger.migrate()?;
         ledger.make_raw_tables()?;
@@ -183,16 +184,16 @@ impl Ledger {
     }
 
     /// Gives back the space of deleted rows by copying the ledger when more than `share_percent` of the file is free.
-    /// `merge` also closes the gaps that deleted rows left in tables that stay; after a build that wrote every table
-    /// anew there are none, and DuckDB would only write half-filled row groups a second time.
+    /// `merge` also closes the gaps that deleted rows left in tables; it may rewrite the whole file, so it is not for every
+    /// build.
     ///
     /// # Errors
     /// [`Error::DuckDb`] and [`Error::Io`]; the ledger is then as it was.
     pub fn shrink(self, share_percent: i64, merge: bool) -> Result<Self> {
         let checkpoint = if merge {
-            "checkpoint"
+            "reset max_vacuum_tasks; checkpoint; set max_vacuum_tasks = 0"
         } else {
-            "set max_vacuum_tasks = 0; checkpoint; reset max_vacuum_tasks"
+            "checkpoint"
         };
         self.connection
             .execute_batch(checkpoint)

@@ -86,7 +86,7 @@ pub(crate) enum Target {
 }
 
 /// What a column test demands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ColumnRule {
     NotNull,
     Unique,

@@ -265,7 +265,7 @@ impl<'a> Runner<'a> {
         connection: &Connection,
         changed: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<TestFailure>> {
-        let mut failures = Vec::new();
+        let (mut failures, mut null_free) = (Vec::new(), BTreeSet::new());
         for test in &self.project.tests {
             // A test that reads nothing looks at something that the project does not know.
             let reads = self.tested.get(&test.name).filter(|reads| !reads.is_empty());
@@ -289,7 +289,9 @@ impl<'a> Runner<'a> {
                 Target::Model(name) => name.clone(),
                 Target::Source(relation) => relation.clone(),
             };
-            if !changed(&reads) {
+            if !changed(&reads)
+                || test.rule == ColumnRule::NotNull && !self.has_null(connection, test, &mut null_free)?
+            {
                 continue;
             }
             let (name, message, sql) = self.column_test(test);
@@ -306,14 +308,50 @@ impl<'a> Runner<'a> {
         Ok(failures)
     }
 
-    fn column_test(&self, test: &ColumnTest) -> (String, String, String) {
-        let relation = match &test.target {
+    /// Whether a relation may have a NULL where none is allowed: all of its columns are asked at once, and only if that
+    /// finds one need they be asked one by one.
+    fn has_null(
+        &self,
+        connection: &Connection,
+        test: &ColumnTest,
+        null_free: &mut BTreeSet<String>,
+    ) -> Result<bool> {
+        let relation = self.tested_relation(test);
+        if null_free.contains(&relation) {
+            return Ok(false);
+        }
+        let columns: Vec<String> = self
+            .project
+            .column_tests
+            .iter()
+            .filter(|other| other.rule == ColumnRule::NotNull && self.tested_relation(other) == relation)
+            .map(|other| format!("{} is null", other.column))
+            .collect();
+        let statement = format!(
+            "select coalesce(bool_or({}), false) from {relation}",
+            columns.join(" or ")
+        );
+        let found: bool = connection
+            .query_row(&statement, [], |row| row.get(0))
+            .map_err(|error| Marks::at(test.line).explain(&test.file, &statement, 0, &error))?;
+        if !found {
+            null_free.insert(relation);
+        }
+        Ok(found)
+    }
+
+    fn tested_relation(&self, test: &ColumnTest) -> String {
+        match &test.target {
             Target::Model(name) => self
                 .scope
                 .relation(name)
                 .map_or_else(|| name.clone(), |found| found.to_string()),
             Target::Source(relation) => relation.clone(),
-        };
+        }
+    }
+
+    fn column_test(&self, test: &ColumnTest) -> (String, String, String) {
+        let relation = self.tested_relation(test);
         let column = &test.column;
         let (rule, demand, sql) = match &test.rule {
             ColumnRule::NotNull => (

@@ -17,7 +17,7 @@ with allocated as (
 )
 
 select hours.*
-from {{ ref('int_machine_hours') }} as hours
+from {{ touched('int_machine_hours') }} as hours
 left join allocated
     on hours.cluster = allocated.cluster
     and hours.machine = allocated.machine

@@ -20,7 +20,7 @@ select
     hours.hour_start_ms,
     hours.cost_nano,
     allocated.cpu_nano + allocated.memory_nano + allocated.gpu_nano as allocated_nano
-from {{ ref('int_machine_hours') }} as hours
+from {{ touched('int_machine_hours') }} as hours
 left join allocated
     on hours.cluster = allocated.cluster
     and hours.machine = allocated.machine

@@ -1,5 +1,6 @@
 //! `podledger bench`.
 
+use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -32,10 +33,16 @@ pub struct Bench {
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
+    /// Show every step of the builds, not only those of 100 ms and more.
+    #[arg(long)]
+    timings: bool,
 }
 
 /// Pods on one machine at a time, on average: what sets how many machines there are.
 const PODS_PER_MACHINE: u64 = 5_000;
+
+/// How many pods are generated at a time.
+const PIECE: u64 = 500_000;
 
 /// Share of all pods that the later hour brings.
 const HOUR_SHARE: u64 = 50;
@@ -90,7 +97,8 @@ impl Bench {
     pub fn run(&self, _cli: &Cli) -> anyhow::Result<ExitCode> {
         let pods = if self.quick { 20_000 } else { self.pods.max(100) };
         let folder = tempfile::tempdir().context("cannot make a folder for the bench")?;
-        let report = measure(folder.path(), pods)?;
+        let shortest = Duration::from_millis(if self.timings { 0 } else { 100 });
+        let report = measure(folder.path(), pods, shortest)?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
         } else {
@@ -100,7 +108,7 @@ impl Bench {
     }
 }
 
-fn measure(folder: &Path, pods: u64) -> anyhow::Result<Report> {
+fn measure(folder: &Path, pods: u64, shortest: Duration) -> anyhow::Result<Report> {
     let mut measures = Vec::new();
     let mut note = |name: &str, elapsed: Duration, count: u64, unit: &'static str| {
         measures.push(Measure {
@@ -110,29 +118,37 @@ fn measure(folder: &Path, pods: u64) -> anyhow::Result<Report> {
             unit,
         });
     };
-    let facts = generate(pods)?;
     let rows = |of: &[(&'static Fact, Vec<RecordBatch>)]| -> u64 {
         of.iter()
             .flat_map(|(_, batches)| batches)
             .map(|batch| batch.num_rows() as u64)
             .sum()
     };
-    let total = rows(&facts);
-
+    let lake = Lake::open(&folder.join("lake"))?;
+    let raw = Connection::open(folder.join("raw.duckdb"))?;
+    let (mut appended, mut sealed, mut total) = (Duration::ZERO, Duration::ZERO, 0);
+    // What is generated takes more memory than what is measured: one piece of it at a time.
+    for first in (0..pods).step_by(usize::try_from(PIECE)?) {
+        let facts = generate(pods, first..(first + PIECE).min(pods))?;
+        total += rows(&facts);
+        let started = Instant::now();
+        append(&raw, &facts)?;
+        appended += started.elapsed();
+        let started = Instant::now();
+        seal(&lake, &format!("piece-{first}"), &facts)?;
+        sealed += started.elapsed();
+    }
     let started = Instant::now();
-    append(&folder.join("raw.duckdb"), &facts)?;
+    raw.execute_batch("checkpoint")?;
+    appended += started.elapsed();
+    drop(raw);
     note(
         "DuckDB alone: append the facts by Arrow",
-        started.elapsed(),
+        appended,
         total,
         "facts",
     );
-
-    let lake = Lake::open(&folder.join("lake"))?;
-    let started = Instant::now();
-    seal(&lake, "first", &facts)?;
-    note("validate and seal the facts", started.elapsed(), total, "facts");
-    drop(facts);
+    note("validate and seal the facts", sealed, total, "facts");
 
     let started = Instant::now();
     copy(&folder.join("copy.duckdb"), &lake)?;
@@ -149,7 +165,7 @@ fn measure(folder: &Path, pods: u64) -> anyhow::Result<Report> {
     let (ledger, built) = build(Ledger::open(&ledger_path)?, &lake, &config, true)?;
     note("full build", started.elapsed(), pods, "pods");
     for step in &built.steps {
-        if step.elapsed >= Duration::from_millis(100) {
+        if step.elapsed >= shortest {
             note(&format!("  {}", step.name), step.elapsed, pods, "pods");
         }
     }
@@ -173,7 +189,7 @@ fn measure(folder: &Path, pods: u64) -> anyhow::Result<Report> {
         "pods",
     );
     for step in &built.steps {
-        if step.elapsed >= Duration::from_millis(100) {
+        if step.elapsed >= shortest {
             note(&format!("  {}", step.name), step.elapsed, more, "pods");
         }
     }
@@ -210,15 +226,32 @@ fn per(bytes: u64, pods: u64) -> f64 {
 
 /// Facts of a platform in bursts: pods of 20 teams and 200 pipelines, most of them shorter than a few minutes, on
 /// machines that are there all the time. Everything follows from the pod's number.
-fn generate(pods: u64) -> anyhow::Result<Vec<(&'static Fact, Vec<RecordBatch>)>> {
+fn generate(pods: u64, numbers: Range<u64>) -> anyhow::Result<Vec<(&'static Fact, Vec<RecordBatch>)>> {
     let machines = (pods / PODS_PER_MACHINE).max(2);
     let pod = format!(
         "select i, hash(i) as h, timestamp '2026-11-02 00:00:00' + to_seconds((i * 2419200 // {pods})::bigint) as created_at, \
          to_seconds(1 + hash(i, 1) % 20) as wait, \
          to_seconds(2 + case when hash(i, 2) % 10 = 0 then hash(i, 3) % 7200 else hash(i, 3) % 300 end) as lived, \
-         'm' || hash(i, 4) % {machines} as machine from range({pods}) as r(i)"
+         'm' || hash(i, 4) % {machines} as machine from range({first}, {end}) as r(i)",
+        first = numbers.start,
+        end = numbers.end,
     );
-    Ok(vec![
+    let mut facts = vec![
+        query("pod_states", &states(&pod))?,
+        query("pod_identities", &identities(&pod))?,
+        query(
+            "usage_hours",
+            &format!(
+                "select 'bench' as cluster, uuid_of(i) as pod_uid, date_trunc('hour', created_at + wait) as hour_start_at, \
+             'kubelet' as source, (hash(i, 5) % 3600000)::bigint as cpu_usage_millicore_ms, \
+             (hash(i, 6) % 1000000000000000)::decimal(38,0) as memory_usage_byte_ms from ({pod}) where hash(i, 7) % 4 > 0"
+            ),
+        )?,
+    ];
+    // Machines, prices and how far all was observed belong to the first piece.
+    if numbers.start == 0 {
+        facts.extend([
+
         query(
             "machines",
             &format!(
@@ -242,21 +275,13 @@ fn generate(pods: u64) -> anyhow::Result<Vec<(&'static Fact, Vec<RecordBatch>)>>
             'on-demand' as capacity_type, timestamp '2026-01-01 00:00:00' as valid_from_at, 1.536::decimal(18,9) as hourly_usd, \
             'bench' as source",
         )?,
-        query("pod_states", &states(&pod))?,
-        query("pod_identities", &identities(&pod))?,
-        query(
-            "usage_hours",
-            &format!(
-                "select 'bench' as cluster, uuid_of(i) as pod_uid, date_trunc('hour', created_at + wait) as hour_start_at, \
-             'kubelet' as source, (hash(i, 5) % 3600000)::bigint as cpu_usage_millicore_ms, \
-             (hash(i, 6) % 1000000000000000)::decimal(38,0) as memory_usage_byte_ms from ({pod}) where hash(i, 7) % 4 > 0"
-            ),
-        )?,
         query(
             "collection_watermarks",
             "select 'bench' as cluster, timestamp '2026-11-30 00:00:00' as observed_through_at",
         )?,
-    ])
+        ]);
+    }
+    Ok(facts)
 }
 
 /// Facts of one more hour, after all others.
@@ -312,8 +337,7 @@ fn query(table: &str, text: &str) -> anyhow::Result<(&'static Fact, Vec<RecordBa
 }
 
 /// What DuckDB takes to append the same rows, by its Arrow appender.
-fn append(path: &Path, facts: &[(&'static Fact, Vec<RecordBatch>)]) -> anyhow::Result<()> {
-    let connection = Connection::open(path)?;
+fn append(connection: &Connection, facts: &[(&'static Fact, Vec<RecordBatch>)]) -> anyhow::Result<()> {
     for (fact, batches) in facts {
         let Some(first) = batches.first() else { continue };
         let columns: Vec<String> = first
@@ -323,14 +347,17 @@ fn append(path: &Path, facts: &[(&'static Fact, Vec<RecordBatch>)]) -> anyhow::R
             .filter_map(|field| fact.column(field.name()))
             .map(|column| format!("{} {}", column.name, column.kind.duckdb()))
             .collect();
-        connection.execute_batch(&format!("create table {} ({})", fact.table, columns.join(", ")))?;
+        connection.execute_batch(&format!(
+            "create table if not exists {} ({})",
+            fact.table,
+            columns.join(", ")
+        ))?;
         let mut appender = connection.appender(fact.table)?;
         for batch in batches {
             appender.append_record_batch(batch.clone())?;
         }
         appender.flush()?;
     }
-    connection.execute_batch("checkpoint")?;
     Ok(())
 }
 

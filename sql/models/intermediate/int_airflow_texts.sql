@@ -9,7 +9,7 @@ with texts as (
         '{{ field }}' as field,
         annotations['{{ field }}_id'] as text
     from {{ new_facts('pod_identities') }}
-    where annotations['{{ field }}_id'] is not null and labels['{{ field }}_id'] is not null
+    where annotations['{{ field }}_id'] is not null
     {% if not loop.last %}union all{% endif %}
 {%- endfor %}
 )

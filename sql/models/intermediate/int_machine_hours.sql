@@ -1,7 +1,7 @@
 -- grain: one row per machine and hour: what it cost and how the cost is split into CPU, memory and accelerators
 -- guarantee: cpu_nano + memory_nano + gpu_nano = cost_nano; NULL where no price is known
 -- inputs: int_machine_capacity, int_machines, int_machine_prices, int_pod_request_hours, stg_allocation_weights
-{{ config(materialized='view') }}
+{{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_hours', ['cluster', 'machine', 'hour_start_ms']) }}") }}
 with capacities as (
     select
         hours.*,

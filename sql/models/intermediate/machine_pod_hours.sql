@@ -37,7 +37,7 @@ machine_hours as (
             cast(hours.{{ resource }}_reserved_{{ unit }} as decimal(38,0)) + coalesce(claims.{{ resource }}_claims, cast(0 as decimal(38,0)))
         ) as {{ resource }}_whole
 {%- endfor %}
-    from {{ ref('int_machine_hours') }} as hours
+    from {{ touched('int_machine_hours') }} as hours
     left join claims
         on hours.cluster = claims.cluster
         and hours.machine = claims.machine
