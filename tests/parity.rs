@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use duckdb::Connection;
+use serde_json::json;
 
 use crate::harness::shared_data;
 
@@ -60,6 +61,53 @@ fn sample(trace: &Path, folder: &Path) {
         .unwrap();
 }
 
+const CONFIG: &str = "
+weights_method = 'fitted'
+[[price_overrides]]
+node = 'cpu05'
+hourly_usd = '1.1'
+valid_from = '2022-11-20'
+[[price_overrides]]
+label = 'rack=7'
+[price_overrides.on_premises]
+purchase_usd = '20000'
+years = 3
+[[discounts]]
+provider = 'aws'
+instance_type = 'm5.*'
+percent = '7.25'
+valid_from = '2022-11-25'
+[[teams]]
+shares = {ml = 3, growth = 4}
+pipeline = 'rnaseq'
+";
+
+/// A node of each kind: one that has a rack, and one of Fargate with its pod.
+fn fargate() -> serde_json::Value {
+    let node = |name: &str, id: &str, labels: serde_json::Value| {
+        json!({"apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": name, "uid": name, "creationTimestamp": "2026-11-16T09:00:00Z", "labels": labels},
+            "spec": {"providerID": id},
+            "status": {"capacity": {"cpu": "2", "memory": "8Gi"}, "allocatable": {"cpu": "2", "memory": "8Gi"}}})
+    };
+    let place = ("topology.kubernetes.io/region", "us-east-1");
+    json!({"apiVersion": "v1", "kind": "List", "items": [
+        node("racked", "aws:///us-east-1a/i-1", json!({"rack": "7", place.0: place.1})),
+        node("fargate-1", "aws:///us-east-1a/f-1", json!({"eks.amazonaws.com/compute-type": "fargate", place.0: place.1})),
+        {"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "p", "namespace": "etl", "uid": "p", "creationTimestamp": "2026-11-16T09:59:59Z",
+                "labels": {"eks.amazonaws.com/fargate-profile": "etl"},
+                "annotations": {"CapacityProvisioned": "0.5vCPU 1GB"}},
+            "spec": {"nodeName": "fargate-1", "restartPolicy": "Never", "containers": [
+                {"name": "main", "resources": {"requests": {"cpu": "300m", "memory": "700Mi"}}}]},
+            "status": {"phase": "Succeeded",
+                "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-16T10:00:00Z"}],
+                "containerStatuses": [{"name": "main", "ready": false, "restartCount": 0, "image": "", "imageID": "",
+                    "state": {"terminated": {"exitCode": 0, "reason": "Completed",
+                        "startedAt": "2026-11-16T10:00:30Z", "finishedAt": "2026-11-16T11:20:07Z"}}}]}},
+    ]})
+}
+
 #[test]
 fn dbt_on_duckdb_and_on_spark_leaves_the_rows_of_the_embedded_build() {
     let (Some(trace), Some(python)) = (shared_data("traces/k8s-nextflow-cws"), python()) else {
@@ -81,8 +129,23 @@ fn dbt_on_duckdb_and_on_spark_leaves_the_rows_of_the_embedded_build() {
         "aws/us-east-1/m5.8xlarge",
     ];
     podledger(&[&["--data", &data][..], &import].concat());
-    podledger(&["--data", &data, "build"]);
-    podledger(&["--data", &data, "export", "dbt", &project]);
+    // Beside the trace, what it does not have: prices of every kind, and a pod that is billed by itself.
+    let (config, objects) = (path("podledger.toml"), path("objects.json"));
+    fs::write(&config, CONFIG).unwrap();
+    fs::write(&objects, fargate().to_string()).unwrap();
+    podledger(&[
+        "--data",
+        &data,
+        "import",
+        "catalogue",
+        "--provider",
+        "aws",
+        "--region",
+        "us-east-1",
+    ]);
+    podledger(&["--data", &data, "import", "kubernetes", &objects]);
+    podledger(&["--data", &data, "--config", &config, "build"]);
+    podledger(&["--data", &data, "--config", &config, "export", "dbt", &project]);
     // The trace crosses the end of daylight saving time in this zone; no row may follow it.
     let compared = Command::new(python)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parity/parity.py"))

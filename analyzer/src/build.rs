@@ -45,6 +45,12 @@ const FREE_PERCENT: i64 = 30;
 /// Every so many builds the gaps that deleted rows left are closed, which costs about a second per million pods.
 const MERGE_EVERY: i64 = 24;
 
+/// How many stretches of pods and machine-hours one step of a full build looks at: about a GiB.
+const PIECE: i64 = 1_500_000;
+
+/// Milliseconds from 1970 beyond any that facts tell.
+const FAR_MS: i64 = 9_000_000_000_000_000;
+
 /// How often relatives of relatives are looked for; a pod that made a pod that made a pod is rare already.
 const GENERATIONS: u32 = 8;
 
@@ -216,7 +222,78 @@ fn run_everything(work: &mut Work<'_>, config: &Config) -> Result<()> {
     )?;
     fill_calendar(connection, &config.report_zones)?;
     work.watch.lap("(dirty hours, calendar)");
+
+    // Memory is for so many stretches of pods at a time.
+    execute(
+        connection,
+        "create or replace temp table all_hours as from build.dirty_hours",
+        "keep the machine-hours",
+    )?;
+    let pieces = pieces(connection)?;
+    work.run_to(&["int_pod_hours", "int_pod_charges", "int_pod_request_hours"])?;
+    for (from_ms, to_ms) in &pieces {
+        execute(
+            connection,
+            &format!(
+                "delete from build.dirty_hours;
+                 insert into build.dirty_hours from all_hours where hour_start_ms >= {from_ms} and hour_start_ms < {to_ms}"
+            ),
+            "take a piece of the machine-hours",
+        )?;
+        show_spans(connection, "build.dirty_hours")?;
+        show_usage(connection)?;
+        work.run_piece("int_machine_hours")?;
+        show(connection, "int_machine_hours", OF_HOURS)?;
+        work.run_piece("machine_pod_hours")?;
+    }
+    execute(
+        connection,
+        "delete from build.dirty_hours; insert into build.dirty_hours from all_hours; drop table all_hours;",
+        "list the machine-hours",
+    )?;
+    touched::show_all(connection)?;
     work.run_rest()
+}
+
+/// Times that follow each other, from the first to the last machine-hour, with about as many stretches of pods in each as
+/// one step may look at; one piece where there are few.
+fn pieces(connection: &Connection) -> Result<Vec<(i64, i64)>> {
+    let doing = "divide the machine-hours";
+    let mut statement = connection
+        .prepare(
+            "select day_ms, cast(sum(weight) as bigint) from (
+                 select start_ms - start_ms % 86400000 as day_ms, count(*) as weight
+                 from intermediate.int_pod_spans group by 1
+                 union all
+                 select hour_start_ms - hour_start_ms % 86400000, count(*) from build.dirty_hours group by 1
+             ) where day_ms >= (select min(hour_start_ms) - 86400000 from build.dirty_hours)
+             group by 1 order by 1",
+        )
+        .doing(doing)?;
+    let days = statement
+        .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        .doing(doing)?
+        .collect::<duckdb::Result<Vec<_>>>()
+        .doing(doing)?;
+    let mut edges = vec![-FAR_MS];
+    let mut held = 0;
+    for (day_ms, weight) in days {
+        if held > 0 && held + weight > PIECE {
+            edges.push(day_ms);
+            held = 0;
+        }
+        held += weight;
+    }
+    edges.push(FAR_MS);
+    Ok(edges.windows(2).filter_map(|edge| Some((*edge.first()?, *edge.last()?))).collect())
+}
+
+fn show_usage(connection: &Connection) -> SqlResult<()> {
+    show(
+        connection,
+        "usage_hours",
+        "where epoch_ms(hour_start_at) in (select hour_start_ms from build.dirty_hours)",
+    )
 }
 
 /// The steps of a build that is not full, each of which finds what it has to look at from what the steps before changed.
@@ -264,11 +341,7 @@ fn run_what_changed(work: &mut Work<'_>, config: &Config, build_id: i64) -> Resu
     }
     note_dirt(work, "dirty_hours")?;
     show_spans(connection, "build.dirty_hours")?;
-    show(
-        connection,
-        "usage_hours",
-        "where epoch_ms(hour_start_at) in (select hour_start_ms from build.dirty_hours)",
-    )?;
+    show_usage(connection)?;
     if fill_calendar(connection, &config.report_zones)? {
         work.make_whole(&["teams_weekly", "pipelines_weekly"]);
     }

@@ -161,6 +161,16 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
+    /// Makes an incremental model of a full build piece by piece: the first time anew, then by appending.
+    pub(crate) fn run_piece(&mut self, name: &str) -> Result<()> {
+        if self.done.contains(name) {
+            self.runner.run_model(self.connection, name, false)?;
+            self.watch.lap(name);
+            return Ok(());
+        }
+        self.run_to(&[name])
+    }
+
     /// Runs a model once more, for other keys than before.
     pub(crate) fn run_again(&mut self, name: &str) -> Result<()> {
         self.done.remove(name);

@@ -17,6 +17,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_dirt.sql"),
 ];
 
+/// Most memory that DuckDB takes for tables and intermediate results, where the machine has more.
+const MEMORY_GIB: f64 = 4.0;
+
 /// An open ledger.
 #[derive(Debug)]
 pub struct Ledger {
@@ -42,9 +45,30 @@ impl Ledger {
             .connection
             .execute_batch("set preserve_insertion_order = false; set max_vacuum_tasks = 0;")
             .doing("set up the ledger")?;
+        ledger.limit_memory()?;
         ledger.migrate()?;
         ledger.make_raw_tables()?;
         Ok(ledger)
+    }
+
+    /// DuckDB would take 80 % of the machine's memory; beyond [`MEMORY_GIB`] it writes to disk what does not fit.
+    fn limit_memory(&self) -> Result<()> {
+        let doing = "limit the ledger's memory";
+        let allowed: String = self
+            .connection
+            .query_row("select current_setting('memory_limit')", [], |row| row.get(0))
+            .doing(doing)?;
+        let is_more = match allowed.split_once(' ') {
+            Some((_, "TiB")) => true,
+            Some((amount, "GiB")) => amount.parse::<f64>().is_ok_and(|amount| amount > MEMORY_GIB),
+            _ => false,
+        };
+        if is_more {
+            self.connection
+                .execute_batch(&format!("set memory_limit = '{MEMORY_GIB} GiB'"))
+                .doing(doing)?;
+        }
+        Ok(())
     }
 
     /// The ledger in `path`, for reading; its connection refuses files, extensions and changes of settings.
