@@ -285,7 +285,10 @@ fn pieces(connection: &Connection) -> Result<Vec<(i64, i64)>> {
         held += weight;
     }
     edges.push(FAR_MS);
-    Ok(edges.windows(2).filter_map(|edge| Some((*edge.first()?, *edge.last()?))).collect())
+    Ok(edges
+        .windows(2)
+        .filter_map(|edge| Some((*edge.first()?, *edge.last()?)))
+        .collect())
 }
 
 fn show_usage(connection: &Connection) -> SqlResult<()> {

@@ -41,6 +41,9 @@ pub struct Bench {
 /// Pods on one machine at a time, on average: what sets how many machines there are.
 const PODS_PER_MACHINE: u64 = 5_000;
 
+/// A block of a DuckDB file.
+const BLOCK_BYTES: u64 = 262_144;
+
 /// How many pods are generated at a time.
 const PIECE: u64 = 500_000;
 
@@ -82,6 +85,13 @@ struct Measure {
     unit: &'static str,
 }
 
+/// How much of the ledger a table takes.
+#[derive(Debug, Serialize)]
+struct TableSize {
+    name: String,
+    bytes_per_pod: f64,
+}
+
 #[derive(Debug, Serialize)]
 struct Report {
     version: &'static str,
@@ -90,6 +100,8 @@ struct Report {
     measures: Vec<Measure>,
     lake_bytes_per_pod: f64,
     ledger_bytes_per_pod: f64,
+    /// The largest tables of the ledger after the full build.
+    tables: Vec<TableSize>,
     peak_memory_bytes: Option<u64>,
 }
 
@@ -170,6 +182,7 @@ fn measure(folder: &Path, pods: u64, shortest: Duration) -> anyhow::Result<Repor
         }
     }
     let ledger_bytes = std::fs::metadata(&ledger_path)?.len();
+    let tables = table_sizes(ledger.connection(), pods)?;
     let lake_bytes: u64 = lake
         .segments()?
         .iter()
@@ -215,8 +228,36 @@ fn measure(folder: &Path, pods: u64, shortest: Duration) -> anyhow::Result<Repor
         measures,
         lake_bytes_per_pod: per(lake_bytes, pods),
         ledger_bytes_per_pod: per(ledger_bytes, pods),
+        tables,
         peak_memory_bytes: peak_memory(),
     })
+}
+
+/// Tables of more than a byte per pod, the largest first, by the blocks of the file that they alone hold.
+fn table_sizes(connection: &Connection, pods: u64) -> anyhow::Result<Vec<TableSize>> {
+    let mut names = connection.prepare(
+        "select schema_name || '.' || table_name from duckdb_tables() where database_name = current_catalog() \
+         and not temporary order by 1",
+    )?;
+    let names = names
+        .query_map([], |row| row.get::<_, String>(0))?
+        .collect::<duckdb::Result<Vec<_>>>()?;
+    let mut sizes = Vec::new();
+    for name in names {
+        let blocks: u64 = connection.query_row(
+            &format!(
+                "select count(distinct block_id) from pragma_storage_info('{name}') where block_id >= 0"
+            ),
+            [],
+            |row| row.get(0),
+        )?;
+        let bytes_per_pod = per(blocks * BLOCK_BYTES, pods);
+        if bytes_per_pod >= 1.0 {
+            sizes.push(TableSize { name, bytes_per_pod });
+        }
+    }
+    sizes.sort_by(|a, b| b.bytes_per_pod.total_cmp(&a.bytes_per_pod));
+    Ok(sizes)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures to look at")]
@@ -411,6 +452,9 @@ fn print(report: &Report) {
     }
     println!("\nlake   {:>7.0} bytes per pod", report.lake_bytes_per_pod);
     println!("ledger {:>7.0} bytes per pod", report.ledger_bytes_per_pod);
+    for table in &report.tables {
+        println!("       {:>7.0} {}", table.bytes_per_pod, table.name);
+    }
     if let Some(bytes) = report.peak_memory_bytes {
         println!("memory {:>7.0} MiB at most", bytes as f64 / 1_048_576.0);
     }
