@@ -20,6 +20,10 @@ const MIGRATIONS: &[&str] = &[
 /// Most memory that DuckDB takes for tables and intermediate results, where the machine has more.
 const MEMORY_GIB: f64 = 4.0;
 
+/// A ledger of fewer blocks of 256 KiB is merged at every build, which takes no time: each build adds a row group to some
+/// twenty tables, and each of these takes a block.
+const SMALL_BLOCKS: i64 = 400;
+
 /// An open ledger.
 #[derive(Debug)]
 pub struct Ledger {
@@ -214,7 +218,8 @@ impl Ledger {
     /// # Errors
     /// [`Error::DuckDb`] and [`Error::Io`]; the ledger is then as it was.
     pub fn shrink(self, share_percent: i64, merge: bool) -> Result<Self> {
-        let checkpoint = if merge {
+        let (total, _) = self.blocks()?;
+        let checkpoint = if merge || total < SMALL_BLOCKS {
             "reset max_vacuum_tasks; checkpoint; set max_vacuum_tasks = 0"
         } else {
             "checkpoint"
@@ -222,14 +227,7 @@ impl Ledger {
         self.connection
             .execute_batch(checkpoint)
             .doing("write the ledger to disk")?;
-        let (total, free): (i64, i64) = self
-            .connection
-            .query_row(
-                "select cast(total_blocks as bigint), cast(free_blocks as bigint) from pragma_database_size() limit 1",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .doing("measure the ledger")?;
+        let (total, free) = self.blocks()?;
         if free * 100 <= total * share_percent {
             return Ok(self);
         }
@@ -252,6 +250,17 @@ impl Ledger {
             source,
         })?;
         Self::open(&path)
+    }
+
+    /// Blocks of the file, and those of them that are free.
+    fn blocks(&self) -> Result<(i64, i64)> {
+        self.connection
+            .query_row(
+                "select cast(total_blocks as bigint), cast(free_blocks as bigint) from pragma_database_size() limit 1",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .doing("measure the ledger")
     }
 
     fn version(&self) -> Result<i64> {
