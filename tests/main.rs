@@ -16,4 +16,5 @@ mod lake;
 mod parity;
 mod prices;
 mod real_trace;
+mod simulated;
 mod worked_examples;

@@ -10,7 +10,9 @@ use indicatif::ProgressBar;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use podledger_collector::import::nextflow_cws::{self, Totals};
-use podledger_collector::import::{Imported, catalogue, kubernetes, openb, opencost_prices, prices, query};
+use podledger_collector::import::{
+    Imported, catalogue, kubernetes, openb, opencost_prices, prices, query, recording,
+};
 use podledger_sql::units::NanoUsd;
 
 use super::Cli;
@@ -39,7 +41,8 @@ pub enum Import {
         after_help = "Example: kubectl get pods,nodes,namespaces,jobs -A -o json | podledger import kubernetes -"
     )]
     Kubernetes {
-        /// File with JSON or YAML documents, gzip or not; `-` for standard input.
+        /// File with JSON or YAML documents, gzip or not; `-` for standard input; or a recording of a watch: a file of changes
+        /// with times, one per line, or a folder of such files.
         path: PathBuf,
         /// Identifier of the cluster [default: the UID of the kube-system namespace if it is shown, else `kubernetes`].
         #[arg(long, value_name = "NAME")]
@@ -163,9 +166,13 @@ impl Import {
                     annotations: cli.configuration()?.annotations()?,
                     recorded_date: recorded_date.unwrap_or_else(today),
                 };
-                let bytes = kubernetes::bytes_of(path)?;
-                let (imported, contents) = kubernetes::import(&lake, &title, &bytes, &options)
-                    .with_context(|| format!("cannot import {}; nothing was written", title.display()))?;
+                let refused = || format!("cannot import {}; nothing was written", title.display());
+                let (imported, contents) = if recording::is_recording(path) {
+                    recording::import(&lake, path, &options).with_context(refused)?
+                } else {
+                    let bytes = kubernetes::bytes_of(path)?;
+                    kubernetes::import(&lake, &title, &bytes, &options).with_context(refused)?
+                };
                 print_contents(&contents);
                 imported
             }

@@ -7,6 +7,7 @@ mod config;
 mod export;
 mod import;
 mod rules;
+mod simulate;
 mod sql;
 mod summary;
 
@@ -72,6 +73,7 @@ enum Command {
     Export(export::Export),
     /// Measure writing facts, building and asking, on generated pods.
     Bench(bench::Bench),
+    Simulate(simulate::Simulate),
     /// Write or check the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -91,6 +93,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Sql(command) => command.run(cli),
         Command::Export(command) => command.run(cli),
         Command::Bench(command) => command.run(cli),
+        Command::Simulate(command) => command.run(),
         Command::Config(command) => command.run(cli),
     }
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use podledger_sql::lake::Lake;
+use podledger_sql::lake::{Commit, Lake};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -30,7 +30,7 @@ use crate::prices::{ListPrice, ServicePrice, list_prices, price_rows, service_pr
 use crate::weights::{Weights, fitted_weights};
 
 /// Name of a cluster that nothing identifies.
-const UNNAMED_CLUSTER: &str = "kubernetes";
+pub(super) const UNNAMED_CLUSTER: &str = "kubernetes";
 
 /// Keys under which Kubernetes writes times at which something had happened. `deletionTimestamp` is not among them: it
 /// lies in the future.
@@ -127,22 +127,7 @@ pub fn import(lake: &Lake, name: &Path, bytes: &[u8], options: &Options) -> Resu
     let mut commit = lake.begin("kubernetes", &id, &note, options.recorded_date)?;
     let mut contents = contents;
     let mut written = write_facts(&mut commit, &facts)?;
-    let prices = prices_of(&facts, &mut contents);
-    if !prices.is_empty() {
-        written.push(write_rows(&mut commit, "prices", &price_rows(&prices))?);
-    }
-    let services = services_of(&facts)?;
-    if !services.is_empty() {
-        written.push(write_rows(
-            &mut commit,
-            "service_prices",
-            &service_rows(&services),
-        )?);
-    }
-    let weights = weights_of(&facts)?;
-    if !weights.is_empty() {
-        written.push(write_rows(&mut commit, "allocation_weights", &weights)?);
-    }
+    written.extend(catalogue_of(&mut commit, &facts, &mut contents)?);
     commit.publish()?;
     Ok((Imported::Written(written), contents))
 }
@@ -237,6 +222,28 @@ pub fn read(name: &Path, bytes: &[u8], options: &Options) -> Result<(Vec<Fact>, 
         .into(),
     );
     Ok((facts, contents))
+}
+
+/// Writes the built-in prices of the machines and services that the facts show, and weights fitted to such prices.
+pub(super) fn catalogue_of(
+    commit: &mut Commit<'_>,
+    facts: &[Fact],
+    contents: &mut Contents,
+) -> Result<Vec<(&'static str, u64)>> {
+    let mut written = Vec::new();
+    let prices = prices_of(facts, contents);
+    if !prices.is_empty() {
+        written.push(write_rows(commit, "prices", &price_rows(&prices))?);
+    }
+    let services = services_of(facts)?;
+    if !services.is_empty() {
+        written.push(write_rows(commit, "service_prices", &service_rows(&services))?);
+    }
+    let weights = weights_of(facts)?;
+    if !weights.is_empty() {
+        written.push(write_rows(commit, "allocation_weights", &weights)?);
+    }
+    Ok(written)
 }
 
 /// Built-in prices of services (Fargate, control planes, storage, ...) in the regions that the facts show.

@@ -7,6 +7,7 @@ pub mod openb;
 pub mod opencost_prices;
 pub mod prices;
 pub mod query;
+pub mod recording;
 
 use duckdb::Connection;
 use podledger_sql::facts::{FACTS, Fact as Table};

@@ -1,0 +1,20 @@
+//! A model of data platforms on Kubernetes that knows the truth: what every pod held and cost, and why.
+//!
+//! ```text
+//! Scenario (seed, days, size) -> World: teams, pipelines, a scheduler, pools of machines
+//!                                  ├─> Kubernetes objects, change by change, as a watch shows them
+//!                                  └─> Truth: costs in plain 128-bit loops over time
+//! ```
+//!
+//! Architecture invariant: it depends on no other crate of this workspace, so it shares no formula with what it judges.
+//! Architecture invariant: everything follows from the seed. No clock, no environment, no floating point.
+
+mod draw;
+mod objects;
+mod recording;
+pub mod truth;
+mod workload;
+mod world;
+
+pub use recording::record;
+pub use world::{Change, ChangeKind, Object, Scenario, World};

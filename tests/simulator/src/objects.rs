@@ -1,0 +1,549 @@
+//! Kubernetes objects as the API server shows them: what kubelets, controllers and the systems themselves write.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{
+    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+    ContainerStatus, Namespace, Node, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo, Pod, PodCondition,
+    PodSpec, PodStatus, ResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference, Time};
+use serde_json::json;
+
+use crate::workload::{Job, Pipeline, System};
+use crate::world::{Instance, Object, Pool, Role, Run, Server};
+
+pub(crate) const REGION: &str = "sim-east-1";
+
+fn time(ms: i64) -> Time {
+    // Kubernetes writes whole seconds.
+    Time(Timestamp::from_second(ms.div_euclid(1000)).unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
+/// An instant as part of a name: letters that labels may have.
+pub(crate) fn stamp(ms: i64) -> String {
+    time(ms).0.strftime("%Y-%m-%dT%H%M%S").to_string()
+}
+
+/// Who a pod is: names, labels, annotations and owner as its system writes them, and what these mean.
+pub(crate) struct Identity {
+    pub pod_name: String,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    /// Kind, name, UID.
+    pub owner: Option<(String, String, String)>,
+    pub container: &'static str,
+    pub pipeline: String,
+    pub run: String,
+    pub job: String,
+}
+
+fn texts<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+pub(crate) fn identity(
+    pipeline: &Pipeline,
+    job: &Job,
+    run: &Run,
+    role: Role,
+    attempt: u32,
+    suffix: &str,
+    number: usize,
+) -> Identity {
+    let (id, name) = (run.id.as_str(), pipeline.name.as_str());
+    let try_number = (attempt + 1).to_string();
+    let plain = Identity {
+        pod_name: format!("{name}-{}-{suffix}", job.name),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        owner: None,
+        container: "main",
+        pipeline: name.to_owned(),
+        run: id.to_owned(),
+        job: job.name.clone(),
+    };
+    match pipeline.system {
+        System::AirflowOperator => Identity {
+            labels: texts([
+                ("dag_id", name),
+                ("task_id", &job.name),
+                ("run_id", id),
+                ("try_number", &try_number),
+                ("kubernetes_pod_operator", "True"),
+            ]),
+            container: "base",
+            ..plain
+        },
+        System::AirflowExecutor => {
+            let texts = texts([
+                ("dag_id", name),
+                ("task_id", &job.name),
+                ("run_id", id),
+                ("try_number", &try_number),
+            ]);
+            let mut labels = texts.clone();
+            labels.insert("kubernetes_executor".to_owned(), "True".to_owned());
+            labels.insert("airflow-worker".to_owned(), "23".to_owned());
+            Identity {
+                labels,
+                annotations: texts,
+                container: "base",
+                ..plain
+            }
+        }
+        System::Spark => {
+            let (role, exec_id, container) = match role {
+                Role::SparkExecutor(number) => ("executor", number.to_string(), "spark-kubernetes-executor"),
+                _ => ("driver", String::new(), "spark-kubernetes-driver"),
+            };
+            let mut labels = texts([
+                ("spark-app-name", name),
+                ("spark-app-selector", id),
+                ("spark-role", role),
+            ]);
+            if !exec_id.is_empty() {
+                labels.insert("spark-exec-id".to_owned(), exec_id);
+            }
+            Identity {
+                pod_name: format!("{name}-{suffix}-{role}"),
+                labels,
+                container,
+                job: role.to_owned(),
+                ..plain
+            }
+        }
+        System::Argo => Identity {
+            pod_name: format!("{id}-{}-{suffix}", job.name),
+            labels: texts([
+                ("workflows.argoproj.io/workflow", id),
+                ("workflows.argoproj.io/completed", "false"),
+            ]),
+            annotations: texts([(
+                "workflows.argoproj.io/node-name",
+                &format!("{id}.{}({attempt})", job.name),
+            )]),
+            owner: Some(("Workflow".to_owned(), id.to_owned(), run.uid.clone())),
+            ..plain
+        },
+        System::GitLab => {
+            let project = (pipeline.first_ms / 1000 % 10_000).to_string();
+            Identity {
+                pod_name: format!("runner-{suffix}-project-{project}-concurrent-{}", number % 10),
+                labels: texts([
+                    ("project.runner.gitlab.com/id", &project),
+                    ("project.runner.gitlab.com/name", name),
+                    (
+                        "project.runner.gitlab.com/root-namespace",
+                        &format!("team-{}", pipeline.team),
+                    ),
+                ]),
+                annotations: texts([
+                    ("job.runner.gitlab.com/id", &(100_000 + number).to_string()),
+                    ("job.runner.gitlab.com/name", &job.name),
+                    ("job.runner.gitlab.com/ref", "main"),
+                ]),
+                container: "build",
+                pipeline: format!("{name}@main"),
+                run: "unattributed".to_owned(),
+                ..plain
+            }
+        }
+        System::CronJob => Identity {
+            pod_name: format!("{id}-{suffix}"),
+            labels: texts([("batch.kubernetes.io/job-name", id), ("job-name", id)]),
+            owner: Some(("Job".to_owned(), id.to_owned(), run.uid.clone())),
+            job: name.to_owned(),
+            ..plain
+        },
+        System::Dask => {
+            let component = if role == Role::DaskScheduler {
+                "scheduler"
+            } else {
+                "worker"
+            };
+            Identity {
+                pod_name: format!("{id}-{component}-{suffix}"),
+                labels: texts([("dask.org/cluster-name", id), ("dask.org/component", component)]),
+                container: component,
+                pipeline: id.to_owned(),
+                job: component.to_owned(),
+                ..plain
+            }
+        }
+        System::Nextflow => Identity {
+            pod_name: format!("nf-{number:08x}{suffix}"),
+            labels: texts([
+                ("nextflow.io/app", name),
+                ("nextflow.io/runName", id),
+                ("nextflow.io/processName", &job.name),
+                ("nextflow.io/taskName", &format!("{}_{number}", job.name)),
+            ]),
+            ..plain
+        },
+        System::Service => plain,
+    }
+}
+
+/// The object that a run is, where its system has one; `outcome` once it is over.
+pub(crate) fn run(
+    run: &Run,
+    pipeline: &Pipeline,
+    namespace: &str,
+    outcome: Option<bool>,
+    at: i64,
+) -> Option<Object> {
+    let metadata = |kind: &str| {
+        let mut metadata = json!({
+            "name": run.id,
+            "namespace": namespace,
+            "uid": run.uid,
+            "creationTimestamp": time(run.started_ms),
+        });
+        if kind == "Job" {
+            metadata["ownerReferences"] = json!([{
+                "apiVersion": "batch/v1", "kind": "CronJob", "name": pipeline.name,
+                "uid": cron_job_uid(pipeline), "controller": true, "blockOwnerDeletion": true,
+            }]);
+        } else {
+            metadata["labels"] = json!({"workflows.argoproj.io/workflow-template": pipeline.name});
+        }
+        metadata
+    };
+    let object = match pipeline.system {
+        System::Argo => json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": metadata("Workflow"),
+            "status": match outcome {
+                None => json!({"phase": "Running", "startedAt": time(run.started_ms)}),
+                Some(good) => json!({"phase": if good { "Succeeded" } else { "Failed" },
+                    "startedAt": time(run.started_ms), "finishedAt": time(at)}),
+            },
+        }),
+        System::CronJob => json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": metadata("Job"),
+            "status": match outcome {
+                None => json!({"active": 1, "startTime": time(run.started_ms)}),
+                Some(true) => json!({"succeeded": 1, "startTime": time(run.started_ms), "completionTime": time(at),
+                    "conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": time(at)}]}),
+                Some(false) => json!({"failed": 1, "startTime": time(run.started_ms),
+                    "conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded",
+                        "lastTransitionTime": time(at)}]}),
+            },
+        }),
+        _ => return None,
+    };
+    Some(Object::Other(Box::new(object)))
+}
+
+fn cron_job_uid(pipeline: &Pipeline) -> String {
+    format!("cronjob-{}", pipeline.name)
+}
+
+pub(crate) fn cron_job(pipeline: &Pipeline, namespace: &str, at: i64) -> Object {
+    Object::Other(Box::new(json!({
+        "apiVersion": "batch/v1", "kind": "CronJob",
+        "metadata": {"name": pipeline.name, "namespace": namespace, "uid": cron_job_uid(pipeline), "creationTimestamp": time(at)},
+        "spec": {"schedule": "0 * * * *"},
+    })))
+}
+
+pub(crate) fn namespace(name: &str, team: Option<&str>, at: i64) -> Object {
+    Object::Namespace(Box::new(Namespace {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            uid: Some(format!("namespace-{name}")),
+            creation_timestamp: Some(time(at)),
+            labels: team.map(|team| texts([("team", team)])),
+            ..ObjectMeta::default()
+        },
+        ..Namespace::default()
+    }))
+}
+
+pub(crate) fn bookmark() -> Object {
+    Object::Other(Box::new(
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"resourceVersion": "1"}}),
+    ))
+}
+
+fn quantities(amounts: [i64; 3]) -> BTreeMap<String, Quantity> {
+    let mut quantities = BTreeMap::from([
+        ("cpu".to_owned(), Quantity(format!("{}m", amounts[0]))),
+        ("memory".to_owned(), Quantity(format!("{}Ki", amounts[1] >> 10))),
+    ]);
+    if amounts[2] > 0 {
+        quantities.insert(
+            "nvidia.com/gpu".to_owned(),
+            Quantity((amounts[2] / 1000).to_string()),
+        );
+    }
+    quantities
+}
+
+pub(crate) fn node(server: &Server, kind: &Pool, _at: i64) -> Object {
+    let registered = server.registered_ms.unwrap_or(server.launched_ms);
+    let mut labels = texts([
+        ("node.kubernetes.io/instance-type", kind.instance_type),
+        ("topology.kubernetes.io/region", REGION),
+        ("topology.kubernetes.io/zone", &format!("{REGION}a")),
+        ("kubernetes.io/hostname", &server.node),
+        ("kubernetes.io/os", "linux"),
+    ]);
+    if kind.has_claims {
+        labels.extend(texts([
+            ("karpenter.sh/nodepool", kind.name),
+            ("karpenter.sh/capacity-type", kind.capacity_type),
+        ]));
+    } else {
+        let bought = if kind.capacity_type == "spot" {
+            "SPOT"
+        } else {
+            "ON_DEMAND"
+        };
+        labels.extend(texts([
+            ("eks.amazonaws.com/nodegroup", kind.name),
+            ("eks.amazonaws.com/capacityType", bought),
+        ]));
+    }
+    let mut allocatable = kind.capacity;
+    for (amount, reserved) in allocatable.iter_mut().zip(kind.reserved) {
+        *amount -= reserved;
+    }
+    Object::Node(Box::new(Node {
+        metadata: ObjectMeta {
+            name: Some(server.node.clone()),
+            uid: Some(server.uid.clone()),
+            creation_timestamp: Some(time(registered)),
+            labels: Some(labels),
+            ..ObjectMeta::default()
+        },
+        spec: Some(NodeSpec {
+            provider_id: Some(server.provider_id.clone()),
+            ..NodeSpec::default()
+        }),
+        status: Some(NodeStatus {
+            capacity: Some(quantities(kind.capacity)),
+            allocatable: Some(quantities(allocatable)),
+            conditions: Some(vec![NodeCondition {
+                type_: "Ready".to_owned(),
+                status: "True".to_owned(),
+                reason: Some("KubeletReady".to_owned()),
+                last_heartbeat_time: Some(time(registered)),
+                last_transition_time: Some(time(registered)),
+                ..NodeCondition::default()
+            }]),
+            node_info: Some(NodeSystemInfo {
+                boot_id: server.boot_id.clone(),
+                kubelet_version: "v1.37.0".to_owned(),
+                ..NodeSystemInfo::default()
+            }),
+            ..NodeStatus::default()
+        }),
+    }))
+}
+
+pub(crate) fn node_claim(server: &Server, kind: &Pool, at: i64) -> Object {
+    let mut conditions = Vec::new();
+    if at >= server.launched_ms {
+        for (kind, since) in [
+            ("Launched", Some(server.launched_ms)),
+            ("Registered", server.registered_ms),
+            ("Initialized", server.registered_ms),
+        ] {
+            if let Some(since) = since {
+                conditions.push(json!({"type": kind, "status": "True", "reason": kind, "lastTransitionTime": time(since)}));
+            }
+        }
+    }
+    Object::Other(Box::new(json!({
+        "apiVersion": "karpenter.sh/v1", "kind": "NodeClaim",
+        "metadata": {
+            "name": format!("{}-claim", server.node), "uid": server.claim_uid,
+            "creationTimestamp": time(server.launched_ms - 2000),
+            "labels": {
+                "karpenter.sh/nodepool": kind.name, "karpenter.sh/capacity-type": kind.capacity_type,
+                "node.kubernetes.io/instance-type": kind.instance_type, "topology.kubernetes.io/zone": format!("{REGION}a"),
+            },
+        },
+        "status": {
+            "providerID": if at >= server.launched_ms { server.provider_id.as_str() } else { "" },
+            "nodeName": if server.registered_ms.is_some() { server.node.as_str() } else { "" },
+            "conditions": conditions,
+        },
+    })))
+}
+
+pub(crate) fn pod(instance: &Instance) -> Object {
+    let owners = instance.owner.as_ref().map(|(kind, name, uid)| {
+        let api_version = match kind.as_str() {
+            "Workflow" => "argoproj.io/v1alpha1",
+            "Job" => "batch/v1",
+            "Pod" => "v1",
+            _ => "apps/v1",
+        };
+        vec![OwnerReference {
+            api_version: api_version.to_owned(),
+            kind: kind.clone(),
+            name: name.clone(),
+            uid: uid.clone(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        }]
+    });
+    let grace = instance.deletion_ms.map(|_| 30);
+    let status_ms = instance
+        .finished_ms
+        .or(instance.running_ms)
+        .or(instance.bound_ms)
+        .unwrap_or(instance.created_ms);
+    Object::Pod(Box::new(Pod {
+        metadata: ObjectMeta {
+            name: Some(instance.name.clone()),
+            namespace: Some(instance.namespace.clone()),
+            uid: Some(instance.uid.clone()),
+            creation_timestamp: Some(time(instance.created_ms)),
+            labels: Some(instance.labels.clone()),
+            annotations: Some(instance.annotations.clone()).filter(|texts| !texts.is_empty()),
+            owner_references: owners,
+            // The time at which the grace period ends, not that of the request.
+            deletion_timestamp: instance.deletion_ms.map(|at| time(at + 30_000)),
+            deletion_grace_period_seconds: grace,
+            managed_fields: Some(vec![ManagedFieldsEntry {
+                manager: Some(
+                    if instance.running_ms.is_some() {
+                        "kubelet"
+                    } else {
+                        "kube-scheduler"
+                    }
+                    .to_owned(),
+                ),
+                operation: Some("Update".to_owned()),
+                subresource: Some("status".to_owned()),
+                time: Some(time(status_ms)),
+                ..ManagedFieldsEntry::default()
+            }]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PodSpec {
+            node_name: instance.node.clone(),
+            restart_policy: Some(match instance.role {
+                Role::Service | Role::Daemon => "Always".to_owned(),
+                _ => "Never".to_owned(),
+            }),
+            containers: vec![Container {
+                name: instance.container.to_owned(),
+                image: Some("registry.example.com/data/job:1.4".to_owned()),
+                resources: Some(ResourceRequirements {
+                    requests: Some(quantities(instance.request)),
+                    ..ResourceRequirements::default()
+                }),
+                ..Container::default()
+            }],
+            ..PodSpec::default()
+        }),
+        status: Some(status(instance)),
+    }))
+}
+
+fn status(instance: &Instance) -> PodStatus {
+    let is_over = instance.is_over();
+    let phase = match (is_over, instance.exit_code, instance.running_ms) {
+        (true, 0, _) => "Succeeded",
+        (true, _, _) => "Failed",
+        (false, _, Some(_)) => "Running",
+        _ => "Pending",
+    };
+    let mut conditions = Vec::new();
+    let mut condition = |kind: &str, status: &str, reason: Option<&str>, at: i64| {
+        conditions.push(PodCondition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.map(str::to_owned),
+            last_transition_time: Some(time(at)),
+            ..PodCondition::default()
+        });
+    };
+    match instance.bound_ms {
+        Some(at) => condition("PodScheduled", "True", None, at),
+        None => condition(
+            "PodScheduled",
+            "False",
+            Some("Unschedulable"),
+            instance.created_ms,
+        ),
+    }
+    if let Some(at) = instance.running_ms {
+        condition("Initialized", "True", None, at);
+        condition("Ready", if is_over { "False" } else { "True" }, None, at);
+    }
+    if instance.is_interrupted {
+        condition(
+            "DisruptionTarget",
+            "True",
+            Some("DeletionByTaintManager"),
+            instance.finished_ms.unwrap_or(instance.created_ms),
+        );
+    }
+    let state = match (instance.running_ms, instance.finished_ms) {
+        (Some(started), Some(finished)) => ContainerState {
+            terminated: Some(ContainerStateTerminated {
+                exit_code: instance.exit_code,
+                reason: Some(
+                    match (instance.is_out_of_memory, instance.exit_code) {
+                        (true, _) => "OOMKilled",
+                        (_, 0) => "Completed",
+                        _ => "Error",
+                    }
+                    .to_owned(),
+                ),
+                started_at: Some(time(started)),
+                finished_at: Some(time(finished)),
+                ..ContainerStateTerminated::default()
+            }),
+            ..ContainerState::default()
+        },
+        // What the kubelet says of a container that it finds no trace of.
+        (None, _) if is_over => ContainerState {
+            terminated: Some(ContainerStateTerminated {
+                exit_code: 137,
+                reason: Some("ContainerStatusUnknown".to_owned()),
+                message: Some("The container could not be located when the pod was terminated".to_owned()),
+                ..ContainerStateTerminated::default()
+            }),
+            ..ContainerState::default()
+        },
+        (Some(started), None) => ContainerState {
+            running: Some(ContainerStateRunning {
+                started_at: Some(time(started)),
+            }),
+            ..ContainerState::default()
+        },
+        _ => ContainerState {
+            waiting: Some(ContainerStateWaiting {
+                reason: Some("ContainerCreating".to_owned()),
+                ..ContainerStateWaiting::default()
+            }),
+            ..ContainerState::default()
+        },
+    };
+    PodStatus {
+        phase: Some(phase.to_owned()),
+        conditions: Some(conditions),
+        start_time: instance.bound_ms.map(time),
+        container_statuses: instance.bound_ms.map(|_| {
+            vec![ContainerStatus {
+                name: instance.container.to_owned(),
+                image: "registry.example.com/data/job:1.4".to_owned(),
+                ready: instance.running_ms.is_some() && !is_over,
+                state: Some(state),
+                ..ContainerStatus::default()
+            }]
+        }),
+        ..PodStatus::default()
+    }
+}

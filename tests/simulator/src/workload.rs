@@ -1,0 +1,168 @@
+//! Who runs what: teams, their pipelines, and the jobs in them.
+
+use crate::draw::Draw;
+
+/// What makes the pods of a pipeline, and so how they are labelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum System {
+    AirflowOperator,
+    AirflowExecutor,
+    Spark,
+    Argo,
+    GitLab,
+    CronJob,
+    Dask,
+    Nextflow,
+    Service,
+}
+
+/// Systems of pipelines, and how many of a hundred pipelines each has.
+const SYSTEMS: &[(System, i64)] = &[
+    (System::AirflowOperator, 22),
+    (System::AirflowExecutor, 14),
+    (System::Spark, 14),
+    (System::Argo, 14),
+    (System::GitLab, 10),
+    (System::CronJob, 12),
+    (System::Dask, 6),
+    (System::Nextflow, 8),
+];
+
+/// A unit of work of a pipeline.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub name: String,
+    pub pool: usize,
+    pub millicores: i64,
+    pub mib: i64,
+    pub gpus: i64,
+    /// Pods of one try that run beside each other.
+    pub pods: i64,
+    /// How long its pods run, in percent of what is usual.
+    pub length_percent: i64,
+    /// How many of a thousand tries fail.
+    pub failing_permille: i64,
+    /// Of those, how many run out of memory.
+    pub out_of_memory_permille: i64,
+    pub retries: u32,
+}
+
+/// A recurring definition.
+#[derive(Debug, Clone)]
+pub(crate) struct Pipeline {
+    pub team: usize,
+    pub system: System,
+    pub name: String,
+    pub every_ms: i64,
+    pub first_ms: i64,
+    pub jobs: Vec<Job>,
+}
+
+/// How long tasks run, in milliseconds: quantiles of `realtime` of 537,460 Nextflow tasks (Lehmann et al., CCGrid 2023: half below
+/// 1.2 s, 5 % above 13 s, 0.1 % above 82 s), stretched at the upper end to the lifetimes of pods in Alibaba's openb trace (median
+/// 655 s, 95 % below 4.7 h), since a platform has both kinds.
+pub(crate) const TASK_MS: &[(i64, i64)] = &[
+    (0, 1_000),
+    (300, 2_000),
+    (500, 8_000),
+    (700, 60_000),
+    (850, 240_000),
+    (930, 655_000),
+    (980, 2_303_000),
+    (1000, 7_389_000),
+];
+
+/// What containers ask for, in millicores and MiB: quantiles in the manner of the same trace (2 to 6 cores and 8 to 36 GiB in the
+/// middle), scaled to machines of 8 cores.
+const MILLICORES: &[(i64, i64)] = &[
+    (0, 100),
+    (250, 250),
+    (500, 1_000),
+    (750, 2_000),
+    (950, 4_000),
+    (1000, 6_000),
+];
+const MIB: &[(i64, i64)] = &[
+    (0, 128),
+    (250, 512),
+    (500, 2_048),
+    (750, 6_144),
+    (950, 12_288),
+    (1000, 24_576),
+];
+
+pub(crate) fn pipelines(draw: &mut Draw, teams: usize, count: usize, start_ms: i64) -> Vec<Pipeline> {
+    (0..count)
+        .map(|number| {
+            let mut pick = draw.between(1, SYSTEMS.iter().map(|(_, share)| share).sum());
+            let system = SYSTEMS
+                .iter()
+                .find(|(_, share)| {
+                    pick -= share;
+                    pick <= 0
+                })
+                .map_or(System::AirflowOperator, |(system, _)| *system);
+            let team = usize::try_from(draw.between(0, teams as i64 - 1)).unwrap_or(0);
+            let every_ms = [900_000, 3_600_000, 3_600_000, 21_600_000, 86_400_000]
+                [usize::try_from(draw.between(0, 4)).unwrap_or(0)];
+            let jobs = match system {
+                System::Spark | System::CronJob | System::Dask => 1,
+                System::Nextflow => draw.between(2, 5),
+                _ => draw.between(1, 5),
+            };
+            let jobs = (0..jobs).map(|job| self::job(draw, system, job)).collect();
+            Pipeline {
+                team,
+                system,
+                name: format!("{}-{number}", name_of(system)),
+                every_ms,
+                // Whole seconds, as Kubernetes writes them.
+                first_ms: start_ms + draw.between(0, every_ms / 1000 - 1) * 1000,
+                jobs,
+            }
+        })
+        .collect()
+}
+
+fn name_of(system: System) -> &'static str {
+    match system {
+        System::AirflowOperator | System::AirflowExecutor => "features",
+        System::Spark => "sessions",
+        System::Argo => "train",
+        System::GitLab => "warehouse",
+        System::CronJob => "export",
+        System::Dask => "explore",
+        System::Nextflow => "genome",
+        System::Service => "api",
+    }
+}
+
+fn job(draw: &mut Draw, system: System, number: i64) -> Job {
+    let name = ["extract", "transform", "join", "train", "load"][usize::try_from(number).unwrap_or(0) % 5];
+    let pool = usize::try_from(match draw.between(0, 9) {
+        0..=5 => crate::world::SPOT,
+        6..=8 => crate::world::LARGE,
+        _ => crate::world::GPU,
+    })
+    .unwrap_or(0);
+    Job {
+        name: name.to_owned(),
+        pool,
+        millicores: draw.quantile(MILLICORES),
+        mib: draw.quantile(MIB),
+        gpus: i64::from(pool == usize::try_from(crate::world::GPU).unwrap_or(0)),
+        pods: match system {
+            System::Spark | System::Dask => draw.between(2, 6),
+            System::Nextflow => draw.between(1, 12),
+            _ => 1,
+        },
+        length_percent: draw.between(40, 250),
+        failing_permille: if draw.permille(150) {
+            draw.between(50, 300)
+        } else {
+            draw.between(0, 15)
+        },
+        out_of_memory_permille: draw.between(0, 1000),
+        retries: u32::try_from(draw.between(0, 2)).unwrap_or(0),
+    }
+}
