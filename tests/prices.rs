@@ -290,9 +290,9 @@ fn the_catalogue_is_imported_once_and_by_region() {
     assert_eq!(
         world.rows(
             "select price_nano from staging.stg_prices where instance_type = 'n2-standard-4' \
-             union all select price_nano from staging.stg_service_prices where service = 'GKE'"
+             union all select price_nano from staging.stg_service_prices where service = 'GKE' order by 1"
         ),
-        ["194236000", "100000000"]
+        ["100000000", "194236000"]
     );
     options.region = Some("us-moon-1".to_owned());
     let error = catalogue::import(&world.lake(), &options)
