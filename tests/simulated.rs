@@ -21,6 +21,7 @@ fn scenario(seed: u64, days: u32, pipelines: usize) -> Scenario {
         days,
         teams: 3 + pipelines / 10,
         pipelines,
+        has_noise: false,
     }
 }
 
@@ -183,6 +184,79 @@ fn the_ledger_of_a_simulated_platform_is_the_truth_to_the_nano_dollar() {
         if soak || seed == 20 {
             ledger_equals_truth(scenario(seed, 7, 60));
         }
+    }
+}
+
+/// Late, cut off and missing reports, clocks that differ, labels that change: what podledger makes of them must lie within the
+/// bounds that it states, and must not favour anybody.
+fn noisy_ledger_is_close_to_truth(scenario: Scenario) {
+    let seed = scenario.seed;
+    let (world, truth) = ledger_of(Scenario {
+        has_noise: true,
+        ..scenario
+    });
+    let pods: BTreeMap<&str, _> = truth.pods.iter().map(|pod| (pod.uid.as_str(), pod)).collect();
+
+    // Starts and ends, pod by pod. Kubernetes writes whole seconds: a start lies up to one before the truth.
+    let rows = world.rows(
+        "select pod_uid, bound_ms, coalesce(released_ms, -1), coalesce(end_earliest_ms, -1), coalesce(end_latest_ms, -1) \
+         from marts.pods where bound_ms is not null",
+    );
+    assert!(!rows.is_empty());
+    for row in &rows {
+        let cells: Vec<&str> = row.split('|').collect();
+        let number = |cell: usize| cells[cell].parse::<i64>().unwrap();
+        let pod = pods[cells[0]];
+        let late_ms = pod.bound_ms.unwrap() - number(1);
+        assert!(
+            (0..1000).contains(&late_ms),
+            "seed {seed}: {row} was bound {late_ms} ms later"
+        );
+        if let Some(released) = pod.released_ms.filter(|_| number(2) >= 0) {
+            assert!(
+                (number(3)..=number(4)).contains(&released),
+                "seed {seed}: {row} ended at {released}"
+            );
+        }
+    }
+
+    // Money, by team: the sum of what its pods pay.
+    let query =
+        format!("select team, {NANO} from marts.allocations_hourly where pod_uid is not null group by all");
+    let found = sums(&world, &query);
+    for (team, cost) in truth.pods_by(|pod| pod.team.clone()) {
+        let off = (found.get(&team).copied().unwrap_or(0) - cost).abs();
+        assert!(
+            off * 100 < cost,
+            "seed {seed}: {team} pays {off} of {cost} too much or too little"
+        );
+    }
+
+    // Whose it is, by money; and how it ended.
+    let rows = world.rows("select pod_uid, team, pipeline, run, job, outcome from marts.pods");
+    let (mut right, mut all, mut other_outcomes) = (0, 0, 0);
+    for row in &rows {
+        let cells: Vec<&str> = row.split('|').collect();
+        let pod = pods[cells[0]];
+        let cost: i128 = pod.costs.values().sum();
+        all += cost;
+        if cells[1..5] == [&pod.team, &pod.pipeline, &pod.run, &pod.job] {
+            right += cost;
+        }
+        other_outcomes += usize::from(cells[5] != pod.outcome);
+    }
+    assert!(
+        right * 100 >= all * 99,
+        "seed {seed}: {right} of {all} is attributed rightly"
+    );
+    assert_eq!(other_outcomes, 0, "seed {seed}: outcomes");
+}
+
+#[test]
+fn a_noisy_cluster_is_told_within_the_stated_bounds() {
+    let soak = std::env::var_os("PODLEDGER_SOAK").is_some();
+    for seed in 1..=if soak { 20 } else { 5 } {
+        noisy_ledger_is_close_to_truth(scenario(100 + seed, 1, 15));
     }
 }
 

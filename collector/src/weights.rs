@@ -28,7 +28,7 @@ pub struct Weights {
 /// Weights of the method `fitted`, one row per provider of the built-in catalogue, dated by its newest price.
 ///
 /// Core and GiB are what makes the sum of squared relative errors of `cores x a + GiB x b` against the on-demand price
-/// smallest, over all machine types without GPUs in all regions, by the newest price of each (least squares, solved in
+/// smallest, over all machine types without GPUs and with cores of their own in all regions, by the newest price of each (least squares, solved in
 /// closed form). A GPU is the median of what types with GPUs cost beyond that, per GPU.
 ///
 /// # Errors
@@ -58,6 +58,14 @@ pub fn fitted_weights() -> Result<Vec<Weights>> {
         .collect())
 }
 
+/// Types whose vCPUs are shares of a core: their price follows their memory alone, so they would say that cores cost nothing.
+/// AWS T, Azure B, and Google's shared-core machines.
+fn shares_cores(instance_type: &str) -> bool {
+    const SHARED: &[&str] = &["t2.", "t3.", "t3a.", "t4g.", "Standard_B", "f1-micro", "g1-small"];
+    const SHARED_E2: &[&str] = &["e2-micro", "e2-small", "e2-medium"];
+    SHARED.iter().any(|prefix| instance_type.starts_with(prefix)) || SHARED_E2.contains(&instance_type)
+}
+
 /// Cores, GiB and dollars of a price. Weights are statistics: floating point is good enough, and its order is fixed.
 #[expect(clippy::cast_precision_loss, reason = "shapes and prices are far below 2^53")]
 fn shape(price: &ListPrice) -> (f64, f64, f64) {
@@ -75,7 +83,10 @@ fn shape(price: &ListPrice) -> (f64, f64, f64) {
 fn fit(provider: &str, prices: &[&ListPrice]) -> Option<Weights> {
     // Normal equations of least squares with each row divided by its price.
     let (mut cores2, mut gib2, mut both, mut cores1, mut gib1) = (0.0, 0.0, 0.0, 0.0, 0.0);
-    let plain: Vec<_> = prices.iter().filter(|price| price.gpu_count == 0).collect();
+    let plain: Vec<_> = prices
+        .iter()
+        .filter(|price| price.gpu_count == 0 && !shares_cores(&price.instance_type))
+        .collect();
     for price in &plain {
         let (cores, gib, dollars) = shape(price);
         let (cores, gib) = (cores / dollars, gib / dollars);

@@ -34,6 +34,9 @@ pub struct Simulate {
     /// How many pipelines; a day has some twenty pods for each.
     #[arg(long, default_value_t = 40)]
     pipelines: usize,
+    /// Let everything happen in whole seconds and be told as it was, without late, cut off or missing reports.
+    #[arg(long)]
+    without_noise: bool,
 }
 
 /// What every folder of this command holds.
@@ -59,6 +62,7 @@ impl Simulate {
             days: self.days,
             teams: self.teams,
             pipelines: self.pipelines,
+            has_noise: !self.without_noise,
         };
         let (changes, truth) =
             record(scenario, out).with_context(|| format!("cannot write into {}", out.display()))?;

@@ -501,8 +501,8 @@ fn status(instance: &Instance) -> PodStatus {
                     }
                     .to_owned(),
                 ),
-                started_at: Some(time(started)),
-                finished_at: Some(time(finished)),
+                started_at: Some(time(started + instance.skew_ms)),
+                finished_at: Some(time(finished + instance.skew_ms)).filter(|_| !instance.is_end_missing),
                 ..ContainerStateTerminated::default()
             }),
             ..ContainerState::default()
@@ -512,6 +512,8 @@ fn status(instance: &Instance) -> PodStatus {
             terminated: Some(ContainerStateTerminated {
                 exit_code: 137,
                 reason: Some("ContainerStatusUnknown".to_owned()),
+                // Some kubelets write 1970 for a time that never was.
+                started_at: (instance.skew_ms > 0).then(|| time(0)),
                 message: Some("The container could not be located when the pod was terminated".to_owned()),
                 ..ContainerStateTerminated::default()
             }),
@@ -519,13 +521,13 @@ fn status(instance: &Instance) -> PodStatus {
         },
         (Some(started), None) => ContainerState {
             running: Some(ContainerStateRunning {
-                started_at: Some(time(started)),
+                started_at: Some(time(started + instance.skew_ms)),
             }),
             ..ContainerState::default()
         },
         _ => ContainerState {
             waiting: Some(ContainerStateWaiting {
-                reason: Some("ContainerCreating".to_owned()),
+                reason: Some(instance.waiting.unwrap_or("ContainerCreating").to_owned()),
                 ..ContainerStateWaiting::default()
             }),
             ..ContainerState::default()

@@ -297,6 +297,10 @@ pub struct PodTruth {
     pub run: String,
     pub job: String,
     pub outcome: &'static str,
+    /// When it got its machine, in milliseconds since 1970.
+    pub bound_ms: Option<i64>,
+    /// When its machine was free of it.
+    pub released_ms: Option<i64>,
     /// Nano-dollars by cost category.
     pub costs: BTreeMap<&'static str, i128>,
 }
@@ -312,6 +316,8 @@ impl PodTruth {
             run: String::new(),
             job: String::new(),
             outcome: "unknown",
+            bound_ms: None,
+            released_ms: None,
             costs: BTreeMap::new(),
         }
     }

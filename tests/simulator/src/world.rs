@@ -31,6 +31,9 @@ pub struct Scenario {
     pub days: u32,
     pub teams: usize,
     pub pipelines: usize,
+    /// Whether clocks differ, times are cut off, reports are late or missing, and labels change: as in real clusters. Without
+    /// it everything happens in whole seconds and is told as it was.
+    pub has_noise: bool,
 }
 
 /// What a watch shows of an object.
@@ -153,8 +156,11 @@ pub(crate) const POOLS: [Pool; 4] = [
 /// From the middle of the scenario on, spot machines cost so much.
 const LATER_SPOT_NANO: i64 = 171_300_001;
 
-/// How long after its containers finished a pod's last status is written.
+/// How long after its containers finished a pod's last status is written, without noise.
 const STATUS_LAG: i64 = 2 * SECOND;
+
+/// How many of a thousand pods cannot have their image at first.
+const IMAGE_MISSING_PERMILLE: i64 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -164,7 +170,9 @@ enum Event {
     StartExecutors(usize),
     Schedule(usize),
     Registered(usize),
+    ImageMissing(usize),
     Running(usize),
+    Patched(usize),
     Finished(usize),
     Released(usize),
     Deleted(usize),
@@ -179,6 +187,8 @@ pub(crate) struct Server {
     pub provider_id: String,
     pub uid: String,
     pub boot_id: String,
+    /// How far the kubelet's clock is ahead.
+    pub skew_ms: i64,
     pub claim_uid: String,
     pub launched_ms: i64,
     pub registered_ms: Option<i64>,
@@ -237,6 +247,12 @@ pub(crate) struct Instance {
     pub is_out_of_memory: bool,
     pub is_interrupted: bool,
     pub deletion_ms: Option<i64>,
+    /// Why its container waits.
+    pub waiting: Option<&'static str>,
+    /// How far the clock of its kubelet is ahead.
+    pub skew_ms: i64,
+    /// Whether the kubelet reports no end of its container.
+    pub is_end_missing: bool,
     pool: usize,
     server: Option<usize>,
     hold: usize,
@@ -377,6 +393,23 @@ impl World {
         self.changes.push_back(Change { at_ms, kind, object });
     }
 
+    /// Part of a second, where things do not happen in whole seconds.
+    fn jitter(&mut self) -> i64 {
+        if self.scenario.has_noise {
+            self.draw.between(0, 999)
+        } else {
+            0
+        }
+    }
+
+    fn status_lag(&mut self) -> i64 {
+        if self.scenario.has_noise {
+            self.draw.between(1_000, 15_000)
+        } else {
+            STATUS_LAG
+        }
+    }
+
     fn push(&mut self, at: i64, event: Event) {
         self.number += 1;
         self.queue.push(Reverse((at, self.number, event)));
@@ -397,7 +430,9 @@ impl World {
             Event::StartExecutors(driver) => self.start_executors(driver, at),
             Event::Schedule(pool) => self.schedule(pool, at),
             Event::Registered(server) => self.register(server, at),
+            Event::ImageMissing(pod) => self.miss_image(pod, at),
             Event::Running(pod) => self.run_pod(pod, at),
+            Event::Patched(pod) => self.patch(pod, at),
             Event::Finished(pod) => self.finish_pod(pod, at),
             Event::Released(pod) => self.release_pod(pod, at),
             Event::Deleted(pod) => self.delete_pod(pod, at),
@@ -448,7 +483,8 @@ impl World {
         self.runs.push(run);
         let run = self.runs.len() - 1;
         self.push(next, Event::StartRun(number));
-        self.push(at + SECOND, Event::StartTry(run));
+        let jitter = self.jitter();
+        self.push(at + SECOND + jitter, Event::StartTry(run));
     }
 
     fn start_try(&mut self, run: usize, at: i64) {
@@ -478,7 +514,7 @@ impl World {
     /// Whole seconds.
     fn length(&mut self, job: &Job) -> i64 {
         let length = self.draw.quantile(TASK_MS) * job.length_percent / 100;
-        (length / SECOND).max(1) * SECOND
+        (length / SECOND).max(1) * SECOND + self.jitter()
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a pod is made of")]
@@ -531,6 +567,9 @@ impl World {
             is_out_of_memory,
             is_interrupted: false,
             deletion_ms: None,
+            waiting: None,
+            skew_ms: 0,
+            is_end_missing: false,
             pool: job.pool,
             server: None,
             hold: 0,
@@ -586,6 +625,9 @@ impl World {
                 is_out_of_memory: false,
                 is_interrupted: false,
                 deletion_ms: None,
+                waiting: None,
+                skew_ms: 0,
+                is_end_missing: false,
                 pool: usize::try_from(SERVICES).unwrap_or(0),
                 server: None,
                 hold: 0,
@@ -660,7 +702,15 @@ impl World {
         let delay = self
             .draw
             .quantile(&[(0, 1), (500, 2), (900, 9), (990, 40), (1000, 90)])
-            * SECOND;
+            * SECOND
+            + self.jitter();
+        let image_missing = self
+            .draw
+            .permille(IMAGE_MISSING_PERMILLE)
+            .then(|| self.draw.between(20, 600) * SECOND);
+        let is_end_missing = self.scenario.has_noise && self.draw.permille(10);
+        let patched =
+            (self.scenario.has_noise && self.draw.permille(50)).then(|| self.draw.between(1, 60_000));
         let Some(instance) = self.pods[pod].as_deref_mut() else {
             return;
         };
@@ -675,6 +725,8 @@ impl World {
         instance.bound_ms = Some(at);
         instance.node = Some(machine.node.clone());
         instance.server = Some(server);
+        instance.skew_ms = machine.skew_ms;
+        instance.is_end_missing = is_end_missing;
         instance.hold = machine.holds.len();
         machine.holds.push(Hold {
             pod,
@@ -689,7 +741,58 @@ impl World {
         machine.on_it.push(pod);
         let object = objects::pod(instance);
         self.change(at, ChangeKind::Modified, object);
-        self.push(at + delay, Event::Running(pod));
+        let mut runs_at = at + delay;
+        if let Some(missing) = image_missing.filter(|_| !is_system) {
+            self.push(runs_at, Event::ImageMissing(pod));
+            runs_at += missing;
+        }
+        self.push(runs_at, Event::Running(pod));
+        if let Some(later) = patched {
+            self.push(at + later, Event::Patched(pod));
+        }
+    }
+
+    /// The registry does not have the image: the kubelet says so, and tries again.
+    fn miss_image(&mut self, pod: usize, at: i64) {
+        let Some(instance) = self.pods[pod].as_deref_mut() else {
+            return;
+        };
+        if instance.is_released || instance.deletion_ms.is_some() {
+            return;
+        }
+        instance.waiting = Some("ImagePullBackOff");
+        let (server, hold, object) = (instance.server, instance.hold, objects::pod(instance));
+        if let Some(server) = server {
+            self.servers[server].holds[hold].stuck_ms = (at, i64::MAX);
+        }
+        self.change(at, ChangeKind::Modified, object);
+    }
+
+    /// Somebody writes another label on a pod.
+    fn patch(&mut self, pod: usize, at: i64) {
+        let Some(instance) = self.pods[pod].as_deref_mut() else {
+            return;
+        };
+        if instance.is_released {
+            return;
+        }
+        instance
+            .labels
+            .insert("example.com/reviewed".to_owned(), "yes".to_owned());
+        let object = objects::pod(instance);
+        self.change(at, ChangeKind::Modified, object);
+    }
+
+    /// What a pod was stuck on is over: it runs, or it goes.
+    fn unstick(&mut self, pod: usize, at: i64) {
+        let Some(instance) = self.pods[pod].as_deref_mut() else {
+            return;
+        };
+        instance.waiting = None;
+        let (server, hold) = (instance.server, instance.hold);
+        if let Some(hold) = server.and_then(|server| self.servers[server].holds.get_mut(hold)) {
+            hold.stuck_ms.1 = hold.stuck_ms.1.min(at);
+        }
     }
 
     fn run_pod(&mut self, pod: usize, at: i64) {
@@ -699,6 +802,10 @@ impl World {
         if instance.is_released || instance.deletion_ms.is_some() {
             return;
         }
+        self.unstick(pod, at);
+        let Some(instance) = self.pods[pod].as_deref_mut() else {
+            return;
+        };
         instance.running_ms = Some(at);
         let (role, length, object) = (instance.role, instance.length_ms, objects::pod(instance));
         let (server, hold) = (instance.server, instance.hold);
@@ -757,7 +864,8 @@ impl World {
         if let Some(server) = server {
             self.servers[server].holds[hold].finished_ms = at;
         }
-        self.push(at + STATUS_LAG, Event::Released(pod));
+        let lag = self.status_lag();
+        self.push(at + lag, Event::Released(pod));
         for executor in executors {
             self.ask_to_delete(executor, at);
         }
@@ -824,11 +932,16 @@ impl World {
                 }
             }
         }
+        self.unstick(pod, at);
         self.push(at, Event::Schedule(pool));
-        self.push(
-            at + if is_deleted { SECOND } else { 5 * MINUTE },
-            Event::Deleted(pod),
-        );
+        // Some controllers clean up at once.
+        let is_cleaned_up = self.scenario.has_noise && self.draw.permille(300);
+        let stays = if is_deleted || is_cleaned_up {
+            SECOND
+        } else {
+            5 * MINUTE
+        };
+        self.push(at + stays, Event::Deleted(pod));
         if let Some(run) = run
             && !matches!(role, Role::SparkExecutor(_))
         {
@@ -895,6 +1008,11 @@ impl World {
             provider_id: format!("aws:///{}a/i-{:017x}", objects::REGION, number + 1),
             uid: self.draw.uid(),
             boot_id: self.draw.uid(),
+            skew_ms: if self.scenario.has_noise {
+                self.draw.between(-2000, 2000)
+            } else {
+                0
+            },
             claim_uid: self.draw.uid(),
             launched_ms: at + if kind.has_claims { 2 * SECOND } else { 0 },
             registered_ms: None,
@@ -965,6 +1083,9 @@ impl World {
             is_out_of_memory: false,
             is_interrupted: false,
             deletion_ms: None,
+            waiting: None,
+            skew_ms: 0,
+            is_end_missing: false,
             pool: self.servers[server].pool,
             server: None,
             hold: 0,
@@ -1081,6 +1202,10 @@ impl World {
         for (category, cost) in costs.machine {
             *of_node.entry(category).or_default() += cost;
         }
+        for hold in holds.iter().filter(|hold| hold.released_ms < end_ms || is_ended) {
+            let told = self.tell(hold.pod);
+            self.truth.pods[told].released_ms = Some(hold.released_ms);
+        }
         for ((pod, stage), cost) in costs.pods {
             let told = self.tell(pod);
             let pod = &mut self.truth.pods[told];
@@ -1116,6 +1241,8 @@ impl World {
                     run,
                     job,
                     outcome: instance.outcome,
+                    bound_ms: instance.bound_ms,
+                    released_ms: None,
                     costs: BTreeMap::new(),
                 }
             },
