@@ -97,7 +97,7 @@ pub(crate) fn identity(
                 ..plain
             }
         }
-        System::Spark => {
+        System::Spark | System::SparkOperator => {
             let (role, exec_id, container) = match role {
                 Role::SparkExecutor(number) => ("executor", number.to_string(), "spark-kubernetes-executor"),
                 _ => ("driver", String::new(), "spark-kubernetes-driver"),
@@ -107,6 +107,16 @@ pub(crate) fn identity(
                 ("spark-app-selector", id),
                 ("spark-role", role),
             ]);
+            if pipeline.system == System::SparkOperator {
+                labels.extend(texts([
+                    ("sparkoperator.k8s.io/app-name", id),
+                    ("sparkoperator.k8s.io/scheduled-app-name", name),
+                    (
+                        "sparkoperator.k8s.io/submission-id",
+                        &format!("{}-{attempt}", run.uid),
+                    ),
+                ]));
+            }
             if !exec_id.is_empty() {
                 labels.insert("spark-exec-id".to_owned(), exec_id);
             }

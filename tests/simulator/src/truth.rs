@@ -297,6 +297,8 @@ pub struct PodTruth {
     pub run: String,
     pub job: String,
     pub outcome: &'static str,
+    /// Whether nothing that Kubernetes showed tells the outcome.
+    pub is_untold: bool,
     /// When it got its machine, in milliseconds since 1970.
     pub bound_ms: Option<i64>,
     /// When its machine was free of it.
@@ -316,6 +318,7 @@ impl PodTruth {
             run: String::new(),
             job: String::new(),
             outcome: "unknown",
+            is_untold: true,
             bound_ms: None,
             released_ms: None,
             costs: BTreeMap::new(),

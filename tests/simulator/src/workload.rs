@@ -8,6 +8,7 @@ pub(crate) enum System {
     AirflowOperator,
     AirflowExecutor,
     Spark,
+    SparkOperator,
     Argo,
     GitLab,
     CronJob,
@@ -20,7 +21,8 @@ pub(crate) enum System {
 const SYSTEMS: &[(System, i64)] = &[
     (System::AirflowOperator, 22),
     (System::AirflowExecutor, 14),
-    (System::Spark, 14),
+    (System::Spark, 9),
+    (System::SparkOperator, 5),
     (System::Argo, 14),
     (System::GitLab, 10),
     (System::CronJob, 12),
@@ -106,7 +108,7 @@ pub(crate) fn pipelines(draw: &mut Draw, teams: usize, count: usize, start_ms: i
             let every_ms = [900_000, 3_600_000, 3_600_000, 21_600_000, 86_400_000]
                 [usize::try_from(draw.between(0, 4)).unwrap_or(0)];
             let jobs = match system {
-                System::Spark | System::CronJob | System::Dask => 1,
+                System::Spark | System::SparkOperator | System::CronJob | System::Dask => 1,
                 System::Nextflow => draw.between(2, 5),
                 _ => draw.between(1, 5),
             };
@@ -127,7 +129,7 @@ pub(crate) fn pipelines(draw: &mut Draw, teams: usize, count: usize, start_ms: i
 fn name_of(system: System) -> &'static str {
     match system {
         System::AirflowOperator | System::AirflowExecutor => "features",
-        System::Spark => "sessions",
+        System::Spark | System::SparkOperator => "sessions",
         System::Argo => "train",
         System::GitLab => "warehouse",
         System::CronJob => "export",
@@ -145,14 +147,20 @@ fn job(draw: &mut Draw, system: System, number: i64) -> Job {
         _ => crate::world::GPU,
     })
     .unwrap_or(0);
+    // Now and then somebody asks for more than any machine has.
+    let is_impossible = draw.permille(8);
     Job {
         name: name.to_owned(),
         pool,
-        millicores: draw.quantile(MILLICORES),
+        millicores: if is_impossible {
+            64_000
+        } else {
+            draw.quantile(MILLICORES)
+        },
         mib: draw.quantile(MIB),
         gpus: i64::from(pool == usize::try_from(crate::world::GPU).unwrap_or(0)),
         pods: match system {
-            System::Spark | System::Dask => draw.between(2, 6),
+            System::Spark | System::SparkOperator | System::Dask => draw.between(2, 6),
             System::Nextflow => draw.between(1, 12),
             _ => 1,
         },
