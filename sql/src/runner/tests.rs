@@ -1,3 +1,4 @@
+
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -7,28 +8,28 @@ name: shop
 vars:
   basis: max
   rules:
-- {key: team, source: label}
-- {key: owner, source: annotation, pattern: '^a'}
+    - {key: team, source: label}
+    - {key: owner, source: annotation, pattern: '^a'}
 models:
   shop:
-staging: {+materialized: view, +schema: staging}
-marts: {+materialized: table, +schema: marts}
+    staging: {+materialized: view, +schema: staging}
+    marts: {+materialized: table, +schema: marts}
 ";
 const SOURCES: &str = "
 sources:
   - name: lake
-schema: raw
-tables:
-  - name: pod_states
-    columns: [{name: uid, data_tests: [not_null]}]
+    schema: raw
+    tables:
+      - name: pod_states
+        columns: [{name: uid, data_tests: [not_null]}]
 ";
 const MACROS: &str = "
 {# doubled {{ not rendered }} #}
 {% macro twice(x) %}{{ return(adapter.dispatch('twice')(x)) }}{% endmacro %}
 {% macro duckdb__twice(x) %}
 (
-{{ x }}
-+ {{ x }}
+    {{ x }}
+    + {{ x }}
 )
 {% endmacro %}
 {% macro spark__twice(x) %}{% set r = run_query('select 1') %}{{ x.strip() }}{% endmacro %}
@@ -71,8 +72,8 @@ fn refused(text: &str) -> String {
 fn database() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
     connection
-        .execute_batch("create schema raw; create table raw.pod_states as select * from (values (1, 'a'), (2, 'b')) t(uid, n)")
-        .unwrap();
+            .execute_batch("create schema raw; create table raw.pod_states as select * from (values (1, 'a'), (2, 'b')) t(uid, n)")
+            .unwrap();
     connection
 }
 
@@ -194,12 +195,12 @@ fn what_cannot_be_rendered_names_file_and_line() {
 #[test]
 fn models_run_after_what_they_refer_to_even_only_incrementally() {
     let project = project(&[
-        ("models/marts/a.sql", "select * from {{ ref('z') }} join {{ ref('b') }} using (id)"),
-        ("models/marts/b.sql", "{{ config(materialized='incremental') }}select 1 as id{% if is_incremental() %} from {{ ref('c') }}{% endif %}"),
-        ("models/staging/c.sql", "select 1 as id"),
-        ("models/staging/d.sql", "select 1 as id"),
-        ("models/marts/z.sql", "select 1 as id from {{ ref('shop', 'd') }}"),
-    ]).unwrap();
+            ("models/marts/a.sql", "select * from {{ ref('z') }} join {{ ref('b') }} using (id)"),
+            ("models/marts/b.sql", "{{ config(materialized='incremental') }}select 1 as id{% if is_incremental() %} from {{ ref('c') }}{% endif %}"),
+            ("models/staging/c.sql", "select 1 as id"),
+            ("models/staging/d.sql", "select 1 as id"),
+            ("models/marts/z.sql", "select 1 as id from {{ ref('shop', 'd') }}"),
+        ]).unwrap();
     let runner = Runner::new(&project).unwrap();
     assert_eq!(runner.models().collect::<Vec<_>>(), ["c", "d", "b", "z", "a"]);
     assert_eq!(runner.ancestors("a"), ["c", "d", "b", "z"]);
@@ -426,11 +427,11 @@ fn failing_tests_say_what_they_guard_and_show_a_row() {
     let properties = "
 models:
   - name: m
-columns:
-  - {name: id, data_tests: [not_null, unique]}
-  - name: kind
-    tests:
-      - accepted_values: {arguments: {values: [a, it's]}}
+    columns:
+      - {name: id, data_tests: [not_null, unique]}
+      - name: kind
+        tests:
+          - accepted_values: {arguments: {values: [a, it's]}}
 ";
     let project = project(&[
         (
