@@ -1,6 +1,8 @@
 //! Rules of attribution that no published example covers: billing, containers, retries, conflicting identities.
 
-use crate::harness::World;
+use podledger_analyzer::config::Config;
+
+use crate::harness::{World, contents};
 
 /// A machine of `capacity_type` that lived from 10:00 for so many minutes, and a rule of how it is billed.
 fn given_billed_machine(world: &World, capacity_type: &str, minutes: u32, end_reason: &str) {
@@ -162,4 +164,38 @@ fn a_shared_namespace_is_paid_by_its_teams_by_weight_to_the_nano_dollar() {
         world.rows("select team from marts.pods"),
         ["growth 1 + ml 1 + risk 1"]
     );
+}
+
+fn config(text: &str) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("podledger.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::read(&path).unwrap()
+}
+
+#[test]
+fn a_changed_share_and_new_facts_in_one_build_equal_a_build_anew() {
+    let mut world = World::new();
+    world.given_machine(4, 16, 0, "1");
+    world.given_pod("a", 1000, 4 * 1024, 0);
+    world.build(true);
+    world.config = config("[[teams]]\nshares = {ml = 3, growth = 1}\nnamespace = 'ns'\n");
+    world.build(false);
+    // Other weights, and at the same time a pod of the next day.
+    world.config = config("[[teams]]\nshares = {ml = 1, growth = 1}\nnamespace = 'ns'\n");
+    world.given(
+        "pod_states",
+        "select 'c' as cluster, 'b' as pod_uid, timestamp '2026-11-17 11:00:00' as observed_at, 'b' as pod_name, 'ns' as namespace, \
+         'm' as machine, timestamp '2026-11-17 10:00:00' as created_at, timestamp '2026-11-17 10:00:00' as bound_at, \
+         timestamp '2026-11-17 11:00:00' as released_at, 'Succeeded' as phase, 1000 as cpu_request_millicores, \
+         1048576 as memory_request_bytes",
+    );
+    world.given(
+        "collection_watermarks",
+        "select 'c' as cluster, timestamp '2026-11-17 12:00:00' as observed_through_at",
+    );
+    assert!(!world.build(false).is_full);
+    let incremental = contents(&world);
+    world.build_anew();
+    assert_eq!(contents(&world), incremental);
 }

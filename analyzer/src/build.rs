@@ -504,12 +504,14 @@ fn run_marts(work: &mut Work<'_>, build_id: i64) -> Result<()> {
     )?;
     work.run_to(&["costs_daily"])?;
     show(connection, "int_pod_names", "")?;
-    show(
-        connection,
-        "int_pods",
-        &filter(work.is_whole("jobs_daily"), &of_days("created_ms")),
-    )?;
-    work.run_to(&["jobs_daily", "queue_waits"])?;
+    for mart in ["jobs_daily", "queue_waits"] {
+        show(
+            connection,
+            "int_pods",
+            &filter(work.is_whole(mart), &of_days("created_ms")),
+        )?;
+        work.run_to(&[mart])?;
+    }
 
     show(
         connection,
