@@ -1,8 +1,9 @@
 //! Rules of attribution that no published example covers: billing, containers, retries, conflicting identities.
 
+use podledger_analyzer::build::check;
 use podledger_analyzer::config::Config;
 
-use crate::harness::{World, contents};
+use crate::harness::{World, contents, rows};
 
 /// A machine of `capacity_type` that lived from 10:00 for so many minutes, and a rule of how it is billed.
 fn given_billed_machine(world: &World, capacity_type: &str, minutes: u32, end_reason: &str) {
@@ -198,4 +199,33 @@ fn a_changed_share_and_new_facts_in_one_build_equal_a_build_anew() {
     let incremental = contents(&world);
     world.build_anew();
     assert_eq!(contents(&world), incremental);
+}
+
+/// What a build kept of a machine-hour is no proof: a check holds what was paid against prices.
+#[test]
+fn a_check_finds_money_that_consumers_and_kept_hours_agree_upon_but_no_price_explains() {
+    let world = World::new();
+    world.given_machine(4, 16, 0, "1");
+    world.given_pod("a", 1000, 4 * 1024, 0);
+    world.build(true);
+    let ledger = world.ledger();
+    assert!(check(&ledger, &world.config).unwrap().is_empty());
+    ledger
+        .connection()
+        .execute_batch(
+            "update intermediate.machine_pod_hours set cpu_nano = cpu_nano + 1 where consumer_kind = 'idle';
+             update intermediate.int_machine_hours set cpu_nano = cpu_nano + 1, cost_nano = cost_nano + 1;",
+        )
+        .unwrap();
+    let failures = check(&ledger, &world.config).unwrap();
+    let names: Vec<&str> = failures.iter().map(|failure| failure.name.as_str()).collect();
+    assert!(names.contains(&"conservation_of_cost"), "{names:?}");
+    // It changed nothing.
+    assert_eq!(
+        rows(
+            ledger.connection(),
+            "select sum(cost_nano) from intermediate.int_machine_hours"
+        ),
+        ["1000000001"]
+    );
 }

@@ -8,10 +8,12 @@
 //! Architecture invariant: nothing here knows where facts come from; `collector` is no dependency.
 
 pub mod build;
+mod calendar;
 pub mod config;
 pub mod error;
 pub mod prices;
 pub mod rules;
+mod steps;
 mod touched;
 mod work;
 

@@ -72,32 +72,11 @@ impl World {
             name: format!("log-shipper-{suffix}"),
             namespace: "kube-system".to_owned(),
             role: Role::Daemon,
-            run: None,
             owner: Some(daemon_set),
             labels: BTreeMap::from([("app.kubernetes.io/name".to_owned(), "log-shipper".to_owned())]),
-            annotations: BTreeMap::new(),
             container: "shipper",
             request: DAEMON,
-            created_ms: at,
-            bound_ms: None,
-            node: None,
-            running_ms: None,
-            finished_ms: None,
-            exit_code: 0,
-            is_out_of_memory: false,
-            is_interrupted: false,
-            deletion_ms: None,
-            waiting: None,
-            skew_ms: 0,
-            is_end_missing: false,
-            is_forced: false,
             pool: self.servers[server].pool,
-            server: None,
-            hold: 0,
-            length_ms: i64::MAX / 4,
-            is_released: false,
-            outcome: "running",
-            system: System::Service,
             names: [
                 // Where nothing tells a team, it is the namespace.
                 "kube-system".to_owned(),
@@ -105,7 +84,7 @@ impl World {
                 "unattributed".to_owned(),
                 "unattributed".to_owned(),
             ],
-            executors: Vec::new(),
+            ..Instance::unbound(at)
         };
         self.pods.push(Some(Box::new(instance)));
         let pod = self.pods.len() - 1;

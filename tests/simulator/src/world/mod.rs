@@ -274,6 +274,44 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
+    /// A pod that waits, and that would run without end: what is the same of all pods at first.
+    fn unbound(created_ms: i64) -> Self {
+        Self {
+            uid: String::new(),
+            name: String::new(),
+            namespace: String::new(),
+            role: Role::Service,
+            run: None,
+            owner: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            container: "",
+            request: [0; 3],
+            created_ms,
+            bound_ms: None,
+            node: None,
+            running_ms: None,
+            finished_ms: None,
+            exit_code: 0,
+            is_out_of_memory: false,
+            is_interrupted: false,
+            deletion_ms: None,
+            waiting: None,
+            skew_ms: 0,
+            is_end_missing: false,
+            is_forced: false,
+            pool: 0,
+            server: None,
+            hold: 0,
+            length_ms: i64::MAX / 4,
+            is_released: false,
+            outcome: "running",
+            system: System::Service,
+            names: [const { String::new() }; 4],
+            executors: Vec::new(),
+        }
+    }
+
     /// Whether its last status has been written.
     pub(crate) fn is_over(&self) -> bool {
         self.is_released && self.role != Role::Daemon

@@ -9,6 +9,9 @@
 //! Architecture invariant: nothing here renders a template or knows a database. What the embedded runner cannot
 //! do as dbt would is refused here, with file and line, instead of being skipped in silence.
 
+mod files;
+mod template;
+
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -16,6 +19,9 @@ use include_dir::{Dir, include_dir};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+use self::files::{Node, Properties, Settings, column_rule};
+use self::template::refuse_banned;
+pub(crate) use self::template::tags;
 use crate::error::{Error, Result};
 
 static MODELS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/models");
@@ -109,7 +115,7 @@ impl Project {
     pub fn embedded_files() -> Vec<(String, String)> {
         let mut files = vec![(
             PROJECT_FILE.to_owned(),
-            include_str!("../dbt_project.yml").to_owned(),
+            include_str!("../../dbt_project.yml").to_owned(),
         )];
         for (folder, dir) in [
             ("models", &MODELS),
@@ -373,239 +379,6 @@ impl Project {
         }
         Ok(())
     }
-}
-
-#[derive(Deserialize)]
-struct Settings {
-    name: String,
-    #[serde(default)]
-    vars: Map<String, Json>,
-    #[serde(default)]
-    models: Json,
-}
-
-impl Settings {
-    /// Variables of the whole file and, above them, those under the project's own name.
-    fn vars(&self) -> Map<String, Json> {
-        let mut vars = self.vars.clone();
-        if let Some(Json::Object(own)) = vars.remove(&self.name) {
-            vars.extend(own);
-        }
-        vars
-    }
-
-    /// `+key: value` of every folder on the way to a model, the nearest winning.
-    fn folder_config(&self, file: &str) -> Map<String, Json> {
-        let mut config = Map::new();
-        let mut level = Some(&self.models);
-        let folders = file
-            .split('/')
-            .skip(1)
-            .map(|folder| folder.trim_end_matches(".sql"));
-        for folder in std::iter::once(self.name.as_str()).chain(folders) {
-            config.extend(
-                level
-                    .and_then(Json::as_object)
-                    .into_iter()
-                    .flatten()
-                    .filter_map(configured),
-            );
-            level = level.and_then(|level| level.get(folder));
-        }
-        config.extend(
-            level
-                .and_then(Json::as_object)
-                .into_iter()
-                .flatten()
-                .filter_map(configured),
-        );
-        config
-    }
-}
-
-fn configured((key, value): (&String, &Json)) -> Option<(String, Json)> {
-    key.strip_prefix('+')
-        .map(|key| (key.replace('-', "_"), value.clone()))
-}
-
-#[derive(Deserialize)]
-struct Properties {
-    #[serde(default)]
-    models: Vec<Node>,
-    #[serde(default)]
-    sources: Vec<SourceNode>,
-}
-
-#[derive(Deserialize)]
-struct SourceNode {
-    name: String,
-    schema: Option<String>,
-    #[serde(default)]
-    tables: Vec<Node>,
-}
-
-#[derive(Deserialize)]
-struct Node {
-    name: String,
-    identifier: Option<String>,
-    #[serde(default)]
-    config: Map<String, Json>,
-    #[serde(default)]
-    columns: Vec<Column>,
-    #[serde(default, alias = "tests")]
-    data_tests: Vec<Json>,
-}
-
-#[derive(Deserialize)]
-struct Column {
-    name: String,
-    #[serde(default, alias = "tests")]
-    data_tests: Vec<Json>,
-}
-
-fn column_rule(test: &Json) -> Result<ColumnRule, String> {
-    let arguments = match test {
-        Json::String(name) if name == "not_null" => return Ok(ColumnRule::NotNull),
-        Json::String(name) if name == "unique" => return Ok(ColumnRule::Unique),
-        Json::Object(test) if test.len() == 1 => test.get("accepted_values").and_then(Json::as_object),
-        _ => None,
-    };
-    let arguments = arguments.map(|all| all.get("arguments").and_then(Json::as_object).unwrap_or(all));
-    let Some(arguments) = arguments else {
-        return Err(format!(
-            "only not_null, unique and accepted_values are offered, without settings, not {test}"
-        ));
-    };
-    if let Some(other) = arguments
-        .keys()
-        .find(|key| !matches!(key.as_str(), "values" | "quote"))
-    {
-        return Err(format!(
-            "accepted_values takes `values` and `quote`, not `{other}`"
-        ));
-    }
-    let quote = arguments.get("quote").and_then(Json::as_bool).unwrap_or(true);
-    let values = arguments
-        .get("values")
-        .and_then(Json::as_array)
-        .filter(|values| !values.is_empty());
-    let literal = |value: &Json| {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        if quote {
-            format!("'{}'", text.replace('\'', "''"))
-        } else {
-            text
-        }
-    };
-    Ok(ColumnRule::Accepted(
-        values
-            .ok_or("accepted_values needs a list of `values`")?
-            .iter()
-            .map(literal)
-            .collect(),
-    ))
-}
-
-/// A `{{ }}`, `{% %}` or `{# #}` of a template.
-pub(crate) struct Tag<'a> {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-    pub(crate) line: usize,
-    pub(crate) text: &'a str,
-}
-
-impl<'a> Tag<'a> {
-    /// What a `{% %}` says, with single spaces; empty for other tags.
-    pub(crate) fn words(&self) -> String {
-        let inner = self
-            .text
-            .strip_prefix("{%")
-            .and_then(|text| text.strip_suffix("%}"))
-            .unwrap_or_default();
-        let inner = inner.strip_prefix(['-', '+']).unwrap_or(inner);
-        let inner = inner.strip_suffix(['-', '+']).unwrap_or(inner);
-        inner.split_whitespace().collect::<Vec<_>>().join(" ")
-    }
-
-    /// The name of the macro that this tag opens, and the tag's text from the parenthesis on.
-    fn signature(&self) -> Option<(&'a str, &'a str)> {
-        let (head, signature) = self.text.split_at(self.text.find('(')?);
-        Some((head.split_whitespace().next_back()?, signature))
-    }
-}
-
-/// The tags of a template in their order, ending before one that is not closed.
-pub(crate) fn tags(text: &str) -> Vec<Tag<'_>> {
-    let (mut found, mut at, mut line, mut counted) = (Vec::new(), 0, 1, 0);
-    while let Some(start) = text[at..].find('{').map(|offset| at + offset) {
-        let end = match text.as_bytes().get(start + 1) {
-            Some(b'#') => text[start + 2..].find("#}").map(|offset| start + 2 + offset + 2),
-            Some(b'{') => closing(text.as_bytes(), start + 2, b'}'),
-            Some(b'%') => closing(text.as_bytes(), start + 2, b'%'),
-            _ => {
-                at = start + 1;
-                continue;
-            }
-        };
-        let Some(end) = end else { break };
-        line += text[counted..start].matches('\n').count();
-        found.push(Tag {
-            start,
-            end,
-            line,
-            text: &text[start..end],
-        });
-        (at, counted) = (end, start);
-    }
-    found
-}
-
-/// The end of a tag that closes with `delimiter` and `}`, outside of quotes and braces.
-fn closing(bytes: &[u8], from: usize, delimiter: u8) -> Option<usize> {
-    let (mut quote, mut depth, mut at) = (None, 0_usize, from);
-    while let Some(&byte) = bytes.get(at) {
-        match (quote, byte) {
-            (Some(_), b'\\') => at += 1,
-            (Some(open), _) if byte == open => quote = None,
-            (None, b'\'' | b'"') => quote = Some(byte),
-            (None, _) if depth == 0 && byte == delimiter && bytes.get(at + 1) == Some(&b'}') => {
-                return Some(at + 2);
-            }
-            (None, b'{') => depth += 1,
-            (None, b'}') => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        at += 1;
-    }
-    None
-}
-
-/// Refuses what dbt would do and the embedded runner would silently not.
-fn refuse_banned(file: &str, text: &str, tags: &[Tag<'_>]) -> Result<()> {
-    if let Some(offset) = text.find(['\u{1}', '\u{2}']) {
-        return Err(fault(
-            file,
-            1 + text[..offset].matches('\n').count(),
-            "control characters are not allowed",
-        ));
-    }
-    for tag in tags.iter().filter(|tag| !tag.text.starts_with("{#")) {
-        let words = tag.words();
-        let banned = [
-            ("run_query", tag.text.contains("run_query")),
-            ("call statement", words.starts_with("call statement")),
-            ("do return", words.starts_with("do return")),
-            ("raw", words == "raw"),
-        ];
-        if let Some((name, _)) = banned.iter().find(|(_, present)| *present) {
-            return Err(fault(
-                file,
-                tag.line,
-                format!("`{name}` has no effect in the embedded runner; remove it"),
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// The stem of a file as the name of a relation.
