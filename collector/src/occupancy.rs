@@ -139,7 +139,10 @@ impl Clues {
     #[must_use]
     pub fn end(&self, ending: Ending, seen: Sight, bound_at: Timestamp) -> End {
         let finished = self.finished_at.map(|at| at.max(bound_at));
-        let floor = finished.or(self.running_at).unwrap_or(bound_at).max(bound_at);
+        let told = finished.or(self.running_at).unwrap_or(bound_at);
+        // A kubelet whose clock is ahead reports a finish later than the API server took the report.
+        let written = self.written_at.filter(|_| self.is_over);
+        let floor = written.map_or(told, |written| told.min(written)).max(bound_at);
         let seen_at = seen.at.max(bound_at);
         let bounded = |at: Timestamp, source: &'static str, latest_at: Timestamp| End {
             at,

@@ -368,6 +368,7 @@ impl Index {
     }
 
     pub(super) fn node_gone(&mut self, node_name: &str, seen: Sight, facts: &mut Vec<Fact>) {
+        self.pods.forget_unmirrored(node_name);
         let Some(known) = self.machines.nodes.remove(node_name) else {
             return;
         };

@@ -43,11 +43,14 @@ pub(super) struct Pods {
     by_node: HashMap<String, HashSet<String>>,
     by_owner: HashMap<String, HashSet<String>>,
     by_name: HashMap<(String, String), String>,
+    /// Static pods whose mirror was deleted: the kubelet makes another, and the pod has run on all the while.
+    unmirrored: HashMap<String, PodState>,
 }
 
 #[derive(Debug)]
 struct Known {
     list: u64,
+    is_mirror: bool,
     last_seen_at: Timestamp,
     first_bound_at: Option<Timestamp>,
     clues: Clues,
@@ -74,6 +77,12 @@ impl Pods {
     /// The owner references of a pod, nearest first, as far as they are known.
     pub(super) fn owners_of(&self, uid: &str) -> Option<&[crate::facts::Owner]> {
         Some(&self.by_uid.get(uid)?.identity.as_ref()?.owners)
+    }
+
+    /// A node is gone, and its static pods with it.
+    pub(super) fn forget_unmirrored(&mut self, node: &str) {
+        self.unmirrored
+            .retain(|_, state| state.node_name.as_deref() != Some(node));
     }
 
     pub(super) fn named(&self, namespace: &str, name: &str) -> Option<&String> {
@@ -111,12 +120,15 @@ impl Index {
             .as_ref()
             .and_then(|spec| spec.node_name.clone())
             .filter(|name| !name.is_empty());
+        let unmirrored = self.pods.unmirrored.remove(&key);
+        let is_again = unmirrored.is_some();
         let known = self.pods.by_uid.entry(key.clone()).or_insert_with(|| Known {
             list,
+            is_mirror: pod.metadata.uid.as_ref() != Some(&key),
             last_seen_at: seen.at,
             first_bound_at: None,
             clues,
-            state: None,
+            state: unmirrored,
             identity: None,
             requests: HashMap::new(),
             ends: HashSet::new(),
@@ -129,7 +141,11 @@ impl Index {
             known.first_bound_at = Some(seen.at.max(created_at));
         }
         let last = known.state.as_ref();
-        let start = occupancy::start(pod, known.first_bound_at);
+        // The object that mirrors a static pod may be younger than the pod.
+        let start = occupancy::start(pod, known.first_bound_at).filter(|start| {
+            let bound_at = last.and_then(|last| last.bound_at);
+            bound_at.is_none_or(|bound_at| micros(start.at) <= bound_at)
+        });
         let bound_at = start
             .map(|start| micros(start.at))
             .or_else(|| last.and_then(|last| last.bound_at));
@@ -164,7 +180,7 @@ impl Index {
                 self.machines.machine_of(name).map(str::to_owned)
             }),
             node_name: node_name.clone(),
-            created_at: micros(created_at),
+            created_at: last.map_or(micros(created_at), |last| last.created_at.min(micros(created_at))),
             bound_at,
             start_source: start
                 .map(|start| start.source)
@@ -191,6 +207,10 @@ impl Index {
         if occupancy::is_terminal(pod) && state.released_at.is_none() {
             let ended_at = self.machines.ended_at(state.machine.as_deref());
             release(&mut state, &clues, Ending::Terminal, seen, ended_at);
+        }
+        if is_again && let Some(known) = self.pods.by_uid.get_mut(&key) {
+            // What was told last is that it had ended.
+            known.state = None;
         }
         self.keep(state, facts);
         if let Some(node_name) = node_name {
@@ -246,7 +266,7 @@ impl Index {
         let Some(known) = self.pods.by_uid.get(key) else {
             return;
         };
-        let (clues, last_seen_at) = (known.clues, known.last_seen_at);
+        let (clues, last_seen_at, is_mirror) = (known.clues, known.last_seen_at, known.is_mirror);
         if let Some(last) = &known.state {
             let mut state = last.clone();
             state.observed_at = after(Some(state.observed_at), micros(seen.at));
@@ -262,6 +282,14 @@ impl Index {
                     && !matches!(state.phase.as_deref(), Some("Succeeded" | "Failed"))
                 {
                     state.end_reason = Some("Deleted".to_owned());
+                }
+                if is_mirror && ended_at.is_none() {
+                    let still = PodState {
+                        observed_at: state.observed_at,
+                        deletion_requested_at: None,
+                        ..last.clone()
+                    };
+                    self.pods.unmirrored.insert(key.to_owned(), still);
                 }
                 self.keep(state, facts);
             }

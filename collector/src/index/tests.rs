@@ -186,6 +186,27 @@ fn a_static_pod_is_known_by_its_configuration() {
 }
 
 #[test]
+fn a_static_pod_runs_on_while_its_mirror_is_deleted_and_made_anew() {
+    let mut index = index();
+    let mut mirror = pod("u1", "n");
+    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "abc"});
+    let first = pods(&index.apply(&object(&mirror), watched("10:00:11")).unwrap());
+    let gone = pods(&index.delete(&object(&mirror), watched("10:10:00")).unwrap());
+    assert!(
+        gone[0].released_at.is_some(),
+        "nobody knows yet that it comes again"
+    );
+    mirror["metadata"]["uid"] = json!("u2");
+    mirror["metadata"]["creationTimestamp"] = json!("2026-11-16T10:10:01Z");
+    let again = pods(&index.apply(&object(&mirror), watched("10:10:01")).unwrap());
+    assert_eq!(again[0].pod_uid, "abc");
+    assert_eq!(
+        (again[0].bound_at, again[0].released_at, &again[0].end_reason),
+        (first[0].bound_at, None, &None)
+    );
+}
+
+#[test]
 fn a_node_made_anew_for_the_same_boot_is_the_same_machine() {
     let mut index = index();
     let first = machines(

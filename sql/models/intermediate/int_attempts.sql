@@ -30,6 +30,8 @@ select
     attempt_key,
     max(attempt) as attempt,
     max(team) as team,
+    -- Whether a pod made it, which answers for it.
+    min(case when parent_uid is null then 0 else 1 end) = 1 as is_made_by_pod,
     count(*) as pods,
     min(created_ms) as created_ms,
     min(bound_ms) as bound_ms,

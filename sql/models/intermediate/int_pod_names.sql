@@ -120,7 +120,9 @@ joined as {{ once() }} (
             when pods.exit_code = 0 then 'succeeded'
             else 'unknown'
         end as own_outcome,
-        pods.told_outcome is not null as is_told
+        pods.told_outcome is not null as is_told,
+        -- Where a pod's own name stands for the try, pods of one job are different tasks.
+        coalesce(identified.attempt <> pods.pod_name, false) as is_try_numbered
     from {{ touched('int_pods') }} as pods
     left join {{ ref('stg_watermarks') }} as watermarks on pods.cluster = watermarks.cluster
     inner join identified on pods.cluster = identified.cluster and pods.pod_uid = identified.pod_uid
@@ -201,7 +203,7 @@ epoched as (
 
 -- A try that was taken away, or of which nothing tells the end, had failed if the job was tried again.
 doubtful as (
-    select * from epoched where not is_told and own_outcome in ('unknown', 'retired') and attempt <> 'unattributed'
+    select * from epoched where not is_told and own_outcome in ('unknown', 'retired') and is_try_numbered
 ),
 
 retried as (
@@ -247,7 +249,8 @@ decided as (
     left join retried on joined.cluster = retried.cluster and joined.pod_uid = retried.pod_uid
 ),
 
--- One try may have many pods: when one of them failed or was lost, the whole try did.
+-- One try may have many pods: when one of them failed or was lost, the whole try did. Pods that a pod made (executors of
+-- Spark) do not speak for others: a driver makes up for those that it loses, and it speaks for all that it made.
 broken as (
     select
         cluster,
@@ -262,7 +265,7 @@ broken as (
         -- `failed` speaks before `lost`.
         min(outcome) as outcome
     from decided
-    where outcome in ('failed', 'lost') and run <> 'unattributed'
+    where outcome in ('failed', 'lost') and run <> 'unattributed' and parent_uid is null
     group by
         cluster,
         system,
@@ -275,10 +278,21 @@ broken as (
         role
 ),
 
+broken_parents as (
+    select
+        cluster,
+        pod_uid,
+        outcome
+    from decided
+    where outcome in ('failed', 'lost') and parent_uid is null
+),
+
 final as (
     select
         pods.*,
         case
+            when pods.parent_uid is not null and pods.outcome in ('failed', 'lost') then pods.outcome
+            when pods.parent_uid is not null then coalesce(parents.outcome, pods.outcome)
             when pods.attempt = 'unattributed' or broken.outcome is null then pods.outcome
             else broken.outcome
         end as attempt_outcome
@@ -293,6 +307,7 @@ final as (
         and pods.installation = broken.installation
         and pods.run_epoch = broken.run_epoch
         and pods.role = broken.role
+    left join broken_parents as parents on pods.cluster = parents.cluster and pods.parent_uid = parents.pod_uid
 )
 
 select * from final

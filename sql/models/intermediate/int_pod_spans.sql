@@ -36,7 +36,8 @@ spans as (
 select
     cluster,
     pod_uid,
-    machine,
+    -- A pod is bound to its machine some time before anybody sees it.
+    coalesce(machine, final_machine) as machine,
     namespace,
     start_ms,
     end_ms,

@@ -17,6 +17,7 @@ select
     names.job,
     names.attempt,
     names.role,
+    names.parent_uid,
     names.team,
     names.pod_class,
     names.outcome,

@@ -23,8 +23,8 @@ jobs as (
         cast(sum(case when outcome in ('failed', 'lost') then 1 else 0 end) as bigint) as failed_attempts,
         cast(sum(case when outcome = 'running' then 1 else 0 end) as bigint) as running_attempts,
         cast(sum(case when outcome = 'unknown' then 1 else 0 end) as bigint) as unknown_attempts,
-        max(case when outcome = 'failed' then created_ms end) as last_failed_ms,
-        max(case when outcome = 'lost' then created_ms end) as last_lost_ms,
+        max(case when outcome = 'failed' and not is_made_by_pod then created_ms end) as last_failed_ms,
+        max(case when outcome = 'lost' and not is_made_by_pod then created_ms end) as last_lost_ms,
         coalesce(
             max(case when outcome in ('succeeded', 'running') then created_ms end), cast(-9000000000000000 as bigint)
         ) as mended_ms,
