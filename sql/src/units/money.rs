@@ -66,6 +66,13 @@ impl fmt::Display for NanoUsd {
     }
 }
 
+/// Written as text, since a number of JSON would be read as a floating one.
+impl serde::Serialize for NanoUsd {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 fn parse_nano(text: &str) -> Result<i64, &'static str> {
     const OUT_OF_RANGE: &str = "it is beyond 9223372036.854775807 dollars";
     const NOT_DECIMAL: &str = "it is not a plain decimal number such as 1.536";
