@@ -48,7 +48,7 @@ test: venv ## run every test; a tool that a test needs and does not find is a fa
 	PODLEDGER_REQUIRE_TOOLS=1 cargo test --release --workspace
 
 soak: venv ## run the long seeds and the whole trace
-	PODLEDGER_REQUIRE_TOOLS=1 PODLEDGER_SOAK=1 cargo test --release --workspace --test main -- --nocapture conservation file_size parity
+	PODLEDGER_REQUIRE_TOOLS=1 PODLEDGER_SOAK=1 cargo test --release --workspace --test main -- --nocapture conservation file_size parity simulated
 
 bench: tools ## measure: the crates' benches
 	cargo bench --workspace --profile release --benches

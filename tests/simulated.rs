@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use jiff::civil::date;
 use podledger_collector::import::kubernetes::Options;
-use podledger_collector::import::{prices, recording};
-use podledger_simulator::truth::Truth;
-use podledger_simulator::{Scenario, record};
+use podledger_collector::import::{prices, query, recording};
+use podledger_simulator::truth::{MachineTruth, PodTruth, Sums, VolumeTruth, WasteKey};
+use podledger_simulator::{ChangeKind, Object, Scenario, Told, record};
 
 use crate::harness::World;
 
@@ -25,12 +25,40 @@ fn scenario(seed: u64, days: u32, pipelines: usize) -> Scenario {
     }
 }
 
+/// All that is true of a scenario.
+#[derive(Default)]
+struct Truth {
+    pods: Vec<PodTruth>,
+    machines: Vec<MachineTruth>,
+    volumes: Vec<VolumeTruth>,
+    sums: Sums,
+}
+
+impl Truth {
+    /// Nano-dollars by whatever `key` tells of a pod.
+    fn pods_by(&self, key: impl Fn(&PodTruth) -> String) -> BTreeMap<String, i128> {
+        let mut sums = BTreeMap::new();
+        for pod in &self.pods {
+            *sums.entry(key(pod)).or_default() += pod.costs.values().sum::<i128>();
+        }
+        sums
+    }
+}
+
 /// A ledger of what a watch of the scenario would have recorded, and the truth.
 fn ledger_of(scenario: Scenario) -> (World, Truth) {
     let world = World::new();
     let out = world.folder.path().join("recorded");
     std::fs::create_dir(&out).unwrap();
-    let (_, truth) = record(scenario, &out).unwrap();
+    let mut truth = Truth::default();
+    let (_, sums) = record(scenario, &out, |told| match told {
+        Told::Pod(pod) => truth.pods.push(pod.clone()),
+        Told::Machine(machine) => truth.machines.push(machine.clone()),
+        Told::Volume(volume) => truth.volumes.push(volume.clone()),
+        Told::Change(_) | Told::Usage(_) => {}
+    })
+    .unwrap();
+    truth.sums = sums;
     prices::import(&world.lake(), &out.join("prices.csv"), date(2026, 11, 16)).unwrap();
     let options = Options {
         cluster: None,
@@ -40,6 +68,8 @@ fn ledger_of(scenario: Scenario) -> (World, Truth) {
     };
     let (_, contents) = recording::import(&world.lake(), &out, &options).unwrap();
     assert_eq!(contents.rejected, Vec::<String>::new());
+    let usage = format!("from '{}'", out.join("usage.csv").display());
+    query::import_query(&world.lake(), "usage_hours", &usage, date(2026, 11, 16)).unwrap();
     world.build(true);
     (world, truth)
 }
@@ -111,9 +141,9 @@ fn ledger_equals_truth(scenario: Scenario) {
 
     // Every machine: what nobody held, by kind, and what it kept for itself.
     let mut nodes = BTreeMap::new();
-    for (node, costs) in &truth.nodes {
-        for (category, cost) in costs {
-            nodes.insert(format!("{node}|{category}"), *cost);
+    for machine in &truth.machines {
+        for (category, cost) in &machine.costs {
+            *nodes.entry(format!("{}|{category}", machine.node)).or_default() += cost;
         }
     }
     let query = format!(
@@ -122,16 +152,13 @@ fn ledger_equals_truth(scenario: Scenario) {
     same(seed, "machines", &sums(&world, &query), &without_zeros(nodes));
 
     // Sums, as reports show them.
-    let text = |(key, sum): (String, i128)| (key, sum);
     let daily = |columns: &str, filter: &str| {
         format!(
             "select {columns}, coalesce(cast(sum(cost) * 1000000000 as bigint), 0) from marts.costs_daily where {filter} group by all"
         )
     };
-    let categories = truth
-        .categories()
-        .into_iter()
-        .map(|(category, sum)| (category.to_owned(), sum));
+    let categories = truth.sums.categories.iter();
+    let categories = categories.map(|(category, sum)| ((*category).to_owned(), *sum));
     same(
         seed,
         "categories",
@@ -144,14 +171,14 @@ fn ledger_equals_truth(scenario: Scenario) {
         seed,
         "teams",
         &sums(&world, &daily("team", of_pods)),
-        &without_zeros(teams.into_iter().map(text)),
+        &without_zeros(teams),
     );
     let jobs = truth.pods_by(|pod| format!("{}|{}|{}", pod.team, pod.pipeline, pod.job));
     same(
         seed,
         "jobs",
         &sums(&world, &daily("team, pipeline, job", of_pods)),
-        &without_zeros(jobs.into_iter().map(text)),
+        &without_zeros(jobs),
     );
     let runs = truth.pods_by(|pod| format!("{}|{}|{}", pod.namespace, pod.pipeline, pod.run));
     let runs = runs
@@ -168,9 +195,143 @@ fn ledger_equals_truth(scenario: Scenario) {
     );
     assert_eq!(
         world.rows("select coalesce(cast(sum(cost) * 1000000000 as bigint), 0) from marts.machines_daily"),
-        [truth.total.to_string()],
+        [truth.sums.total.to_string()],
         "seed {seed}"
     );
+    wastes_are_found(seed, &world, &truth);
+}
+
+/// What was made to go wrong is in the ledger, with its cost: by who caused it, or by the pool that it happened to.
+fn wastes_are_found(seed: u64, world: &World, truth: &Truth) {
+    let planted = |kinds: &[&str], key: &dyn Fn(&WasteKey) -> String| {
+        let mut sums: BTreeMap<String, i128> = BTreeMap::new();
+        for (waste, found) in &truth.sums.wastes {
+            if kinds.contains(&waste.kind) {
+                *sums.entry(key(waste)).or_default() += found.cost;
+            }
+        }
+        without_zeros(sums)
+    };
+    let owner = |waste: &WasteKey| format!("{}|{}|{}", waste.team, waste.pipeline, waste.job);
+    for (category, kinds) in [
+        ("stuck", &["image_pull"][..]),
+        ("unused_request", &["unused_request"]),
+        ("failed", &["failed", "failure", "out_of_memory"]),
+        (
+            "lost",
+            &["lost", "spot_interruption", "eviction", "consolidation"],
+        ),
+    ] {
+        let query = format!(
+            "select team, pipeline, job, {NANO} from marts.allocations_hourly where cost_category = '{category}' group by all"
+        );
+        same(seed, category, &sums(world, &query), &planted(kinds, &owner));
+    }
+    let idle = [
+        "idle_boot",
+        "idle_startup",
+        "idle_gap",
+        "idle_tail",
+        "idle_unpacked",
+    ];
+    same(
+        seed,
+        "idle by pool",
+        &sums(
+            world,
+            &format!(
+                "select pools.pool, cost_category, {NANO} from marts.allocations_hourly as costs \
+                 inner join (select distinct machine, pool from marts.machine_prices) as pools on costs.machine = pools.machine \
+                 where cost_category like 'idle%' group by all"
+            ),
+        ),
+        &planted(&idle, &|waste| format!("{}|{}", waste.pool, waste.kind)),
+    );
+    // Volumes: what stays when the run that it was made for is over.
+    let volumes: BTreeMap<String, i128> = truth
+        .volumes
+        .iter()
+        .map(|volume| (format!("{}|{}", volume.uid, volume.deleted_ms.is_some()), 1))
+        .collect();
+    let folder = world.folder.path().join("lake/volume_states");
+    let query = format!(
+        "select volume_uid, max(deleted_at) is not null, 1 from read_parquet('{}/**/*.parquet', union_by_name => true) \
+         where volume_uid is not null group by all",
+        folder.display()
+    );
+    if !volumes.is_empty() {
+        same(seed, "volumes", &sums(world, &query), &volumes);
+    }
+}
+
+/// Everything that the simulator promises to plant is there in a week of a middle-sized platform.
+#[test]
+fn a_week_has_every_kind_of_waste_and_what_controllers_say_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut notes: BTreeMap<String, usize> = BTreeMap::new();
+    let (mut mirrors, mut names) = (0, BTreeMap::new());
+    let noisy = Scenario {
+        has_noise: true,
+        ..scenario(7, 7, 60)
+    };
+    let (_, sums) = record(noisy, folder.path(), |told| {
+        let Told::Change(change) = told else { return };
+        match &change.object {
+            Object::Event(event) => *notes.entry(event.reason.clone().unwrap()).or_default() += 1,
+            Object::Pod(pod) if change.kind == ChangeKind::Deleted => {
+                let annotations = pod.metadata.annotations.iter().flatten();
+                mirrors += annotations
+                    .filter(|(key, _)| *key == "kubernetes.io/config.mirror")
+                    .count();
+                let metadata = &pod.metadata;
+                let place = (metadata.namespace.clone(), metadata.name.clone());
+                *names.entry(place).or_insert(0) += 1;
+            }
+            _ => {}
+        }
+    })
+    .unwrap();
+    let mut kinds: Vec<&str> = sums.wastes.keys().map(|key| key.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(
+        kinds,
+        [
+            "consolidation",
+            "eviction",
+            "failed",
+            "failure",
+            "idle_boot",
+            "idle_gap",
+            "idle_startup",
+            "idle_tail",
+            "idle_unpacked",
+            "image_pull",
+            "impossible_request",
+            "lost",
+            "orphaned_volume",
+            "out_of_memory",
+            "runaway",
+            "spot_interruption",
+            "unused_request"
+        ]
+    );
+    assert_eq!(
+        notes.keys().collect::<Vec<_>>(),
+        [
+            "BackOff",
+            "DisruptionTerminating",
+            "Evicted",
+            "FailedScheduling",
+            "Killing",
+            "Nominated",
+            "Scheduled",
+            "SpotInterrupted",
+            "TriggeredScaleUp"
+        ]
+    );
+    assert!(mirrors > 1, "no mirror of a static pod was deleted");
+    assert!(names.values().any(|times| *times > 2), "no name came again");
 }
 
 #[test]
@@ -270,7 +431,7 @@ fn a_noisy_cluster_is_told_within_the_stated_bounds() {
 fn a_seed_gives_the_same_recording_and_it_is_imported_once() {
     let record_bytes = |seed| {
         let folder = tempfile::tempdir().unwrap();
-        record(scenario(seed, 1, 6), folder.path()).unwrap();
+        record(scenario(seed, 1, 6), folder.path(), |_| {}).unwrap();
         std::fs::read(folder.path().join("recording-0000.jsonl")).unwrap()
     };
     assert_eq!(record_bytes(5), record_bytes(5));

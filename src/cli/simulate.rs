@@ -16,7 +16,7 @@ use podledger_simulator::{Scenario, record};
     after_help = "Example: podledger simulate --out week --seed 7 --days 7 && podledger --data week-data import kubernetes week"
 )]
 pub struct Simulate {
-    /// Folder to write: recording-*.jsonl, prices.csv and truth.json.
+    /// Folder to write: recording-*.jsonl, usage.csv, prices.csv and the truth.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// The same seed gives the same bytes.
@@ -64,17 +64,21 @@ impl Simulate {
             pipelines: self.pipelines,
             has_noise: !self.without_noise,
         };
-        let (changes, truth) =
-            record(scenario, out).with_context(|| format!("cannot write into {}", out.display()))?;
+        let (changes, sums) =
+            record(scenario, out, |_| {}).with_context(|| format!("cannot write into {}", out.display()))?;
         println!(
             "simulated {} days, seed {}: {} pods, {changes} changes, in {:.1} s",
             self.days,
             self.seed,
-            truth.pods.len(),
+            sums.pods,
             started.elapsed().as_secs_f64()
         );
         println!("  podledger import prices {}", out.join("prices.csv").display());
         println!("  podledger import kubernetes {}", out.display());
+        println!(
+            "  podledger import query --into usage_hours --from \"from '{}'\"",
+            out.join("usage.csv").display()
+        );
         Ok(ExitCode::SUCCESS)
     }
 }

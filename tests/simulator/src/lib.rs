@@ -3,10 +3,12 @@
 //! ```text
 //! Scenario (seed, days, size) -> World: teams, pipelines, a scheduler, pools of machines
 //!                                  ├─> Kubernetes objects, change by change, as a watch shows them
-//!                                  └─> Truth: costs in plain 128-bit loops over time
+//!                                  ├─> what pods used, hour by hour
+//!                                  └─> truth: costs in plain 128-bit loops over time, planted wastes
 //! ```
 //!
 //! Architecture invariant: it depends on no other crate of this workspace, so it shares no formula with what it judges.
+//! Architecture invariant: what is over is told and forgotten, so that its size is not bounded by memory.
 //! Architecture invariant: everything follows from the seed. No clock, no environment, no floating point.
 
 mod draw;
@@ -17,4 +19,4 @@ mod workload;
 mod world;
 
 pub use recording::record;
-pub use world::{Change, ChangeKind, Object, Scenario, World};
+pub use world::{Change, ChangeKind, Object, Scenario, Told, World};

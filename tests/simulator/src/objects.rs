@@ -5,26 +5,53 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, Namespace, Node, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo, Pod, PodCondition,
-    PodSpec, PodStatus, ResourceRequirements,
+    ContainerStatus, Event, EventSource, Namespace, Node, NodeCondition, NodeSpec, NodeStatus,
+    NodeSystemInfo, ObjectReference, PersistentVolumeClaimVolumeSource, Pod, PodCondition, PodSpec,
+    PodStatus, ResourceRequirements, Taint, Volume as Mount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference, Time};
+use md5::{Digest, Md5};
 use serde_json::json;
 
 use crate::workload::{Job, Pipeline, System};
-use crate::world::{Instance, Object, Pool, Role, Run, Server};
+use crate::world::{Instance, Object, Pool, Role, Run, Server, Volume};
 
 pub(crate) const REGION: &str = "sim-east-1";
+
+/// UID of the namespace `kube-system`, which stands for the cluster.
+pub(crate) const CLUSTER: &str = "namespace-kube-system";
+
+pub(crate) const IMAGE: &str = "registry.example.com/data/job:1.4";
 
 fn time(ms: i64) -> Time {
     // Kubernetes writes whole seconds.
     Time(Timestamp::from_second(ms.div_euclid(1000)).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
-/// An instant as part of a name: letters that labels may have.
-pub(crate) fn stamp(ms: i64) -> String {
-    time(ms).0.strftime("%Y-%m-%dT%H%M%S").to_string()
+/// An instant as Airflow writes it, without its zone.
+pub(crate) fn iso(ms: i64) -> String {
+    time(ms).0.strftime("%Y-%m-%dT%H:%M:%S").to_string()
+}
+
+/// What Airflow makes of a text that is to be a label's value (`make_safe_label_value`): characters that labels may not have are
+/// left out, and where that changed anything, or the text is too long, a part of its MD5 sum tells it from others.
+fn airflow_label(text: &str) -> String {
+    let safe: String = text
+        .chars()
+        .filter(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(*letter))
+        .collect();
+    let safe = safe.trim_matches(|letter: char| !letter.is_ascii_alphanumeric());
+    if safe == text && text.len() <= 63 {
+        return text.to_owned();
+    }
+    let sum: String = Md5::digest(text)
+        .iter()
+        .take(5)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let head: String = safe.chars().take(53).collect();
+    format!("{head}-{}", &sum[..9])
 }
 
 /// Who a pod is: names, labels, annotations and owner as its system writes them, and what these mean.
@@ -59,7 +86,7 @@ pub(crate) fn identity(
     let (id, name) = (run.id.as_str(), pipeline.name.as_str());
     let try_number = (attempt + 1).to_string();
     let plain = Identity {
-        pod_name: format!("{name}-{}-{suffix}", job.name),
+        pod_name: format!("{}-{}-{suffix}", name.get(..40).unwrap_or(name), job.name),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         owner: None,
@@ -69,15 +96,18 @@ pub(crate) fn identity(
         job: job.name.clone(),
     };
     match pipeline.system {
+        // The operator writes labels alone: where they were cut, nothing says what they were cut from.
         System::AirflowOperator => Identity {
             labels: texts([
-                ("dag_id", name),
+                ("dag_id", &airflow_label(name)),
                 ("task_id", &job.name),
-                ("run_id", id),
+                ("run_id", &airflow_label(id)),
                 ("try_number", &try_number),
                 ("kubernetes_pod_operator", "True"),
             ]),
             container: "base",
+            pipeline: airflow_label(name),
+            run: airflow_label(id),
             ..plain
         },
         System::AirflowExecutor => {
@@ -87,7 +117,10 @@ pub(crate) fn identity(
                 ("run_id", id),
                 ("try_number", &try_number),
             ]);
-            let mut labels = texts.clone();
+            let mut labels: BTreeMap<String, String> = texts
+                .iter()
+                .map(|(key, text)| (key.clone(), airflow_label(text)))
+                .collect();
             labels.insert("kubernetes_executor".to_owned(), "True".to_owned());
             labels.insert("airflow-worker".to_owned(), "23".to_owned());
             Identity {
@@ -225,6 +258,7 @@ pub(crate) fn run(
         }
         metadata
     };
+    let job = json!({"backoffLimit": 2, "ttlSecondsAfterFinished": 300, "template": {"spec": {"restartPolicy": "Never"}}});
     let object = match pipeline.system {
         System::Argo => json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": metadata("Workflow"),
@@ -235,7 +269,7 @@ pub(crate) fn run(
             },
         }),
         System::CronJob => json!({
-            "apiVersion": "batch/v1", "kind": "Job", "metadata": metadata("Job"),
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": metadata("Job"), "spec": job,
             "status": match outcome {
                 None => json!({"active": 1, "startTime": time(run.started_ms)}),
                 Some(true) => json!({"succeeded": 1, "startTime": time(run.started_ms), "completionTime": time(at),
@@ -279,6 +313,131 @@ pub(crate) fn bookmark() -> Object {
     Object::Other(Box::new(
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"resourceVersion": "1"}}),
     ))
+}
+
+/// What an Event is about.
+pub(crate) struct Involved {
+    kind: &'static str,
+    name: String,
+    namespace: Option<String>,
+    uid: String,
+}
+
+impl Involved {
+    pub(crate) fn pod(instance: &Instance) -> Self {
+        Self {
+            kind: "Pod",
+            name: instance.name.clone(),
+            namespace: Some(instance.namespace.clone()),
+            uid: instance.uid.clone(),
+        }
+    }
+
+    pub(crate) fn node(name: &str, uid: &str) -> Self {
+        Self {
+            kind: "Node",
+            name: name.to_owned(),
+            namespace: None,
+            uid: uid.to_owned(),
+        }
+    }
+}
+
+/// What an Event says.
+pub(crate) struct Note<'a> {
+    kind: &'static str,
+    reason: &'static str,
+    component: &'static str,
+    involved: &'a Involved,
+    message: &'a str,
+}
+
+impl<'a> Note<'a> {
+    pub(crate) fn normal(
+        reason: &'static str,
+        component: &'static str,
+        involved: &'a Involved,
+        message: &'a str,
+    ) -> Self {
+        Self {
+            kind: "Normal",
+            reason,
+            component,
+            involved,
+            message,
+        }
+    }
+
+    pub(crate) fn warning(
+        reason: &'static str,
+        component: &'static str,
+        involved: &'a Involved,
+        message: &'a str,
+    ) -> Self {
+        Self {
+            kind: "Warning",
+            ..Self::normal(reason, component, involved, message)
+        }
+    }
+}
+
+pub(crate) fn event(uid: String, note: &Note<'_>, at: i64) -> Object {
+    let involved = note.involved;
+    Object::Event(Box::new(Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{}.{}", involved.name, uid.get(..8).unwrap_or(&uid))),
+            namespace: Some(involved.namespace.clone().unwrap_or_else(|| "default".to_owned())),
+            uid: Some(uid),
+            creation_timestamp: Some(time(at)),
+            ..ObjectMeta::default()
+        },
+        involved_object: ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some(involved.kind.to_owned()),
+            name: Some(involved.name.clone()),
+            namespace: involved.namespace.clone(),
+            uid: Some(involved.uid.clone()),
+            ..ObjectReference::default()
+        },
+        reason: Some(note.reason.to_owned()),
+        message: Some(note.message.to_owned()),
+        type_: Some(note.kind.to_owned()),
+        first_timestamp: Some(time(at)),
+        last_timestamp: Some(time(at)),
+        count: Some(1),
+        reporting_component: Some(note.component.to_owned()),
+        source: Some(EventSource {
+            component: Some(note.component.to_owned()),
+            ..EventSource::default()
+        }),
+        ..Event::default()
+    }))
+}
+
+/// A claim and its volume.
+pub(crate) fn volume(volume: &Volume, namespace: &str, phase: &str) -> [Object; 2] {
+    let size = format!("{}Gi", volume.gib);
+    let name = format!("pvc-{}", volume.claim_uid);
+    let created = time(volume.created_ms);
+    [
+        Object::Other(Box::new(json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": volume.claim, "namespace": namespace, "uid": volume.claim_uid, "creationTimestamp": created},
+            "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "gp3", "volumeName": name,
+                "resources": {"requests": {"storage": size}}},
+            "status": {"phase": phase, "capacity": {"storage": size}},
+        }))),
+        Object::Other(Box::new(json!({
+            "apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": {"name": name, "uid": volume.uid, "creationTimestamp": created,
+                "labels": {"topology.kubernetes.io/region": REGION, "topology.kubernetes.io/zone": format!("{REGION}a")}},
+            "spec": {"capacity": {"storage": size}, "storageClassName": "gp3", "persistentVolumeReclaimPolicy": "Delete",
+                "accessModes": ["ReadWriteOnce"],
+                "claimRef": {"kind": "PersistentVolumeClaim", "namespace": namespace, "name": volume.claim, "uid": volume.claim_uid},
+                "csi": {"driver": "ebs.csi.aws.com", "volumeHandle": format!("vol-{}", volume.uid)}},
+            "status": {"phase": phase},
+        }))),
+    ]
 }
 
 fn quantities(amounts: [i64; 3]) -> BTreeMap<String, Quantity> {
@@ -333,6 +492,13 @@ pub(crate) fn node(server: &Server, kind: &Pool, _at: i64) -> Object {
             ..ObjectMeta::default()
         },
         spec: Some(NodeSpec {
+            taints: server.is_cordoned.then(|| {
+                vec![Taint {
+                    effect: "NoSchedule".to_owned(),
+                    key: "karpenter.sh/disrupted".to_owned(),
+                    ..Taint::default()
+                }]
+            }),
             provider_id: Some(server.provider_id.clone()),
             ..NodeSpec::default()
         }),
@@ -393,7 +559,7 @@ pub(crate) fn pod(instance: &Instance) -> Object {
         let api_version = match kind.as_str() {
             "Workflow" => "argoproj.io/v1alpha1",
             "Job" => "batch/v1",
-            "Pod" => "v1",
+            "Pod" | "Node" => "v1",
             _ => "apps/v1",
         };
         vec![OwnerReference {
@@ -405,9 +571,10 @@ pub(crate) fn pod(instance: &Instance) -> Object {
             block_owner_deletion: Some(true),
         }]
     });
+    let mirror = instance.mirror.as_ref();
     let grace = instance.deletion_ms.map(|_| 30);
     let status_ms = instance
-        .finished_ms
+        .released_ms
         .or(instance.running_ms)
         .or(instance.bound_ms)
         .unwrap_or(instance.created_ms);
@@ -415,8 +582,8 @@ pub(crate) fn pod(instance: &Instance) -> Object {
         metadata: ObjectMeta {
             name: Some(instance.name.clone()),
             namespace: Some(instance.namespace.clone()),
-            uid: Some(instance.uid.clone()),
-            creation_timestamp: Some(time(instance.created_ms)),
+            uid: Some(mirror.map_or(&instance.uid, |(uid, _)| uid).clone()),
+            creation_timestamp: Some(time(mirror.map_or(instance.created_ms, |(_, at)| *at))),
             labels: Some(instance.labels.clone()),
             annotations: Some(instance.annotations.clone()).filter(|texts| !texts.is_empty()),
             owner_references: owners,
@@ -442,12 +609,22 @@ pub(crate) fn pod(instance: &Instance) -> Object {
         spec: Some(PodSpec {
             node_name: instance.node.clone(),
             restart_policy: Some(match instance.role {
-                Role::Service | Role::Daemon => "Always".to_owned(),
+                role if role.is_steady() => "Always".to_owned(),
                 _ => "Never".to_owned(),
+            }),
+            volumes: instance.claim.as_ref().map(|claim| {
+                vec![Mount {
+                    name: "work".to_owned(),
+                    persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                        claim_name: claim.clone(),
+                        ..PersistentVolumeClaimVolumeSource::default()
+                    }),
+                    ..Mount::default()
+                }]
             }),
             containers: vec![Container {
                 name: instance.container.to_owned(),
-                image: Some("registry.example.com/data/job:1.4".to_owned()),
+                image: Some(IMAGE.to_owned()),
                 resources: Some(ResourceRequirements {
                     requests: Some(quantities(instance.request)),
                     ..ResourceRequirements::default()
@@ -491,11 +668,11 @@ fn status(instance: &Instance) -> PodStatus {
         condition("Initialized", "True", None, at);
         condition("Ready", if is_over { "False" } else { "True" }, None, at);
     }
-    if instance.is_interrupted {
+    if let Some(reason) = instance.disruption {
         condition(
             "DisruptionTarget",
             "True",
-            Some("DeletionByTaintManager"),
+            Some(reason),
             instance.finished_ms.unwrap_or(instance.created_ms),
         );
     }
@@ -545,17 +722,34 @@ fn status(instance: &Instance) -> PodStatus {
     };
     PodStatus {
         phase: Some(phase.to_owned()),
+        reason: (instance.disruption == Some("TerminationByKubelet") && is_over)
+            .then(|| "Evicted".to_owned()),
         conditions: Some(conditions),
         start_time: instance.bound_ms.map(time),
         container_statuses: instance.bound_ms.map(|_| {
             vec![ContainerStatus {
                 name: instance.container.to_owned(),
-                image: "registry.example.com/data/job:1.4".to_owned(),
+                image: IMAGE.to_owned(),
                 ready: instance.running_ms.is_some() && !is_over,
                 state: Some(state),
                 ..ContainerStatus::default()
             }]
         }),
         ..PodStatus::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The published example of Airflow's rule.
+    #[test]
+    fn a_run_becomes_a_label_as_airflow_makes_it() {
+        assert_eq!(
+            airflow_label("scheduled__2024-01-01T00:00:00+00:00"),
+            "scheduled__2024-01-01T0000000000-654f198ec"
+        );
+        assert_eq!(airflow_label("features-3"), "features-3");
     }
 }

@@ -1,14 +1,15 @@
-//! Files: what a watch would have recorded, the prices, and the truth.
+//! Files: what a watch would have recorded, what pods used, the prices, and the truth.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::truth::Truth;
-use crate::world::{ChangeKind, Object, Scenario, World};
+use crate::objects;
+use crate::truth::{Sums, UsageHour, Waste, WasteKey};
+use crate::world::{Change, ChangeKind, Object, Scenario, Told, World};
 
 /// Changes per file.
 const PER_FILE: u64 = 500_000;
@@ -22,45 +23,137 @@ struct Line<'a> {
     object: &'a Object,
 }
 
-/// Simulates `scenario` and writes `recording-*.jsonl`, `prices.csv` and `truth.json` into the folder `out`; returns the number of
-/// changes and the truth.
+/// What `truth.json` holds.
+#[derive(Serialize)]
+struct Summary<'a> {
+    seed: u64,
+    pods: u64,
+    total_nano: i128,
+    categories_nano: &'a std::collections::BTreeMap<&'static str, i128>,
+    wastes: Vec<Found<'a>>,
+}
+
+#[derive(Serialize)]
+struct Found<'a> {
+    #[serde(flatten)]
+    key: &'a WasteKey,
+    #[serde(flatten)]
+    waste: &'a Waste,
+}
+
+/// Simulates `scenario` into the folder `out`, as it goes on; returns the number of changes and the sums. Everything told is
+/// shown to `look` too.
+///
+/// * `recording-*.jsonl`: what a watch shows; `prices.csv`; `usage.csv`: what pods used by the hour
+/// * `truth.json`: sums and planted wastes; `truth/{pods,machines,volumes}.jsonl`: one line for each, once nothing can change it
 ///
 /// # Errors
 /// Those of writing files.
-pub fn record(scenario: Scenario, out: &Path) -> io::Result<(u64, Truth)> {
+pub fn record(scenario: Scenario, out: &Path, mut look: impl FnMut(&Told)) -> io::Result<(u64, Sums)> {
+    let seed = scenario.seed;
     let mut world = World::new(scenario);
     write_prices(&out.join("prices.csv"), &world)?;
-    let mut changes = 0;
-    let mut file = None;
-    for change in &mut world {
-        let writer = match &mut file {
-            Some(writer) if changes % PER_FILE != 0 => writer,
-            _ => {
-                let path = out.join(format!("recording-{:04}.jsonl", changes / PER_FILE));
-                file.insert(BufWriter::with_capacity(1 << 20, File::create(path)?))
+    fs::create_dir_all(out.join("truth"))?;
+    let truth = |name: &str| create(out.join("truth").join(name));
+    let mut pods = truth("pods.jsonl")?;
+    let mut machines = truth("machines.jsonl")?;
+    let mut volumes = truth("volumes.jsonl")?;
+    let mut usage = create(out.join("usage.csv"))?;
+    writeln!(
+        usage,
+        "cluster,pod_uid,hour_start_at,source,cpu_usage_millicore_ms,memory_usage_byte_ms,memory_peak_bytes"
+    )?;
+    let mut changes = Changes {
+        out,
+        count: 0,
+        file: None,
+    };
+    for told in &mut world {
+        look(&told);
+        match &told {
+            Told::Change(change) => changes.write(change)?,
+            Told::Usage(hour) => write_usage(&mut usage, hour)?,
+            Told::Pod(pod) => write_line(&mut pods, pod)?,
+            Told::Machine(machine) => write_line(&mut machines, machine)?,
+            Told::Volume(volume) => write_line(&mut volumes, volume)?,
+        }
+    }
+    for writer in [&mut pods, &mut machines, &mut volumes, &mut usage]
+        .into_iter()
+        .chain(&mut changes.file)
+    {
+        writer.flush()?;
+    }
+    let sums = world.sums().clone();
+    let mut file = create(out.join("truth.json"))?;
+    let summary = Summary {
+        seed,
+        pods: sums.pods,
+        total_nano: sums.total,
+        categories_nano: &sums.categories,
+        wastes: sums
+            .wastes
+            .iter()
+            .map(|(key, waste)| Found { key, waste })
+            .collect(),
+    };
+    serde_json::to_writer_pretty(&mut file, &summary)?;
+    file.flush()?;
+    Ok((changes.count, sums))
+}
+
+struct Changes<'a> {
+    out: &'a Path,
+    count: u64,
+    file: Option<BufWriter<File>>,
+}
+
+impl Changes<'_> {
+    fn write(&mut self, change: &Change) -> io::Result<()> {
+        let writer = match &mut self.file {
+            Some(writer) if !self.count.is_multiple_of(PER_FILE) => writer,
+            file => {
+                if let Some(mut last) = file.take() {
+                    last.flush()?;
+                }
+                let name = format!("recording-{:04}.jsonl", self.count / PER_FILE);
+                file.insert(create(self.out.join(name))?)
             }
         };
+        self.count += 1;
         let line = Line {
             at: instant(change.at_ms),
             kind: change.kind,
             object: &change.object,
         };
-        serde_json::to_writer(&mut *writer, &line)?;
-        writer.write_all(b"\n")?;
-        changes += 1;
+        write_line(writer, &line)
     }
-    if let Some(mut writer) = file {
-        writer.flush()?;
-    }
-    let truth = world.truth();
-    let mut file = BufWriter::new(File::create(out.join("truth.json"))?);
-    serde_json::to_writer(&mut file, &truth)?;
-    file.flush()?;
-    Ok((changes, truth))
+}
+
+fn create(path: PathBuf) -> io::Result<BufWriter<File>> {
+    Ok(BufWriter::with_capacity(1 << 20, File::create(path)?))
+}
+
+fn write_line(writer: &mut BufWriter<File>, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *writer, line)?;
+    writer.write_all(b"\n")
 }
 
 fn instant(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn write_usage(writer: &mut BufWriter<File>, hour: &UsageHour) -> io::Result<()> {
+    writeln!(
+        writer,
+        "{},{},{},kubelet,{},{},{}",
+        objects::CLUSTER,
+        hour.pod_uid,
+        instant(hour.hour_start_ms).strftime("%Y-%m-%d %H:%M:%S"),
+        hour.cpu_millicore_ms,
+        hour.memory_byte_ms,
+        hour.memory_peak_bytes
+    )
 }
 
 fn write_prices(path: &Path, world: &World) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-const HOUR: i64 = 3_600_000;
+pub(crate) const HOUR: i64 = 3_600_000;
 
 /// CPU, memory, accelerators.
 const RESOURCES: usize = 3;
@@ -40,6 +40,8 @@ pub(crate) struct Hold {
     /// From when to when its image could not be had.
     pub stuck_ms: (i64, i64),
     pub request: [i64; RESOURCES],
+    /// What it used, by the start of the hour: millicore- and byte-milliseconds. Hours that nobody measured are not there.
+    pub usage: BTreeMap<i64, [i128; 2]>,
 }
 
 /// Stages of a pod's time on a machine.
@@ -49,6 +51,17 @@ pub(crate) enum Stage {
     Starting,
     Terminating,
     Running,
+}
+
+/// What a pod pays for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Paid {
+    Stuck,
+    Starting,
+    Terminating,
+    Used,
+    UnusedRequest,
+    Unmetered,
 }
 
 /// Kinds of idle time, by when it is.
@@ -67,8 +80,7 @@ const WEIGHTS: [i128; RESOURCES] = [31_611_000, 4_237_000, 950_000_000];
 /// Money of a machine, by who it is for.
 #[derive(Debug, Default)]
 pub(crate) struct Costs {
-    /// By pod and stage.
-    pub pods: BTreeMap<(usize, Stage), i128>,
+    pub pods: BTreeMap<(usize, Paid), i128>,
     /// Idle time by kind, and what the node keeps.
     pub machine: BTreeMap<&'static str, i128>,
     /// What all hours cost.
@@ -117,7 +129,7 @@ pub(crate) fn costs(machine: &Machine, holds: &[Hold]) -> Costs {
 /// Resource-times of an hour.
 #[derive(Default)]
 struct Times {
-    whole: [i128; RESOURCES],
+    capacity: [i128; RESOURCES],
     reserved: [i128; RESOURCES],
     pods: BTreeMap<(usize, Stage), [i128; RESOURCES]>,
     idle: [[i128; RESOURCES]; 5],
@@ -128,6 +140,11 @@ struct Times {
 fn cost_hour(machine: &Machine, open: &[&Hold], hour: (i64, i64), workloads: (i64, i64), costs: &mut Costs) {
     let price = price_of(machine, hour);
     let times = measure(machine, open, hour, workloads);
+    let start = hour.0 - hour.0 % HOUR;
+    let usage: BTreeMap<usize, [i128; 2]> = open
+        .iter()
+        .filter_map(|hold| Some((hold.pod, *hold.usage.get(&start)?)))
+        .collect();
     let pools = pools(machine, hour, price);
     costs.total += price;
     // The kind of idle time that takes what the division leaves: the one that is there, in this order.
@@ -136,43 +153,67 @@ fn cost_hour(machine: &Machine, open: &[&Hold], hour: (i64, i64), workloads: (i6
         .find(|kind| times.kinds[*kind] > 0)
         .unwrap_or(0);
     for resource in 0..RESOURCES {
-        let (pool, whole) = (pools[resource], times.whole[resource]);
-        let share = |part: i128| {
-            if part == 0 || whole == 0 {
-                0
-            } else {
-                pool * part / whole
-            }
-        };
-        let reserved = share(times.reserved[resource]);
-        let mut left = pool - reserved;
-        *costs.machine.entry("node_reserved").or_default() += reserved;
         let mut pods: BTreeMap<usize, [i128; 4]> = BTreeMap::new();
         for ((pod, stage), time) in &times.pods {
             pods.entry(*pod).or_default()[*stage as usize] = time[resource];
         }
-        for (pod, stages) in pods {
-            let claim: i128 = stages.iter().sum();
-            let part = share(claim);
+        // While it runs, a pod claims what it uses, where that is more than it asked for.
+        let used = |pod: usize| usage.get(&pod).and_then(|used| used.get(resource)).copied();
+        let claim = |pod: usize, stages: &[i128; 4]| {
+            let running = stages[Stage::Running as usize];
+            stages.iter().sum::<i128>() - running + running.max(used(pod).unwrap_or(0))
+        };
+        let claims: i128 = pods.iter().map(|(pod, stages)| claim(*pod, stages)).sum();
+        let (pool, reserved_time) = (pools[resource], times.reserved[resource]);
+        let whole = times.capacity[resource].max(reserved_time + claims);
+        let share = |amount: i128, part: i128, of: i128| {
+            if part == 0 || of == 0 {
+                0
+            } else {
+                amount * part / of
+            }
+        };
+        let reserved = share(pool, reserved_time, whole);
+        *costs.machine.entry("node_reserved").or_default() += reserved;
+        let mut left = pool - reserved;
+        for (pod, stages) in &pods {
+            let claim = claim(*pod, stages);
+            let part = share(pool, claim, whole);
             left -= part;
             let mut running = part;
-            for stage in [Stage::Stuck, Stage::Starting, Stage::Terminating] {
-                let time = stages[stage as usize];
-                let cost = if time == 0 { 0 } else { part * time / claim };
+            let mut pay = |paid: Paid, cost: i128| *costs.pods.entry((*pod, paid)).or_default() += cost;
+            for (stage, paid) in [
+                (Stage::Stuck, Paid::Stuck),
+                (Stage::Starting, Paid::Starting),
+                (Stage::Terminating, Paid::Terminating),
+            ] {
+                let cost = share(part, stages[stage as usize], claim);
                 running -= cost;
-                *costs.pods.entry((pod, stage)).or_default() += cost;
+                pay(paid, cost);
             }
-            *costs.pods.entry((pod, Stage::Running)).or_default() += running;
+            let requested = stages[Stage::Running as usize];
+            match used(*pod) {
+                None => pay(Paid::Unmetered, running),
+                Some(used) if used >= requested => pay(Paid::Used, running),
+                Some(used) => {
+                    let cost = running * used / requested;
+                    pay(Paid::Used, cost);
+                    pay(Paid::UnusedRequest, running - cost);
+                }
+            }
         }
-        let idle_time: i128 = times.idle.iter().map(|kind| kind[resource]).sum();
-        let mut rest_cost = left;
+        let idle_time = whole - reserved_time - claims;
+        let (mut rest_cost, mut rest_time) = (left, idle_time);
         for (kind, name) in IDLE.iter().enumerate().take(UNPACKED) {
-            let time = times.idle[kind][resource];
-            if kind != rest && time > 0 {
-                let cost = left * time / idle_time;
-                rest_cost -= cost;
-                *costs.machine.entry(name).or_default() += cost;
+            if kind == rest || times.idle[kind][resource] == 0 {
+                continue;
             }
+            // What a pod uses beyond its request is taken from time beside it first.
+            let time = times.idle[kind][resource].min(rest_time);
+            rest_time -= time;
+            let cost = share(left, time, idle_time);
+            rest_cost -= cost;
+            *costs.machine.entry(name).or_default() += cost;
         }
         *costs.machine.entry(IDLE[rest]).or_default() += rest_cost;
     }
@@ -260,7 +301,7 @@ fn measure(machine: &Machine, open: &[&Hold], (from, to): (i64, i64), (first, la
             let claimed: i128 = held.iter().map(|hold| i128::from(hold.request[resource])).sum();
             times.reserved[resource] += reserved * length;
             times.idle[kind][resource] += (capacity - reserved - claimed) * length;
-            times.whole[resource] += capacity * length;
+            times.capacity[resource] += capacity * length;
         }
         for hold in held {
             let stage = stage(hold, *begin);
@@ -296,9 +337,12 @@ pub struct PodTruth {
     /// `unattributed` where the system tells no run.
     pub run: String,
     pub job: String,
+    pub pool: &'static str,
     pub outcome: &'static str,
     /// Whether nothing that Kubernetes showed tells the outcome.
     pub is_untold: bool,
+    /// What was made to go wrong with it.
+    pub planted: Option<&'static str>,
     /// When it got its machine, in milliseconds since 1970.
     pub bound_ms: Option<i64>,
     /// When its machine was free of it.
@@ -307,67 +351,109 @@ pub struct PodTruth {
     pub costs: BTreeMap<&'static str, i128>,
 }
 
-impl PodTruth {
-    pub(crate) fn nobody(number: usize) -> Self {
-        Self {
-            uid: format!("nobody-{number}"),
-            namespace: String::new(),
-            team: String::new(),
-            system: String::new(),
-            pipeline: String::new(),
-            run: String::new(),
-            job: String::new(),
-            outcome: "unknown",
-            is_untold: true,
-            bound_ms: None,
-            released_ms: None,
-            costs: BTreeMap::new(),
-        }
-    }
-}
-
-/// What a scenario came to.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Truth {
-    pub pods: Vec<PodTruth>,
-    /// Nano-dollars that no pod pays, by node and cost category.
-    pub nodes: BTreeMap<String, BTreeMap<&'static str, i128>>,
-    /// Nano-dollars of all machines.
+/// What a machine cost beside what its pods paid.
+#[derive(Debug, Clone, Serialize)]
+pub struct MachineTruth {
+    pub node: String,
+    pub pool: &'static str,
+    /// Nano-dollars that no pod pays, by cost category.
+    pub costs: BTreeMap<&'static str, i128>,
+    /// Nano-dollars of its whole life.
     pub total: i128,
 }
 
-impl Truth {
-    /// Nano-dollars by whatever `key` tells of a pod.
-    #[must_use]
-    pub fn pods_by<K: Ord>(&self, key: impl Fn(&PodTruth) -> K) -> BTreeMap<K, i128> {
-        let mut sums = BTreeMap::new();
-        for pod in &self.pods {
-            *sums.entry(key(pod)).or_default() += pod.costs.values().sum::<i128>();
+/// A volume, and since when nobody needs it.
+#[derive(Debug, Clone, Serialize)]
+pub struct VolumeTruth {
+    pub uid: String,
+    pub team: String,
+    pub pipeline: String,
+    pub bytes: i64,
+    pub created_ms: i64,
+    /// When the run that it was made for was over and it stayed.
+    pub orphaned_ms: Option<i64>,
+    /// When it was deleted; `None` if it never was.
+    pub deleted_ms: Option<i64>,
+    /// Nano-dollars, at [`VOLUME_NANO`].
+    pub cost: i128,
+    /// Of these, since nobody needs it.
+    pub orphaned_cost: i128,
+}
+
+/// Nano-dollars of a GiB of storage for a month of 730 hours: general-purpose SSD volumes of the largest provider (gp3,
+/// us-east-1) cost 0.08 USD.
+pub const VOLUME_NANO: i128 = 80_000_000;
+
+/// What so many bytes cost for so many milliseconds, in nano-dollars, cut off below one.
+pub(crate) fn volume_cost(bytes: i64, ms: i64) -> i128 {
+    i128::from(bytes) * i128::from(ms) * VOLUME_NANO / ((1 << 30) * 730 * i128::from(HOUR))
+}
+
+/// What a pod used in an hour.
+#[derive(Debug, Clone, Serialize)]
+pub struct UsageHour {
+    pub pod_uid: String,
+    pub hour_start_ms: i64,
+    pub cpu_millicore_ms: i128,
+    pub memory_byte_ms: i128,
+    pub memory_peak_bytes: i64,
+}
+
+/// Whose waste it is and of which kind: what a good report has to find.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct WasteKey {
+    pub kind: &'static str,
+    pub team: String,
+    pub pipeline: String,
+    pub job: String,
+    pub pool: &'static str,
+}
+
+/// How much of it there is.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Waste {
+    /// Pods, machines or volumes.
+    pub count: u64,
+    /// Nano-dollars.
+    pub cost: i128,
+}
+
+/// Sums of a scenario, which stay small however large it is.
+#[derive(Debug, Clone, Default)]
+pub struct Sums {
+    pub pods: u64,
+    /// Nano-dollars of all machines.
+    pub total: i128,
+    /// Nano-dollars by cost category, of pods and machines.
+    pub categories: BTreeMap<&'static str, i128>,
+    pub wastes: BTreeMap<WasteKey, Waste>,
+}
+
+impl Sums {
+    pub(crate) fn pay(&mut self, costs: &BTreeMap<&'static str, i128>) {
+        for (category, cost) in costs {
+            *self.categories.entry(category).or_default() += cost;
         }
-        sums
     }
 
-    /// Nano-dollars by cost category, of pods and machines.
-    #[must_use]
-    pub fn categories(&self) -> BTreeMap<&'static str, i128> {
-        let mut sums: BTreeMap<&'static str, i128> = BTreeMap::new();
-        for costs in self.pods.iter().map(|pod| &pod.costs).chain(self.nodes.values()) {
-            for (category, cost) in costs {
-                *sums.entry(category).or_default() += cost;
-            }
-        }
-        sums
+    pub(crate) fn waste(&mut self, key: WasteKey, cost: i128) {
+        let waste = self.wastes.entry(key).or_default();
+        waste.count += 1;
+        waste.cost += cost;
     }
 }
 
-impl Stage {
-    /// The cost category of a workload pod's time in this stage; `None` while it runs, which hangs on how it ends.
-    pub(crate) fn category(self) -> Option<&'static str> {
-        match self {
-            Self::Stuck => Some("stuck"),
-            Self::Starting => Some("starting"),
-            Self::Terminating => Some("terminating"),
-            Self::Running => None,
+impl Paid {
+    /// The cost category of a workload pod: of the time in which it ran, it hangs on how it ended.
+    pub(crate) fn category(self, outcome: &'static str) -> &'static str {
+        match (self, outcome) {
+            (Self::Stuck, _) => "stuck",
+            (Self::Starting, _) => "starting",
+            (Self::Terminating, _) => "terminating",
+            (_, "failed" | "lost") => outcome,
+            (Self::Used, _) => "used",
+            (Self::UnusedRequest, _) => "unused_request",
+            (Self::Unmetered, _) => "unmetered",
         }
     }
 }
@@ -375,6 +461,34 @@ impl Stage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Two pods of the whole machine's CPU, one after the other; the first uses double, so that the hour has one and a half of it.
+    #[test]
+    fn a_pod_that_uses_more_than_there_is_pays_more_and_leaves_nothing_idle() {
+        let machine = Machine {
+            end_ms: HOUR,
+            capacity: [1000, 0, 0],
+            prices: vec![(0, 1_000_000_000)],
+            ..Machine::default()
+        };
+        let hold = |pod: usize, from: i64, usage: i128| Hold {
+            pod,
+            is_system: false,
+            bound_ms: from,
+            running_ms: from,
+            finished_ms: from + HOUR / 2,
+            released_ms: from + HOUR / 2,
+            stuck_ms: (0, 0),
+            request: [1000, 0, 0],
+            usage: BTreeMap::from([(0, [usage, 0])]),
+        };
+        let half = i128::from(HOUR) * 500;
+        let costs = costs(&machine, &[hold(1, 0, half * 2), hold(2, HOUR / 2, half / 2)]);
+        assert_eq!(costs.pods[&(1, Paid::Used)], 666_666_666);
+        assert_eq!(costs.pods[&(2, Paid::Used)], 166_666_666);
+        assert_eq!(costs.pods[&(2, Paid::UnusedRequest)], 166_666_667);
+        assert_eq!(costs.machine["idle_unpacked"], 1);
+    }
 
     #[test]
     fn an_hour_worked_by_hand_comes_out() {
@@ -399,12 +513,20 @@ mod tests {
             released_ms: 60 * minute,
             stuck_ms: (0, 0),
             request: [2000, 8 << 30, 0],
+            // Half of the CPU; all of the memory and more than was asked for is another test.
+            usage: BTreeMap::from([(0, [1000 * 20 * 60_000, (8_i128 << 30) * 20 * 60_000])]),
         };
         let costs = costs(&machine, &[hold]);
         // The pod holds a quarter of each pool.
         let pod: i128 = costs.pods.values().sum();
         assert_eq!(pod, 250_000_000);
-        assert_eq!(costs.pods[&(7, Stage::Starting)], 83_333_333);
+        assert_eq!(costs.pods[&(7, Paid::Starting)], 83_333_333);
+        // Of the CPU's quarter, two thirds while it ran, half of that used.
+        let cpu = 126_444_000_i128 * 1_000_000_000 / (126_444_000 + 67_792_000) / 4;
+        assert_eq!(
+            costs.pods[&(7, Paid::UnusedRequest)],
+            cpu - cpu / 3 - (cpu - cpu / 3) / 2
+        );
         // CPU 126,444 of 194,236 parts; the node keeps 1/8 of CPU and 1/16 of memory for three quarters.
         assert_eq!(costs.machine["node_reserved"], 61_029_495 + 16_360_252);
         assert_eq!(costs.machine.values().sum::<i128>() + pod, 1_000_000_000);

@@ -3,12 +3,26 @@
 use super::*;
 
 impl World {
-    pub(super) fn launch(&mut self, pool: usize, at: i64) {
+    /// Orders a machine; returns the name of what orders it.
+    pub(super) fn launch(&mut self, pool: usize, at: i64) -> String {
         let number = self.servers.len();
         let kind = &POOLS[pool];
+        // Machines that are ordered one by one have names of their own; those of a group take the first that is free.
+        let name = if kind.has_claims {
+            number
+        } else {
+            (0..)
+                .find(|slot| {
+                    let name = format!("{}-{slot}", kind.name);
+                    self.live[pool]
+                        .iter()
+                        .all(|live| self.servers[*live].node != name)
+                })
+                .unwrap_or(number)
+        };
         let server = Server {
             pool,
-            node: format!("{}-{number}", kind.name),
+            node: format!("{}-{name}", kind.name),
             provider_id: format!("aws:///{}a/i-{:017x}", objects::REGION, number + 1),
             uid: self.draw.uid(),
             boot_id: self.draw.uid(),
@@ -21,6 +35,7 @@ impl World {
             launched_ms: at + if kind.has_claims { 2 * SECOND } else { 0 },
             registered_ms: None,
             is_gone: false,
+            is_cordoned: false,
             free: [0; 3],
             workloads: 0,
             idle_since_ms: at,
@@ -33,8 +48,11 @@ impl World {
             let object = objects::node_claim(&server, kind, at);
             self.change(at, ChangeKind::Added, object);
         }
+        let claim = format!("{}-claim", server.node);
         self.servers.push(server);
+        self.live[pool].push(number);
         self.push(registers, Event::Registered(number));
+        claim
     }
 
     pub(super) fn register(&mut self, number: usize, at: i64) {
@@ -50,89 +68,36 @@ impl World {
         let object = objects::node(&self.servers[number], kind, at);
         self.change(at, ChangeKind::Added, object);
         self.add_daemon(number, at);
+        if !kind.has_claims {
+            self.add_static(number, at);
+        }
         if self.draw.permille(kind.interrupted_permille) {
             let lives = self.draw.between(60, 5400) * SECOND;
             self.push(at + lives, Event::Interrupted(number));
         }
         self.empty(number, at);
         let pool = self.servers[number].pool;
-        self.push(at, Event::Schedule(pool));
-    }
-
-    /// Every machine has a pod of a DaemonSet from its first moment to its last.
-    pub(super) fn add_daemon(&mut self, server: usize, at: i64) {
-        let (uid, suffix) = (self.draw.uid(), self.draw.suffix(5));
-        let daemon_set = (
-            "DaemonSet".to_owned(),
-            "log-shipper".to_owned(),
-            "daemonset-log-shipper".to_owned(),
-        );
-        let instance = Instance {
-            uid,
-            name: format!("log-shipper-{suffix}"),
-            namespace: "kube-system".to_owned(),
-            role: Role::Daemon,
-            owner: Some(daemon_set),
-            labels: BTreeMap::from([("app.kubernetes.io/name".to_owned(), "log-shipper".to_owned())]),
-            container: "shipper",
-            request: DAEMON,
-            pool: self.servers[server].pool,
-            names: [
-                // Where nothing tells a team, it is the namespace.
-                "kube-system".to_owned(),
-                "log-shipper".to_owned(),
-                "unattributed".to_owned(),
-                "unattributed".to_owned(),
-            ],
-            ..Instance::unbound(at)
-        };
-        self.pods.push(Some(Box::new(instance)));
-        let pod = self.pods.len() - 1;
-        self.servers[server].daemons.push(pod);
-        self.bind(pod, server, at);
+        self.call_scheduler(pool, at);
     }
 
     /// A machine has nothing to do: it is looked at again when it may go.
     pub(super) fn empty(&mut self, server: usize, at: i64) {
         let kind = &POOLS[self.servers[server].pool];
         self.servers[server].idle_since_ms = at;
+        let wait = if self.servers[server].is_cordoned {
+            2 * SECOND
+        } else {
+            kind.idle_ms
+        };
         if server >= POOLS[0].least || self.servers[server].pool != 0 {
-            self.push(at + kind.idle_ms, Event::IdleCheck(server, at));
+            self.push(at + wait, Event::IdleCheck(server, at));
         }
-    }
-
-    pub(super) fn interrupt(&mut self, server: usize, at: i64) {
-        if self.servers[server].is_gone {
-            return;
-        }
-        for pod in self.servers[server].on_it.clone() {
-            let Some(instance) = self.pods[pod].as_deref_mut() else {
-                continue;
-            };
-            if instance.role == Role::Daemon || instance.is_released {
-                continue;
-            }
-            instance.is_interrupted = true;
-            instance.finished_ms = instance.finished_ms.or(instance.running_ms.map(|_| at));
-            instance.exit_code = 137;
-            let (hold, finished, executors) = (
-                instance.hold,
-                instance.finished_ms,
-                std::mem::take(&mut instance.executors),
-            );
-            if let Some(finished) = finished {
-                self.servers[server].holds[hold].finished_ms = finished;
-            }
-            self.release_pod(pod, at);
-            for executor in executors {
-                self.ask_to_delete(executor, at);
-            }
-        }
-        self.remove(server, at);
     }
 
     pub(super) fn remove(&mut self, number: usize, at: i64) {
         self.servers[number].is_gone = true;
+        let pool = self.servers[number].pool;
+        self.live[pool].retain(|live| *live != number);
         for pod in std::mem::take(&mut self.servers[number].daemons) {
             if let Some(instance) = self.pods[pod].as_deref_mut() {
                 instance.is_released = true;
@@ -141,7 +106,9 @@ impl World {
                 self.servers[number].holds[hold].released_ms = at;
                 self.change(at, ChangeKind::Deleted, object);
             }
+            self.forget(pod);
         }
+        self.servers[number].on_it = Vec::new();
         let kind = &POOLS[self.servers[number].pool];
         let object = objects::node(&self.servers[number], kind, at);
         self.change(at, ChangeKind::Deleted, object);

@@ -1,20 +1,22 @@
 //! What happens: runs start when they are due, pods wait for room, machines come and go.
 
+mod flaws;
 mod machines;
 mod pods;
 mod runs;
 mod settle;
+mod steady;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Event as ClusterEvent, Namespace, Node, Pod};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::draw::Draw;
 use crate::objects;
-use crate::truth::{self, Hold, Machine, PodTruth, Truth};
+use crate::truth::{self, Hold, Machine, MachineTruth, PodTruth, Sums, UsageHour, VolumeTruth};
 use crate::workload::{Job, Pipeline, System, TASK_MS, pipelines};
 
 const SECOND: i64 = 1_000;
@@ -58,6 +60,7 @@ pub enum Object {
     Pod(Box<Pod>),
     Node(Box<Node>),
     Namespace(Box<Namespace>),
+    Event(Box<ClusterEvent>),
     /// A kind of its own, or of which only metadata and status count.
     Other(Box<Value>),
 }
@@ -68,6 +71,16 @@ pub struct Change {
     pub at_ms: i64,
     pub kind: ChangeKind,
     pub object: Object,
+}
+
+/// What a world tells as it goes on: what a watch shows, and the truth of what is over.
+#[derive(Debug, Clone)]
+pub enum Told {
+    Change(Change),
+    Usage(UsageHour),
+    Pod(PodTruth),
+    Machine(MachineTruth),
+    Volume(VolumeTruth),
 }
 
 /// A kind of machines.
@@ -164,8 +177,18 @@ const LATER_SPOT_NANO: i64 = 171_300_001;
 /// How long after its containers finished a pod's last status is written, without noise.
 const STATUS_LAG: i64 = 2 * SECOND;
 
-/// How many of a thousand pods cannot have their image at first.
+/// How many of a thousand pods cannot have their image at first, and how many never can.
 const IMAGE_MISSING_PERMILLE: i64 = 4;
+const IMAGE_GONE_PERMILLE: i64 = 1;
+
+/// How many of a thousand pods are in the way when their machine runs short of memory.
+const EVICTED_PERMILLE: i64 = 4;
+
+/// How many of a thousand times machines are consolidated where they could be.
+const CONSOLIDATED_PERMILLE: i64 = 60;
+
+/// How many of a thousand pods without a deadline never end.
+const RUNAWAY_PERMILLE: i64 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -175,7 +198,14 @@ enum Event {
     StartExecutors(usize),
     Schedule(usize),
     Registered(usize),
+    Unmirrored(usize),
+    Mirrored(usize),
     ImageMissing(usize),
+    GivenUp(usize),
+    Restarted(usize),
+    Evicted(usize),
+    Consolidate(usize),
+    RunDeleted(usize),
     Running(usize),
     Patched(usize),
     Finished(usize),
@@ -198,6 +228,8 @@ pub(crate) struct Server {
     pub launched_ms: i64,
     pub registered_ms: Option<i64>,
     pub is_gone: bool,
+    /// Whether it is about to go, and takes no pods any more.
+    pub is_cordoned: bool,
     free: [i64; 3],
     workloads: usize,
     idle_since_ms: i64,
@@ -208,6 +240,7 @@ pub(crate) struct Server {
 }
 
 /// What a run is.
+#[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub pipeline: usize,
     pub id: String,
@@ -219,6 +252,23 @@ pub(crate) struct Run {
     failed: bool,
     /// Executors of the last try that had some.
     executors: Vec<usize>,
+    /// Pods of the last try, without executors.
+    ended: Vec<usize>,
+    /// Pods of all tries that were taken away: a later try tells that theirs had failed.
+    doubtful: Vec<usize>,
+    /// The volume that was made for it.
+    pub volume: Option<Volume>,
+    succeeded: bool,
+}
+
+/// A volume that was made for a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Volume {
+    pub claim: String,
+    pub claim_uid: String,
+    pub uid: String,
+    pub gib: i64,
+    pub created_ms: i64,
 }
 
 /// What part a pod has in its try.
@@ -230,7 +280,23 @@ pub(crate) enum Role {
     DaskScheduler,
     DaskWorker,
     Service,
+    /// A member of a StatefulSet, whose name comes again.
+    Member,
     Daemon,
+    /// A static pod, that the kubelet mirrors in the API.
+    Static,
+}
+
+impl Role {
+    /// Whether it belongs to its machine and comes and goes with it.
+    pub(crate) fn is_of_machine(self) -> bool {
+        matches!(self, Self::Daemon | Self::Static)
+    }
+
+    /// Whether its containers are to run for ever.
+    pub(crate) fn is_steady(self) -> bool {
+        self.is_of_machine() || matches!(self, Self::Service | Self::Member)
+    }
 }
 
 /// A pod that lives.
@@ -250,9 +316,12 @@ pub(crate) struct Instance {
     pub node: Option<String>,
     pub running_ms: Option<i64>,
     pub finished_ms: Option<i64>,
+    /// When its last status was written.
+    pub released_ms: Option<i64>,
     pub exit_code: i32,
     pub is_out_of_memory: bool,
-    pub is_interrupted: bool,
+    /// Who took it away, in Kubernetes' words.
+    pub disruption: Option<&'static str>,
     pub deletion_ms: Option<i64>,
     /// Why its container waits.
     pub waiting: Option<&'static str>,
@@ -262,6 +331,14 @@ pub(crate) struct Instance {
     pub is_end_missing: bool,
     /// Whether it is deleted by force, so that its last status is never seen.
     pub is_forced: bool,
+    /// Name of the claim of a volume that it mounts.
+    pub claim: Option<String>,
+    /// UID and creation of the object that mirrors a static pod.
+    pub mirror: Option<(String, i64)>,
+    /// What was made to go wrong with it.
+    planted: Option<&'static str>,
+    /// How much of its requested CPU and memory it uses, in percent.
+    usage_percent: [i64; 2],
     pool: usize,
     server: Option<usize>,
     hold: usize,
@@ -292,14 +369,19 @@ impl Instance {
             node: None,
             running_ms: None,
             finished_ms: None,
+            released_ms: None,
             exit_code: 0,
             is_out_of_memory: false,
-            is_interrupted: false,
+            disruption: None,
             deletion_ms: None,
             waiting: None,
             skew_ms: 0,
             is_end_missing: false,
             is_forced: false,
+            claim: None,
+            mirror: None,
+            planted: None,
+            usage_percent: [40, 55],
             pool: 0,
             server: None,
             hold: 0,
@@ -314,11 +396,25 @@ impl Instance {
 
     /// Whether its last status has been written.
     pub(crate) fn is_over(&self) -> bool {
-        self.is_released && self.role != Role::Daemon
+        self.is_released && !self.role.is_of_machine()
     }
 }
 
-/// The world, as it goes on. An iterator of the changes that a watcher would see, in order.
+/// The truth of a pod that is not whole yet.
+#[derive(Debug)]
+struct Open {
+    truth: PodTruth,
+    usage_percent: [i64; 2],
+    /// Whether its object is gone.
+    is_gone: bool,
+    /// Whether its machine's cost is known, or it never had one.
+    is_settled: bool,
+    /// Whether a later try of its run may still tell of it.
+    is_held: bool,
+}
+
+/// The world, as it goes on: an iterator of what it tells, changes in the order in which a watcher would see them. It keeps
+/// what lives, and forgets what is over.
 pub struct World {
     scenario: Scenario,
     end_ms: i64,
@@ -326,17 +422,27 @@ pub struct World {
     queue: BinaryHeap<Reverse<(i64, u64, Event)>>,
     number: u64,
     pipelines: Vec<Pipeline>,
-    runs: Vec<Run>,
+    /// Runs that are not over, by number.
+    runs: BTreeMap<usize, Run>,
+    run_count: usize,
     pods: Vec<Option<Box<Instance>>>,
     servers: Vec<Server>,
+    /// Machines that live, by pool, oldest first.
+    live: Vec<Vec<usize>>,
     /// Pods that wait for room, by pool.
     waiting: Vec<VecDeque<usize>>,
-    changes: VecDeque<Change>,
-    truth: Truth,
-    /// Executors of tries that were tried again: these tries had failed, whatever became of the executors.
-    failed_executors: Vec<usize>,
-    /// Place in `truth.pods` of each pod.
-    told: BTreeMap<usize, usize>,
+    /// When the scheduler looks at a pool next, if it does.
+    due_ms: Vec<Option<i64>>,
+    told: VecDeque<Told>,
+    /// Until when the watch is held up.
+    stalled_ms: i64,
+    last_ms: i64,
+    /// Pods of tries that were tried again: these tries had failed, whatever became of the pods.
+    retried: BTreeSet<usize>,
+    /// Executors of drivers that failed or were lost: drivers speak for them.
+    orphans: BTreeMap<usize, &'static str>,
+    open: BTreeMap<usize, Open>,
+    sums: Sums,
     is_over: bool,
 }
 
@@ -358,14 +464,20 @@ impl World {
             queue: BinaryHeap::new(),
             number: 0,
             pipelines,
-            runs: Vec::new(),
+            runs: BTreeMap::new(),
+            run_count: 0,
             pods: Vec::new(),
             servers: Vec::new(),
+            live: POOLS.iter().map(|_| Vec::new()).collect(),
             waiting: POOLS.iter().map(|_| VecDeque::new()).collect(),
-            changes: VecDeque::new(),
-            truth: Truth::default(),
-            failed_executors: Vec::new(),
-            told: BTreeMap::new(),
+            due_ms: POOLS.iter().map(|_| None).collect(),
+            told: VecDeque::new(),
+            stalled_ms: 0,
+            last_ms: 0,
+            retried: BTreeSet::new(),
+            orphans: BTreeMap::new(),
+            open: BTreeMap::new(),
+            sums: Sums::default(),
             is_over: false,
             scenario,
         };
@@ -401,10 +513,10 @@ impl World {
         prices
     }
 
-    /// What it all came to, once there are no more changes.
+    /// What it all came to, once nothing more is told.
     #[must_use]
-    pub fn truth(self) -> Truth {
-        self.truth
+    pub fn sums(&self) -> &Sums {
+        &self.sums
     }
 
     fn begin(&mut self) {
@@ -437,10 +549,31 @@ impl World {
         for team in 0..self.scenario.teams.clamp(1, 4) {
             self.push(at + 90 * SECOND, Event::StartService(team));
         }
+        for (pool, kind) in POOLS.iter().enumerate() {
+            if kind.has_claims {
+                self.push(at + 10 * MINUTE, Event::Consolidate(pool));
+            }
+        }
     }
 
     fn change(&mut self, at_ms: i64, kind: ChangeKind, object: Object) {
-        self.changes.push_back(Change { at_ms, kind, object });
+        // A watch that is held up shows later what happened meanwhile.
+        if self.scenario.has_noise
+            && at_ms > self.stalled_ms
+            && self.draw.permille(1)
+            && self.draw.permille(20)
+        {
+            self.stalled_ms = at_ms + self.draw.between(2, 25) * SECOND;
+        }
+        self.last_ms = self.last_ms.max(at_ms).max(self.stalled_ms.min(self.end_ms));
+        let at_ms = self.last_ms;
+        self.told.push_back(Told::Change(Change { at_ms, kind, object }));
+    }
+
+    /// What a controller writes about an object for people to read.
+    fn note(&mut self, at: i64, note: &objects::Note<'_>) {
+        let uid = self.draw.uid();
+        self.change(at, ChangeKind::Added, objects::event(uid, note, at));
     }
 
     /// Part of a second, where things do not happen in whole seconds.
@@ -480,7 +613,14 @@ impl World {
             Event::StartExecutors(driver) => self.start_executors(driver, at),
             Event::Schedule(pool) => self.schedule(pool, at),
             Event::Registered(server) => self.register(server, at),
+            Event::Unmirrored(pod) => self.unmirror(pod, at),
+            Event::Mirrored(pod) => self.mirror_again(pod, at),
             Event::ImageMissing(pod) => self.miss_image(pod, at),
+            Event::GivenUp(pod) => self.ask_to_delete(pod, at),
+            Event::Restarted(pod) => self.restart(pod, at),
+            Event::Evicted(pod) => self.evict_by_kubelet(pod, at),
+            Event::Consolidate(pool) => self.consolidate(pool, at),
+            Event::RunDeleted(run) => self.delete_run(run, at),
             Event::Running(pod) => self.run_pod(pod, at),
             Event::Patched(pod) => self.patch(pod, at),
             Event::Finished(pod) => self.finish_pod(pod, at),
@@ -498,13 +638,13 @@ impl World {
 }
 
 impl Iterator for World {
-    type Item = Change;
+    type Item = Told;
 
-    fn next(&mut self) -> Option<Change> {
-        while self.changes.is_empty() && !self.is_over {
+    fn next(&mut self) -> Option<Told> {
+        while self.told.is_empty() && !self.is_over {
             self.step();
         }
-        self.changes.pop_front()
+        self.told.pop_front()
     }
 }
 
@@ -517,8 +657,23 @@ impl std::fmt::Debug for World {
     }
 }
 
+/// What the static pod asks for.
+pub(crate) const STATIC: [i64; 3] = [100, 64 * MIB, 0];
+
 /// What the DaemonSet's pod asks for.
 pub(crate) const DAEMON: [i64; 3] = [100, 128 * MIB, 0];
+
+/// What a machine of the pool has for pods beside those of its own.
+fn room(pool: &Pool) -> [i64; 3] {
+    let mut room = pool.capacity;
+    for (resource, room) in room.iter_mut().enumerate() {
+        *room -= pool.reserved[resource] + DAEMON[resource];
+        if !pool.has_claims {
+            *room -= STATIC[resource];
+        }
+    }
+    room
+}
 
 fn namespace(team: usize) -> String {
     format!("data-{team}")

@@ -3,52 +3,66 @@
 use super::*;
 
 impl World {
+    /// The scheduler looks at what waits for a pool, now or when it does so anyway.
+    pub(super) fn call_scheduler(&mut self, pool: usize, at: i64) {
+        if self.due_ms[pool].is_none_or(|due| due > at) {
+            self.due_ms[pool] = Some(at);
+            self.push(at, Event::Schedule(pool));
+        }
+    }
+
     pub(super) fn schedule(&mut self, pool: usize, at: i64) {
+        if self.due_ms[pool] == Some(at) {
+            self.due_ms[pool] = None;
+        }
         let waiting: Vec<usize> = self.waiting[pool].drain(..).collect();
+        // What there was no room for: there is none for what asks for as much.
+        let mut refused: Vec<[i64; 3]> = Vec::new();
+        let mut wanted = [0_i64; 3];
         for pod in waiting {
             let Some(instance) = &self.pods[pod] else { continue };
             if instance.deletion_ms.is_some() {
                 continue;
             }
             let request = instance.request;
-            let server = (0..self.servers.len()).rev().take(400).filter(|number| {
+            let is_hopeless = refused
+                .iter()
+                .any(|refused| (0..3).all(|resource| request[resource] >= refused[resource]));
+            let server = self.live[pool].iter().copied().find(|number| {
                 let server = &self.servers[*number];
-                server.pool == pool
-                    && !server.is_gone
+                !is_hopeless
                     && server.registered_ms.is_some()
+                    && !server.is_cordoned
                     && (0..3).all(|resource| server.free[resource] >= request[resource])
             });
-            match server.min() {
+            match server {
                 Some(server) => self.bind(pod, server, at),
-                None => self.waiting[pool].push_back(pod),
-            }
-        }
-        // As many machines as those that wait would fill, beside those that boot already.
-        let mut wanted = [0_i64; 3];
-        for pod in &self.waiting[pool] {
-            if let Some(instance) = &self.pods[*pod] {
-                for (resource, wanted) in wanted.iter_mut().enumerate() {
-                    *wanted += instance.request[resource];
+                None => {
+                    if !is_hopeless {
+                        refused.push(request);
+                    }
+                    for (wanted, request) in wanted.iter_mut().zip(request) {
+                        *wanted += request;
+                    }
+                    self.waiting[pool].push_back(pod);
                 }
             }
         }
-        let machine = &POOLS[pool];
-        let needed = (0..3)
-            .filter_map(|resource| {
-                let room = machine.capacity[resource] - machine.reserved[resource] - DAEMON[resource];
-                (room > 0).then(|| (wanted[resource] + room - 1) / room)
-            })
+        // As many machines as those that wait would fill, beside those that boot already.
+        let needed = room(&POOLS[pool])
+            .into_iter()
+            .zip(wanted)
+            .filter(|(room, _)| *room > 0)
+            .map(|(room, wanted)| (wanted + room - 1) / room)
             .max()
             .unwrap_or(0);
-        let booting = self
-            .servers
+        let booting = self.live[pool]
             .iter()
-            .rev()
-            .take(400)
-            .filter(|server| server.pool == pool && !server.is_gone && server.registered_ms.is_none())
+            .filter(|number| self.servers[**number].registered_ms.is_none())
             .count();
         for _ in booting..usize::try_from(needed.min(20)).unwrap_or(0) {
-            self.launch(pool, at);
+            let claim = self.launch(pool, at);
+            self.note_launch(pool, &claim, at);
         }
     }
 
@@ -62,6 +76,9 @@ impl World {
             .draw
             .permille(IMAGE_MISSING_PERMILLE)
             .then(|| self.draw.between(20, 600) * SECOND);
+        let is_image_gone = self.draw.permille(IMAGE_GONE_PERMILLE);
+        let given_up = self.draw.between(1, 7) * 3_000 * SECOND;
+        let is_evicted = self.draw.permille(EVICTED_PERMILLE);
         let is_end_missing = self.scenario.has_noise && self.draw.permille(10);
         let patched =
             (self.scenario.has_noise && self.draw.permille(50)).then(|| self.draw.between(1, 60_000));
@@ -72,7 +89,7 @@ impl World {
         for resource in 0..3 {
             machine.free[resource] -= instance.request[resource];
         }
-        let is_system = instance.role == Role::Daemon;
+        let is_system = instance.role.is_of_machine();
         if !is_system {
             machine.workloads += 1;
         }
@@ -91,50 +108,41 @@ impl World {
             released_ms: i64::MAX,
             stuck_ms: (0, 0),
             request: instance.request,
+            usage: BTreeMap::new(),
         });
         machine.on_it.push(pod);
         let object = objects::pod(instance);
+        let message = format!(
+            "Successfully assigned {}/{} to {}",
+            instance.namespace, instance.name, machine.node
+        );
+        let (involved, length) = (objects::Involved::pod(instance), instance.length_ms);
+        let is_steady = instance.role.is_steady();
         self.change(at, ChangeKind::Modified, object);
-        let mut runs_at = at + delay;
-        if let Some(missing) = image_missing.filter(|_| !is_system) {
-            self.push(runs_at, Event::ImageMissing(pod));
-            runs_at += missing;
+        if !is_system {
+            self.note(
+                at,
+                &objects::Note::normal("Scheduled", "default-scheduler", &involved, &message),
+            );
         }
-        self.push(runs_at, Event::Running(pod));
+        let runs_at = at + delay;
+        if is_image_gone && !is_steady {
+            // Nobody repairs it: at last somebody deletes the pod.
+            self.push(runs_at, Event::ImageMissing(pod));
+            self.push(runs_at + given_up, Event::GivenUp(pod));
+        } else if let Some(missing) = image_missing.filter(|_| !is_steady) {
+            self.push(runs_at, Event::ImageMissing(pod));
+            self.push(runs_at + missing, Event::Running(pod));
+        } else {
+            self.push(runs_at, Event::Running(pod));
+        }
+        if is_evicted && !is_steady && length > 30 * SECOND {
+            let later = (length / 2).min(40 * MINUTE) / SECOND * SECOND;
+            self.push(runs_at + later, Event::Evicted(pod));
+        }
         if let Some(later) = patched {
             self.push(at + later, Event::Patched(pod));
         }
-    }
-
-    /// The registry does not have the image: the kubelet says so, and tries again.
-    pub(super) fn miss_image(&mut self, pod: usize, at: i64) {
-        let Some(instance) = self.pods[pod].as_deref_mut() else {
-            return;
-        };
-        if instance.is_released || instance.deletion_ms.is_some() {
-            return;
-        }
-        instance.waiting = Some("ImagePullBackOff");
-        let (server, hold, object) = (instance.server, instance.hold, objects::pod(instance));
-        if let Some(server) = server {
-            self.servers[server].holds[hold].stuck_ms = (at, i64::MAX);
-        }
-        self.change(at, ChangeKind::Modified, object);
-    }
-
-    /// Somebody writes another label on a pod.
-    pub(super) fn patch(&mut self, pod: usize, at: i64) {
-        let Some(instance) = self.pods[pod].as_deref_mut() else {
-            return;
-        };
-        if instance.is_released {
-            return;
-        }
-        instance
-            .labels
-            .insert("example.com/reviewed".to_owned(), "yes".to_owned());
-        let object = objects::pod(instance);
-        self.change(at, ChangeKind::Modified, object);
     }
 
     /// What a pod was stuck on is over: it runs, or it goes.
@@ -167,7 +175,15 @@ impl World {
             self.servers[server].holds[hold].running_ms = at;
         }
         self.change(at, ChangeKind::Modified, object);
-        self.push(at.saturating_add(length), Event::Finished(pod));
+        if role == Role::Member {
+            // Somebody restarts it now and then.
+            let later = self.draw.between(5 * 3_600, 30 * 3_600) * SECOND;
+            self.push(at + later, Event::Restarted(pod));
+        }
+        // What has no end is not waited for.
+        if length < i64::MAX / 8 {
+            self.push(at + length, Event::Finished(pod));
+        }
         if role == Role::SparkDriver {
             self.push(at + 3 * SECOND, Event::StartExecutors(pod));
         }
@@ -182,8 +198,9 @@ impl World {
             return;
         }
         let owner = ("Pod".to_owned(), instance.name.clone(), instance.uid.clone());
-        let pipeline = self.pipelines[self.runs[run].pipeline].clone();
-        let job = pipeline.jobs[self.runs[run].job].clone();
+        let Some(known) = self.runs.get(&run) else { return };
+        let pipeline = self.pipelines[known.pipeline].clone();
+        let job = pipeline.jobs[known.job].clone();
         let executors: Vec<usize> = (1..=job.pods)
             .map(|number| {
                 self.create(
@@ -197,10 +214,14 @@ impl World {
                 )
             })
             .collect();
-        let earlier = std::mem::replace(&mut self.runs[run].executors, executors.clone());
+        let Some(known) = self.runs.get_mut(&run) else {
+            return;
+        };
+        let earlier = std::mem::replace(&mut known.executors, executors.clone());
+        known.doubtful.extend(&executors);
         // Only the operator numbers its tries: that executors come again says that the try of the earlier ones had failed.
         if pipeline.system == System::SparkOperator {
-            self.failed_executors.extend(earlier);
+            self.retried.extend(earlier);
         }
         if let Some(instance) = self.pods[driver].as_deref_mut() {
             instance.executors = executors;
@@ -243,10 +264,22 @@ impl World {
         if instance.is_released {
             return;
         }
+        if instance.deletion_ms.is_some() {
+            return;
+        }
         instance.deletion_ms = Some(at);
         instance.exit_code = 143;
         let (bound, object) = (instance.bound_ms, objects::pod(instance));
+        let involved = objects::Involved::pod(instance);
+        let is_running = instance.running_ms.is_some();
         self.change(at, ChangeKind::Modified, object);
+        if is_running {
+            let message = "Stopping container";
+            self.note(
+                at,
+                &objects::Note::normal("Killing", "kubelet", &involved, message),
+            );
+        }
         if bound.is_none() {
             self.push(at, Event::Deleted(pod));
             return;
@@ -269,8 +302,9 @@ impl World {
             object
         });
         instance.is_released = true;
-        instance.outcome = match (instance.is_interrupted, instance.deletion_ms, instance.exit_code) {
-            (true, _, _) => "lost",
+        instance.released_ms = Some(at);
+        instance.outcome = match (instance.disruption, instance.deletion_ms, instance.exit_code) {
+            (Some(_), _, _) => "lost",
             (_, Some(_), _) => "retired",
             (_, _, 0) => "succeeded",
             _ => "failed",
@@ -288,6 +322,9 @@ impl World {
             instance.outcome == "succeeded",
             instance.deletion_ms.is_some(),
         );
+        let outcome = instance.outcome;
+        let is_doubtful = instance.outcome == "retired" && instance.system.numbers_tries();
+        let is_unmade = instance.role == Role::Member;
         let is_forced = last_seen.is_some();
         match last_seen {
             Some(object) => self.change(at, ChangeKind::Deleted, object),
@@ -300,7 +337,7 @@ impl World {
             for (free, held) in machine.free.iter_mut().zip(request) {
                 *free += held;
             }
-            if role != Role::Daemon {
+            if !role.is_of_machine() {
                 machine.workloads -= 1;
                 if machine.workloads == 0 {
                     self.empty(server, at);
@@ -308,19 +345,31 @@ impl World {
             }
         }
         self.unstick(pod, at);
-        self.push(at, Event::Schedule(pool));
+        self.call_scheduler(pool, at);
         // Some controllers clean up at once.
         let is_cleaned_up = self.scenario.has_noise && self.draw.permille(300);
-        let stays = if is_deleted || is_cleaned_up {
+        let stays = if is_deleted || is_cleaned_up || is_unmade {
             SECOND
         } else {
             5 * MINUTE
         };
         if is_forced {
-            self.tell(pod);
-            self.pods[pod] = None;
+            self.forget(pod);
         } else {
             self.push(at + stays, Event::Deleted(pod));
+        }
+        if let Some(known) = run.and_then(|run| self.runs.get_mut(&run)) {
+            if role == Role::SparkDriver && matches!(outcome, "failed" | "lost") {
+                for executor in &known.executors {
+                    self.orphans.entry(*executor).or_insert(outcome);
+                }
+            }
+            if is_doubtful {
+                known.doubtful.push(pod);
+            }
+            if !matches!(role, Role::SparkExecutor(_)) {
+                known.ended.push(pod);
+            }
         }
         if let Some(run) = run
             && !matches!(role, Role::SparkExecutor(_))
@@ -334,46 +383,49 @@ impl World {
             return;
         };
         let object = objects::pod(instance);
+        let again =
+            (instance.role == Role::Member).then(|| (instance.name.clone(), instance.namespace.clone()));
+        let is_unbound = instance.bound_ms.is_none();
+        let run = instance
+            .run
+            .filter(|_| !matches!(instance.role, Role::SparkExecutor(_)));
         self.change(at, ChangeKind::Deleted, object);
-        self.tell(pod);
-        self.pods[pod] = None;
+        self.forget(pod);
+        if let Some((name, namespace)) = again {
+            self.start_member(&name, &namespace, at);
+        }
+        // A pod that was deleted before it had a machine is over without a last status.
+        if let Some(run) = run.filter(|_| is_unbound) {
+            self.try_advanced(run, false, at);
+        }
     }
 
     /// One pod of a try is over.
-    pub(super) fn try_advanced(&mut self, run: usize, is_good: bool, at: i64) {
-        let known = &mut self.runs[run];
-        known.left = known.left.saturating_sub(1);
-        known.failed |= !is_good;
-        if known.left > 0 {
+    pub(super) fn try_advanced(&mut self, number: usize, is_good: bool, at: i64) {
+        let Some(run) = self.runs.get_mut(&number) else {
+            return;
+        };
+        run.left = run.left.saturating_sub(1);
+        run.failed |= !is_good;
+        if run.left > 0 {
             return;
         }
-        let pipeline = &self.pipelines[known.pipeline];
-        let job = &pipeline.jobs[known.job];
-        let is_over = if known.failed && known.attempt < job.retries {
-            known.attempt += 1;
+        let pipeline = &self.pipelines[run.pipeline];
+        let job = &pipeline.jobs[run.job];
+        let is_over = if run.failed && run.attempt < job.retries {
+            run.attempt += 1;
             false
-        } else if known.failed || known.job + 1 == pipeline.jobs.len() {
+        } else if run.failed || run.job + 1 == pipeline.jobs.len() {
             true
         } else {
-            known.job += 1;
-            known.attempt = 0;
+            run.job += 1;
+            run.attempt = 0;
             false
         };
         if is_over {
-            let succeeded = !known.failed;
-            let number = known.pipeline;
-            let space = namespace(self.pipelines[number].team);
-            if let Some(object) = objects::run(
-                &self.runs[run],
-                &self.pipelines[number],
-                &space,
-                Some(succeeded),
-                at,
-            ) {
-                self.change(at, ChangeKind::Modified, object);
-            }
+            self.end_run(number, at);
         } else {
-            self.push(at + 5 * SECOND, Event::StartTry(run));
+            self.push(at + 5 * SECOND, Event::StartTry(number));
         }
     }
 }

@@ -6,9 +6,9 @@ impl World {
     pub(super) fn start_run(&mut self, number: usize, at: i64) {
         let pipeline = &self.pipelines[number];
         let (next, system) = (at + pipeline.every_ms, pipeline.system);
-        let stamp = objects::stamp(at);
         let id = match system {
-            System::AirflowOperator | System::AirflowExecutor => format!("manual__{stamp}"),
+            System::AirflowOperator => format!("scheduled__{}+00:00", objects::iso(at)),
+            System::AirflowExecutor => format!("manual__{}+00:00", objects::iso(at)),
             System::Spark => format!("spark-{}", self.draw.uid().replace('-', "")),
             System::SparkOperator => format!("{}-{}", pipeline.name, at / SECOND),
             System::Argo => format!("{}-{}", pipeline.name, self.draw.suffix(5)),
@@ -27,7 +27,13 @@ impl World {
             left: 0,
             failed: false,
             executors: Vec::new(),
+            ended: Vec::new(),
+            doubtful: Vec::new(),
+            volume: None,
+            succeeded: false,
         };
+        let number_of_run = self.run_count;
+        self.run_count += 1;
         if let Some(object) = objects::run(
             &run,
             &self.pipelines[number],
@@ -37,16 +43,20 @@ impl World {
         ) {
             self.change(at, ChangeKind::Added, object);
         }
-        self.runs.push(run);
-        let run = self.runs.len() - 1;
+        self.runs.insert(number_of_run, run);
+        if system == System::Argo && self.draw.permille(300) {
+            self.make_volume(number_of_run, at);
+        }
+        let run = number_of_run;
         self.push(next, Event::StartRun(number));
         let jitter = self.jitter();
         self.push(at + SECOND + jitter, Event::StartTry(run));
     }
 
     pub(super) fn start_try(&mut self, run: usize, at: i64) {
-        let pipeline = self.pipelines[self.runs[run].pipeline].clone();
-        let job = pipeline.jobs[self.runs[run].job].clone();
+        let Some(known) = self.runs.get(&run) else { return };
+        let pipeline = self.pipelines[known.pipeline].clone();
+        let job = pipeline.jobs[known.job].clone();
         let roles: Vec<Role> = match pipeline.system {
             System::Spark | System::SparkOperator => vec![Role::SparkDriver],
             System::Dask => std::iter::once(Role::DaskScheduler)
@@ -54,8 +64,14 @@ impl World {
                 .collect(),
             _ => (0..job.pods).map(|_| Role::Main).collect(),
         };
-        self.runs[run].left = roles.len();
-        self.runs[run].failed = false;
+        if let Some(known) = self.runs.get_mut(&run) {
+            let ended = std::mem::take(&mut known.ended);
+            if known.attempt > 0 && pipeline.system.numbers_tries() {
+                self.retried.extend(ended);
+            }
+            known.left = roles.len();
+            known.failed = false;
+        }
         // All pods of a Dask cluster live as long as it does.
         let length = self.length(&job);
         for role in roles {
@@ -93,16 +109,16 @@ impl World {
                 Role::SparkExecutor(_) | Role::DaskScheduler | Role::DaskWorker
             );
         let is_out_of_memory = fails && self.draw.permille(job.out_of_memory_permille);
-        let known = &self.runs[run];
-        let identity = objects::identity(
-            pipeline,
-            job,
-            known,
-            role,
-            known.attempt,
-            &suffix,
-            self.pods.len(),
-        );
+        // Nobody set a deadline, and it never ends.
+        let is_runaway = role == Role::Main
+            && matches!(pipeline.system, System::Argo | System::CronJob)
+            && self.draw.permille(RUNAWAY_PERMILLE);
+        let number = self.pods.len();
+        let Some(known) = self.runs.get(&run) else {
+            return number;
+        };
+        let identity = objects::identity(pipeline, job, known, role, known.attempt, &suffix, number);
+        let claim = known.volume.as_ref().map(|volume| volume.claim.clone());
         let team = team_name(pipeline.team);
         let instance = Instance {
             uid,
@@ -117,8 +133,20 @@ impl World {
             request: [job.millicores, job.mib * MIB, job.gpus * 1000],
             exit_code: if is_out_of_memory { 137 } else { i32::from(fails) },
             is_out_of_memory,
+            claim,
+            planted: if is_runaway {
+                Some("runaway")
+            } else if is_out_of_memory {
+                Some("out_of_memory")
+            } else {
+                fails.then_some("failure")
+            },
+            usage_percent: [
+                job.cpu_percent,
+                if is_out_of_memory { 97 } else { job.memory_percent },
+            ],
             pool: job.pool,
-            length_ms,
+            length_ms: if is_runaway { i64::MAX / 4 } else { length_ms },
             system: pipeline.system,
             names: [team, identity.pipeline, identity.run, identity.job],
             ..Instance::unbound(at)
@@ -128,52 +156,128 @@ impl World {
 
     pub(super) fn add(&mut self, instance: Instance, at: i64) -> usize {
         let (pool, request, object) = (instance.pool, instance.request, objects::pod(&instance));
+        let involved = objects::Involved::pod(&instance);
         self.pods.push(Some(Box::new(instance)));
         let pod = self.pods.len() - 1;
         self.change(at, ChangeKind::Added, object);
         // No machine of the pool could ever take it: it waits for nothing, and nothing is launched for it.
-        let kind = &POOLS[pool];
-        let fits = (0..3).all(|resource| {
-            request[resource] <= kind.capacity[resource] - kind.reserved[resource] - DAEMON[resource]
-        });
+        let fits = room(&POOLS[pool])
+            .into_iter()
+            .zip(request)
+            .all(|(room, request)| request <= room);
         if fits {
             self.waiting[pool].push_back(pod);
-            self.push(at + SECOND, Event::Schedule(pool));
+            self.call_scheduler(pool, at + SECOND);
+        } else {
+            if let Some(instance) = self.pods[pod].as_deref_mut() {
+                instance.planted = Some("impossible_request");
+            }
+            let message = "0/4 nodes are available: 4 Insufficient cpu.";
+            self.note(
+                at,
+                &objects::Note::warning("FailedScheduling", "default-scheduler", &involved, message),
+            );
         }
         pod
     }
 
-    pub(super) fn start_service(&mut self, team: usize, at: i64) {
-        let (uid, suffix) = (self.draw.uid(), self.draw.suffix(5));
-        let replica_set = (
-            "ReplicaSet".to_owned(),
-            format!("api-{team}-7d9f8b6c5"),
-            format!("replicaset-{team}"),
+    /// The last try is over.
+    pub(super) fn end_run(&mut self, number: usize, at: i64) {
+        let Some(run) = self.runs.get_mut(&number) else {
+            return;
+        };
+        run.succeeded = !run.failed;
+        let run = run.clone();
+        let (pipeline, space) = (
+            &self.pipelines[run.pipeline],
+            namespace(self.pipelines[run.pipeline].team),
         );
-        let name = format!("api-{team}");
-        self.add(
-            Instance {
-                uid,
-                name: format!("api-{team}-7d9f8b6c5-{suffix}"),
-                namespace: namespace(team),
-                role: Role::Service,
-                owner: Some(replica_set),
-                labels: BTreeMap::from([
-                    ("app.kubernetes.io/name".to_owned(), name.clone()),
-                    ("app.kubernetes.io/component".to_owned(), "server".to_owned()),
-                ]),
-                container: "server",
-                request: [500, 768 * MIB, 0],
-                pool: usize::try_from(SERVICES).unwrap_or(0),
-                names: [
-                    team_name(team),
-                    name,
-                    "unattributed".to_owned(),
-                    "server".to_owned(),
-                ],
-                ..Instance::unbound(at)
-            },
-            at,
-        );
+        let object = objects::run(&run, pipeline, &space, Some(run.succeeded), at);
+        let is_kept = pipeline.system == System::CronJob;
+        if let Some(object) = object {
+            self.change(at, ChangeKind::Modified, object);
+        }
+        self.finish_volume(number, at);
+        if is_kept {
+            // `ttlSecondsAfterFinished`.
+            self.push(at + 5 * MINUTE, Event::RunDeleted(number));
+        } else {
+            self.runs.remove(&number);
+        }
+        self.let_go(&run.doubtful);
+    }
+
+    /// A Job whose time to live is over.
+    pub(super) fn delete_run(&mut self, number: usize, at: i64) {
+        let Some(run) = self.runs.remove(&number) else {
+            return;
+        };
+        let pipeline = &self.pipelines[run.pipeline];
+        let object = objects::run(&run, pipeline, &namespace(pipeline.team), Some(run.succeeded), at);
+        if let Some(object) = object {
+            self.change(at, ChangeKind::Deleted, object);
+        }
+    }
+
+    /// A workflow's claim, and the volume that is made for it.
+    fn make_volume(&mut self, number: usize, at: i64) {
+        let (claim_uid, uid, gib) = (self.draw.uid(), self.draw.uid(), self.draw.between(5, 60));
+        let Some(run) = self.runs.get_mut(&number) else {
+            return;
+        };
+        let volume = Volume {
+            claim: format!("{}-work", run.id),
+            claim_uid,
+            uid,
+            gib,
+            created_ms: at,
+        };
+        run.volume = Some(volume.clone());
+        let space = namespace(self.pipelines[run.pipeline].team);
+        for object in objects::volume(&volume, &space, "Bound") {
+            self.change(at, ChangeKind::Added, object);
+        }
+    }
+
+    /// Claims go with workflows that succeed. Of those that fail they stay, so that somebody can look: nobody does.
+    pub(super) fn finish_volume(&mut self, number: usize, at: i64) {
+        let Some(run) = self.runs.get_mut(&number) else {
+            return;
+        };
+        let Some(volume) = run.volume.take() else { return };
+        let pipeline = &self.pipelines[run.pipeline];
+        let (is_over, succeeded) = (at < self.end_ms, run.succeeded);
+        let (team, name) = (pipeline.team, pipeline.name.clone());
+        let orphaned_ms = (is_over && !succeeded).then_some(at);
+        let deleted_ms = (is_over && succeeded).then_some(at);
+        if deleted_ms.is_some() {
+            for object in objects::volume(&volume, &namespace(team), "Bound") {
+                self.change(at, ChangeKind::Deleted, object);
+            }
+        }
+        let bytes = volume.gib * GIB;
+        let until = deleted_ms.unwrap_or(self.end_ms);
+        let orphaned_cost = orphaned_ms.map_or(0, |since| truth::volume_cost(bytes, until - since));
+        if orphaned_ms.is_some() {
+            let key = truth::WasteKey {
+                kind: "orphaned_volume",
+                team: team_name(team),
+                pipeline: name.clone(),
+                job: String::new(),
+                pool: "",
+            };
+            self.sums.waste(key, orphaned_cost);
+        }
+        self.told.push_back(Told::Volume(VolumeTruth {
+            uid: volume.uid,
+            team: team_name(team),
+            pipeline: name,
+            bytes,
+            created_ms: volume.created_ms,
+            orphaned_ms,
+            deleted_ms,
+            cost: truth::volume_cost(bytes, until - volume.created_ms),
+            orphaned_cost,
+        }));
     }
 }

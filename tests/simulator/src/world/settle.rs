@@ -1,14 +1,33 @@
-//! What a machine cost is reckoned when it is gone, and what a pod was is told.
+//! What a machine cost is reckoned when it is gone, and the truth of a pod is told once nothing can change it.
 
 use super::*;
+use crate::truth::{HOUR, WasteKey};
+
+/// Pods that run for less are not measured: a kubelet looks every ten seconds or so.
+const MEASURED_MS: i64 = 15 * SECOND;
 
 impl World {
     /// Reckons what a machine cost.
     pub(super) fn settle(&mut self, number: usize, end_ms: i64, is_ended: bool) {
-        let server = &self.servers[number];
+        let server = &mut self.servers[number];
         let kind = &POOLS[server.pool];
-        let mut holds = server.holds.clone();
+        let mut holds = std::mem::take(&mut server.holds);
+        let mut machine = Machine {
+            node: server.node.clone(),
+            launched_ms: server.launched_ms,
+            registered_ms: server.registered_ms.unwrap_or(end_ms),
+            end_ms,
+            is_ended,
+            capacity: kind.capacity,
+            reserved: kind.reserved,
+            prices: Vec::new(),
+        };
+        machine.prices = self.prices_of(kind);
         for hold in &mut holds {
+            if hold.released_ms > end_ms {
+                // Its last status was not written in time: all that is known is that it runs.
+                hold.finished_ms = i64::MAX;
+            }
             hold.released_ms = hold.released_ms.min(end_ms);
             // What never ran was starting all along.
             let has_run = hold.running_ms < hold.released_ms;
@@ -18,100 +37,237 @@ impl World {
                 hold.released_ms
             };
             hold.running_ms = hold.running_ms.min(hold.finished_ms);
+            self.measure(hold);
         }
-        let machine = Machine {
-            node: server.node.clone(),
-            launched_ms: server.launched_ms,
-            registered_ms: server.registered_ms.unwrap_or(end_ms),
-            end_ms,
-            is_ended,
-            capacity: kind.capacity,
-            reserved: kind.reserved,
-            prices: self.prices_of(kind),
-        };
         let costs = truth::costs(&machine, &holds);
-        self.truth.total += costs.total;
-        let of_node = self.truth.nodes.entry(machine.node).or_default();
-        for (category, cost) in costs.machine {
-            *of_node.entry(category).or_default() += cost;
+        self.sums.total += costs.total;
+        self.sums.pay(&costs.machine);
+        for (category, cost) in &costs.machine {
+            if category.starts_with("idle") && *cost > 0 {
+                self.sums.waste(waste(category, kind.name), *cost);
+            }
         }
-        for hold in holds.iter().filter(|hold| hold.released_ms < end_ms || is_ended) {
-            let told = self.tell(hold.pod);
-            self.truth.pods[told].released_ms = Some(hold.released_ms);
-        }
-        for ((pod, stage), cost) in costs.pods {
-            let told = self.tell(pod);
-            let pod = &mut self.truth.pods[told];
-            let category = match (pod.namespace.as_str(), stage.category(), pod.outcome) {
-                ("kube-system", _, _) => "system",
-                (_, Some(stage), _) => stage,
-                (_, None, "failed") => "failed",
-                (_, None, "lost") => "lost",
-                _ => "unmetered",
+        self.told.push_back(Told::Machine(MachineTruth {
+            node: machine.node,
+            pool: kind.name,
+            costs: costs.machine,
+            total: costs.total,
+        }));
+        for ((pod, paid), cost) in costs.pods {
+            let truth = &mut self.open_of(pod).truth;
+            let category = match truth.namespace.as_str() {
+                "kube-system" => "system",
+                _ => paid.category(truth.outcome),
             };
-            *pod.costs.entry(category).or_default() += cost;
+            *truth.costs.entry(category).or_default() += cost;
         }
-        self.servers[number].holds.clear();
+        for hold in &holds {
+            let open = self.open_of(hold.pod);
+            if hold.released_ms < end_ms || is_ended {
+                open.truth.released_ms = Some(hold.released_ms);
+            }
+            open.is_settled = true;
+            self.close(hold.pod);
+        }
     }
 
-    /// Notes what a pod was.
-    pub(super) fn tell(&mut self, pod: usize) -> usize {
-        if let Some(told) = self.told.get(&pod) {
-            return *told;
+    /// What a pod used of what it held, hour by hour of the time in which it ran.
+    fn measure(&mut self, hold: &mut Hold) {
+        let length = hold.finished_ms - hold.running_ms;
+        let missed = self.scenario.has_noise && self.draw.permille(30);
+        if length < MEASURED_MS || missed {
+            return;
         }
+        let open = self.open_of(hold.pod);
+        let (percent, uid) = (open.usage_percent, open.truth.uid.clone());
+        let mut hour = hold.running_ms - hold.running_ms % HOUR;
+        while hour < hold.finished_ms {
+            let ran = hold.finished_ms.min(hour + HOUR) - hold.running_ms.max(hour);
+            let at_most = if hold.is_system { 100 } else { 400 };
+            let cpu = (percent[0] + self.draw.between(-12, 12)).clamp(0, at_most);
+            // Memory grows at first, and never beyond its limit.
+            let warm = if hour < hold.running_ms { 70 } else { 100 };
+            let memory = (percent[1] * warm / 100 + self.draw.between(-4, 4)).clamp(1, 100);
+            let used = |resource: usize, percent: i64| {
+                i128::from(hold.request[resource]) * i128::from(ran) * i128::from(percent) / 100
+            };
+            let usage = [used(0, cpu), used(1, memory)];
+            self.told.push_back(Told::Usage(UsageHour {
+                pod_uid: uid.clone(),
+                hour_start_ms: hour,
+                cpu_millicore_ms: usage[0],
+                memory_byte_ms: usage[1],
+                memory_peak_bytes: hold.request[1] / 100 * (memory * 115 / 100).min(100),
+            }));
+            hold.usage.insert(hour, usage);
+            hour += HOUR;
+        }
+    }
+
+    /// The truth of a pod, as far as it is known.
+    pub(super) fn open_of(&mut self, pod: usize) -> &mut Open {
         let instance = self.pods[pod].as_deref();
-        self.truth.pods.push(instance.map_or_else(
-            // Every pod is told once, and kept until then.
-            || PodTruth::nobody(pod),
-            |instance| {
-                let [team, pipeline, run, job] = instance.names.clone();
-                PodTruth {
-                    uid: instance.uid.clone(),
-                    namespace: instance.namespace.clone(),
-                    team,
-                    system: format!("{:?}", instance.system),
-                    pipeline,
-                    run,
-                    job,
-                    outcome: instance.outcome,
-                    is_untold: instance.is_forced,
-                    bound_ms: instance.bound_ms,
-                    released_ms: None,
-                    costs: BTreeMap::new(),
+        self.open.entry(pod).or_insert_with(|| Open::of(instance, pod))
+    }
+
+    /// Notes that a pod's object is gone. What it was is known now.
+    pub(super) fn forget(&mut self, pod: usize) {
+        let Some(instance) = self.pods[pod].take() else {
+            return;
+        };
+        let is_bound = instance.bound_ms.is_some();
+        let was_open = self.open.remove(&pod);
+        let mut open = Open::of(Some(&instance), pod);
+        if let Some(was) = was_open {
+            open.truth.costs = was.truth.costs;
+            open.truth.released_ms = was.truth.released_ms;
+            open.is_settled = was.is_settled;
+        }
+        open.is_settled |= !is_bound;
+        open.is_gone = true;
+        let is_doubtful = instance.outcome == "retired" && instance.system.numbers_tries();
+        let is_executor = matches!(instance.role, Role::SparkExecutor(_));
+        open.is_held =
+            (is_doubtful || is_executor) && instance.run.is_some_and(|run| self.runs.contains_key(&run));
+        self.open.insert(pod, open);
+        self.close(pod);
+    }
+
+    /// No later try tells of these pods any more.
+    pub(super) fn let_go(&mut self, pods: &[usize]) {
+        for pod in pods {
+            if let Some(open) = self.open.get_mut(pod) {
+                open.is_held = false;
+            }
+            self.close(*pod);
+        }
+    }
+
+    /// Tells the truth of a pod if it is whole.
+    fn close(&mut self, pod: usize) {
+        let is_whole = self
+            .open
+            .get(&pod)
+            .is_some_and(|open| open.is_gone && open.is_settled && !open.is_held);
+        let Some(open) = (if is_whole { self.open.remove(&pod) } else { None }) else {
+            return;
+        };
+        let mut truth = open.truth;
+        if self.retried.remove(&pod) && truth.outcome == "retired" {
+            truth.outcome = "failed";
+        }
+        let driver = self.orphans.remove(&pod);
+        let spoken = if truth.outcome == "failed" {
+            Some("failed")
+        } else {
+            driver
+        };
+        if let Some(outcome) = spoken {
+            for category in ["used", "unused_request", "unmetered"] {
+                if let Some(cost) = truth.costs.remove(category) {
+                    *truth.costs.entry(outcome).or_default() += cost;
                 }
-            },
-        ));
-        self.told.insert(pod, self.truth.pods.len() - 1);
-        self.truth.pods.len() - 1
+            }
+        }
+        self.sums.pods += 1;
+        self.sums.pay(&truth.costs);
+        let mut note = |kind: &'static str, cost: i128| {
+            let key = WasteKey {
+                kind,
+                team: truth.team.clone(),
+                pipeline: truth.pipeline.clone(),
+                job: truth.job.clone(),
+                pool: truth.pool,
+            };
+            self.sums.waste(key, cost);
+        };
+        for (category, cost) in &truth.costs {
+            match (*category, truth.planted) {
+                ("stuck", _) if *cost > 0 => note("image_pull", *cost),
+                ("failed", Some(planted @ ("failure" | "out_of_memory")))
+                | ("lost", Some(planted @ ("spot_interruption" | "eviction" | "consolidation"))) => {
+                    note(planted, *cost);
+                }
+                ("failed" | "lost", _) => note(category, *cost),
+                ("unused_request", _) if *cost > 0 => note("unused_request", *cost),
+                _ => {}
+            }
+        }
+        match truth.planted {
+            Some("runaway") => note("runaway", truth.costs.values().sum()),
+            Some("impossible_request") => note("impossible_request", 0),
+            _ => {}
+        }
+        self.told.push_back(Told::Pod(truth));
     }
 
     pub(super) fn finish(&mut self) {
         if std::mem::replace(&mut self.is_over, true) {
             return;
         }
+        let end = self.end_ms;
         for number in 0..self.servers.len() {
             // A machine that has not registered yet has no Node: nobody can know what it is.
             let is_seen = self.servers[number].registered_ms.is_some();
             if is_seen && !self.servers[number].is_gone {
-                self.settle(number, self.end_ms, false);
+                self.settle(number, end, false);
             }
         }
+        let runs: Vec<usize> = self.runs.keys().copied().collect();
+        for run in runs {
+            self.finish_volume(run, end);
+        }
+        self.runs.clear();
         for pod in 0..self.pods.len() {
-            if self.pods[pod].is_some() {
-                self.tell(pod);
-            }
+            self.forget(pod);
         }
-        for pod in std::mem::take(&mut self.failed_executors) {
-            let told = self.tell(pod);
-            let truth = &mut self.truth.pods[told];
-            if truth.outcome == "retired" {
-                truth.outcome = "failed";
-                if let Some(cost) = truth.costs.remove("unmetered") {
-                    *truth.costs.entry("failed").or_default() += cost;
-                }
-            }
-        }
-        let end = self.end_ms;
+        let left: Vec<usize> = self.open.keys().copied().collect();
+        self.let_go(&left);
         self.change(end, ChangeKind::Bookmark, objects::bookmark());
+    }
+}
+
+/// Waste of machines.
+fn waste(kind: &'static str, pool: &'static str) -> WasteKey {
+    WasteKey {
+        kind,
+        team: String::new(),
+        pipeline: String::new(),
+        job: String::new(),
+        pool,
+    }
+}
+
+impl Open {
+    fn of(instance: Option<&Instance>, pod: usize) -> Self {
+        let nobody = Instance::unbound(0);
+        let instance = instance.unwrap_or(&nobody);
+        let [team, pipeline, run, job] = instance.names.clone();
+        Self {
+            truth: PodTruth {
+                uid: if instance.uid.is_empty() {
+                    format!("nobody-{pod}")
+                } else {
+                    instance.uid.clone()
+                },
+                namespace: instance.namespace.clone(),
+                team,
+                system: format!("{:?}", instance.system),
+                pipeline,
+                run,
+                job,
+                pool: POOLS[instance.pool].name,
+                outcome: instance.outcome,
+                is_untold: instance.is_forced,
+                planted: instance.planted,
+                bound_ms: instance.bound_ms,
+                released_ms: None,
+                costs: BTreeMap::new(),
+            },
+            usage_percent: instance.usage_percent,
+            is_gone: false,
+            is_settled: false,
+            is_held: false,
+        }
     }
 }
