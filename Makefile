@@ -11,7 +11,7 @@ VENV := $(CARGO_TARGET_DIR)/venv
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools venv build test soak bench check format-check lint deny
+.PHONY: help demo tools venv build test soak bench check format-check lint deny
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ tools: ## check that what builds and tests need is installed
 	    echo "python3 is missing: install it (Debian: apt-get install python3; macOS: brew install python3)" >&2; missing=1; \
 	fi; \
 	exit $$missing
+
+demo: build ## show what it does, on two weeks of a simulated platform
+	@"$(CARGO_TARGET_DIR)/release/podledger" demo
 
 build: tools ## build the binary
 	cargo build --release --workspace

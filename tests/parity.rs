@@ -1,13 +1,13 @@
 //! The same models under real dbt, on DuckDB and on Spark, must leave the same rows as the embedded runner.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use duckdb::Connection;
 use serde_json::json;
 
-use crate::harness::shared_data;
+use crate::harness::{shared_data, tool};
 
 /// Runs of the trace that the sample holds; `make soak` takes all.
 const SAMPLED_RUNS: u32 = 12;
@@ -22,25 +22,6 @@ fn podledger(arguments: &[&str]) {
         "{arguments:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-}
-
-/// The Python of the tests' own environment, beside the build; `make test` installs it and does not go on without.
-fn python() -> Option<PathBuf> {
-    let target = Path::new(env!("CARGO_BIN_EXE_podledger"))
-        .ancestors()
-        .nth(2)
-        .unwrap();
-    let python = target.join("venv/bin/python");
-    if python.exists() {
-        return Some(python);
-    }
-    assert!(
-        std::env::var_os("PODLEDGER_REQUIRE_TOOLS").is_none(),
-        "{} is missing: run `make venv`",
-        python.display()
-    );
-    eprintln!("SKIPPED: {} is not there; run `make venv`", python.display());
-    None
 }
 
 /// A folder with some runs of the trace.
@@ -110,7 +91,7 @@ fn fargate() -> serde_json::Value {
 
 #[test]
 fn dbt_on_duckdb_and_on_spark_leaves_the_rows_of_the_embedded_build() {
-    let (Some(trace), Some(python)) = (shared_data("traces/k8s-nextflow-cws"), python()) else {
+    let (Some(trace), Some(python)) = (shared_data("traces/k8s-nextflow-cws"), tool("python")) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();

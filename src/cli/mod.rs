@@ -4,8 +4,10 @@ mod bench;
 mod build;
 mod check;
 mod config;
+mod demo;
 mod export;
 mod import;
+mod report;
 mod rules;
 mod simulate;
 mod sql;
@@ -19,6 +21,9 @@ use clap::{Parser, Subcommand};
 use podledger_analyzer::config::Config;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
+
+/// Directory of data unless another is named.
+const DEFAULT_DATA: &str = "podledger-data";
 
 /// Exit code of a wrong configuration.
 const WRONG_CONFIG: u8 = 2;
@@ -39,7 +44,7 @@ pub struct Cli {
         long,
         global = true,
         env = "PODLEDGER_DATA",
-        default_value = "podledger-data",
+        default_value = DEFAULT_DATA,
         value_name = "DIR"
     )]
     data: PathBuf,
@@ -54,6 +59,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     /// Bring in what others recorded.
     #[command(subcommand)]
     Import(import::Import),
@@ -63,6 +69,9 @@ enum Command {
     Check(check::Check),
     /// Say what it cost and where the money went.
     Summary(summary::Summary),
+    /// Write what people read.
+    #[command(subcommand)]
+    Report(report::Report),
     /// Show and check the rules that say who a pod works for.
     #[command(subcommand)]
     Rules(rules::RulesCommand),
@@ -85,10 +94,12 @@ enum Command {
 /// Whatever the command meets, with the object at fault and the mend.
 pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
+        Command::Demo(command) => command.run(cli),
         Command::Import(command) => command.run(cli),
         Command::Build(command) => command.run(cli),
         Command::Check(command) => command.run(cli),
         Command::Summary(command) => command.run(cli),
+        Command::Report(command) => command.run(cli),
         Command::Rules(command) => command.run(cli),
         Command::Sql(command) => command.run(cli),
         Command::Export(command) => command.run(cli),

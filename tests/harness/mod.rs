@@ -27,6 +27,22 @@ pub fn shared_data(folder: &str) -> Option<PathBuf> {
     None
 }
 
+/// A program of the tests' own environment, beside the build; `make test` installs it and does not go on without.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let binary = PathBuf::from(env!("CARGO_BIN_EXE_podledger"));
+    let tool = binary.ancestors().nth(2).unwrap().join("venv/bin").join(name);
+    if tool.exists() {
+        return Some(tool);
+    }
+    assert!(
+        std::env::var_os("PODLEDGER_REQUIRE_TOOLS").is_none(),
+        "{} is missing: run `make venv`",
+        tool.display()
+    );
+    eprintln!("SKIPPED: {} is not there; run `make venv`", tool.display());
+    None
+}
+
 pub struct World {
     pub folder: TempDir,
     pub config: Config,

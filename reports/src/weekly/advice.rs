@@ -1,0 +1,151 @@
+//! What to do next: what the week's figures point at, by what it cost.
+
+use std::collections::BTreeMap;
+
+use podledger_sql::units::NanoUsd;
+
+use super::figures::{Figures, job_name, pool_name};
+use super::{Action, PoolRow};
+use crate::display;
+
+/// Nothing below this is worth a line, in nano-dollars of the week: a cent.
+const LEAST: i64 = 10_000_000;
+
+/// How many are named.
+const MOST: usize = 12;
+
+#[derive(Default)]
+struct Job {
+    used: i64,
+    unused: i64,
+    failed: i64,
+    lost: i64,
+    stuck: i64,
+}
+
+pub(super) fn actions(figures: &Figures, pools: &[PoolRow]) -> Vec<Action> {
+    let mut actions: Vec<Action> = pools.iter().flat_map(of_pool).collect();
+    actions.extend(of_jobs(figures));
+    actions.retain(|action| action.cost.get() >= LEAST);
+    actions.sort_by(|a, b| b.cost.cmp(&a.cost).then_with(|| a.subject.cmp(&b.subject)));
+    actions.truncate(MOST);
+    actions
+}
+
+fn of_pool(pool: &PoolRow) -> Vec<Action> {
+    let action = |kind, finding: String, remedy, cost: i64| Action {
+        kind,
+        subject: pool_name(&pool.pool),
+        finding,
+        remedy,
+        cost: NanoUsd::from_nano(cost),
+    };
+    let held = pool
+        .cpu_request_permille
+        .max(pool.memory_request_permille)
+        .max(pool.gpu_request_permille.unwrap_or(0));
+    vec![
+        action(
+            "idle_tail",
+            match pool.tail_ms {
+                Some(tail) => format!("idles {} after its last pod", display::duration(tail)),
+                None => "idles after its last pod".to_owned(),
+            },
+            "let it scale down sooner",
+            pool.idle_tail.get(),
+        ),
+        action(
+            "idle_gap",
+            "stands empty between workloads".to_owned(),
+            "let it scale down sooner, or run jobs at the same time",
+            pool.idle_gap.get(),
+        ),
+        action(
+            "idle_unpacked",
+            format!("is at most {} full while pods run", display::percent(held)),
+            "use machines whose shape fits the pods, or smaller ones",
+            pool.idle_unpacked.get(),
+        ),
+        action(
+            "idle_boot",
+            "is paid for while its machines boot".to_owned(),
+            "use images that start faster, and keep machines for more than one pod",
+            pool.idle_boot.get(),
+        ),
+        action(
+            "idle_startup",
+            "has machines that wait for their first pod".to_owned(),
+            "start fewer machines, or keep fewer",
+            pool.idle_startup.get(),
+        ),
+    ]
+}
+
+fn of_jobs(figures: &Figures) -> Vec<Action> {
+    let mut jobs: BTreeMap<(&str, &str, &str), Job> = BTreeMap::new();
+    for cost in figures.costs.iter().filter(|cost| cost.is_this_week) {
+        let job = jobs.entry((&cost.team, &cost.pipeline, &cost.job)).or_default();
+        match cost.category.as_str() {
+            "used" => job.used += cost.nano,
+            "unused_request" => job.unused += cost.nano,
+            "failed" => job.failed += cost.nano,
+            "lost" => job.lost += cost.nano,
+            "stuck" => job.stuck += cost.nano,
+            _ => {}
+        }
+    }
+    let mut actions = Vec::new();
+    for ((team, pipeline, name), job) in &jobs {
+        let failure = figures.failures.iter().find(|row| {
+            (row.team.as_str(), row.pipeline.as_str(), row.job.as_str()) == (*team, *pipeline, *name)
+        });
+        let mut add = |kind, finding: String, remedy, cost: i64| {
+            actions.push(Action {
+                kind,
+                subject: job_name(pipeline, name),
+                finding,
+                remedy,
+                cost: NanoUsd::from_nano(cost),
+            });
+        };
+        let used = display::permille(job.used, job.used + job.unused);
+        add(
+            "unused_request",
+            format!("uses {} of what it asks for, by cost", display::percent(used)),
+            "ask for less CPU and memory",
+            job.unused,
+        );
+        let (attempts, failed, lost) = failure.map_or((0, 0, 0), |row| (row.attempts, row.failed, row.lost));
+        let reason = failure.and_then(|row| row.reason.as_deref());
+        add(
+            "failed",
+            match reason {
+                Some("OOMKilled") => format!("is OOM-killed: {failed} of {attempts} tries failed"),
+                Some(reason) => format!(
+                    "failed {failed} of {attempts} tries, mostly by {}",
+                    display::short(reason)
+                ),
+                None => format!("failed {failed} of {attempts} tries"),
+            },
+            if reason == Some("OOMKilled") {
+                "ask for more memory, or use less"
+            } else {
+                "mend what makes it fail"
+            },
+            job.failed,
+        );
+        add(
+            "lost",
+            format!("lost {lost} of {attempts} tries to interruptions and evictions"),
+            "keep checkpoints, or run it where nothing is taken away",
+            job.lost,
+        );
+        add(
+            "stuck",
+            "holds machines while its image or container cannot start".to_owned(),
+            "mend the image's name or registry, and set a deadline",
+            job.stuck,
+        );
+    }
+    actions
+}

@@ -1,0 +1,654 @@
+//! The report as one HTML file that needs nothing from outside: no script, no font, no picture but its own.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use podledger_sql::units::NanoUsd;
+
+use super::figures::job_name;
+use super::{PoolRow, RunRow, Weekly};
+use crate::charts::{self, HeatRow, HourBar, Paint, RowBar};
+use crate::display::{change, dollars, duration, percent, permille, short};
+use crate::error::Result;
+
+const STYLE: &str = include_str!("weekly.css");
+
+/// Rows of a table that are shown; CSV, JSON and XLSX carry all.
+const SHOWN: usize = 15;
+
+/// What the HTML may load: its own style, and nothing from anywhere.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+
+/// Colours, and what they stand for on the first page.
+const HATCH: &str = "<svg class=\"defs\" width=\"0\" height=\"0\" aria-hidden=\"true\"><defs><pattern id=\"hatch\" width=\"6\" height=\"6\" \
+    patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" fill=\"var(--used)\" \
+    opacity=\"0.35\"/><rect width=\"2\" height=\"6\" fill=\"var(--used)\"/></pattern></defs></svg>";
+
+/// The report as a page.
+///
+/// # Errors
+/// [`crate::Error::Chart`].
+pub fn html(report: &Weekly) -> Result<String> {
+    let title = match &report.team {
+        Some(team) => format!("podledger: {} of {}", report.week, short(team)),
+        None => format!("podledger: week {}", report.week),
+    };
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="referrer" content="no-referrer";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (PreEscaped(HATCH))
+                main {
+                    (first_screen(report)?)
+                    (hours(report)?)
+                    (who_paid(report))
+                    (what_ran(report))
+                    (capacity(report)?)
+                    (next(report))
+                }
+                footer { p { (trust(report)) } }
+            }
+        }
+    };
+    Ok(page.into_string())
+}
+
+/// The week in one sentence. `name` shows a name in the format that is written.
+pub(super) fn sentence(report: &Weekly, name: &dyn Fn(&str) -> String) -> String {
+    if report.total.get() == 0 {
+        return if report.covered_ms == 0 {
+            "This week was not observed.".to_owned()
+        } else {
+            "Nothing cost anything in this week.".to_owned()
+        };
+    }
+    let useful: i64 = report
+        .waterfall
+        .iter()
+        .filter(|bar| matches!(bar.key, "used" | "unmetered"))
+        .map(|bar| bar.cost.get())
+        .sum();
+    let cents = permille(useful, report.total.get()) / 10;
+    let wasted = report
+        .waterfall
+        .iter()
+        .filter(|bar| matches!(bar.key, "idle" | "failed_and_stuck" | "unused_request"))
+        .max_by_key(|bar| bar.cost);
+    let rest = match wasted {
+        Some(bar) if bar.cost.get() > 0 => {
+            let what = match bar.key {
+                "idle" => "idle machines",
+                "unused_request" => "requests that were not used",
+                _ => "tries that failed",
+            };
+            let owner = match &bar.largest_owner {
+                Some(owner) => format!(", most of it by {}", name(&owner.name)),
+                None => String::new(),
+            };
+            format!(
+                "; the largest part of the rest, {}, went to {what}{owner}",
+                dollars(bar.cost)
+            )
+        }
+        _ => String::new(),
+    };
+    let unit = if cents == 1 { "cent" } else { "cents" };
+    format!("{cents} {unit} of each dollar went to work that was done{rest}.")
+}
+
+/// What to know of a week that was not observed whole.
+pub(super) fn partial(report: &Weekly) -> Option<String> {
+    (report.covered_ms < report.week_ms).then(|| {
+        format!(
+            "{} of {} were observed; nothing is extrapolated, and nothing is compared with the week before.",
+            duration(report.covered_ms),
+            duration(report.week_ms)
+        )
+    })
+}
+
+/// What the figures rest on, in one line.
+pub(super) fn trust(report: &Weekly) -> String {
+    let trust = &report.trust;
+    format!(
+        "Rests on: {} billed, {} estimated at list price ({} of it provisional), {} unobserved, {} of machines without a price, \
+         {} on uncertain ends, {} of pods that nobody measured.",
+        dollars(trust.billed),
+        dollars(trust.estimated),
+        dollars(trust.provisional),
+        dollars(trust.unobserved),
+        duration(trust.unpriced_ms),
+        dollars(trust.uncertain_ends),
+        dollars(trust.unmetered)
+    )
+}
+
+fn first_screen(report: &Weekly) -> Result<Markup> {
+    let waterfall = waterfall(report)?;
+    Ok(html! {
+        header {
+            p.week {
+                "Week " (report.week) " · " (report.first_date) " to " (report.last_date) " · " (report.zone)
+                @if let Some(team) = &report.team { " · team " strong { (short(team)) } }
+            }
+            h1 { (sentence(report, &|text| short(text))) }
+            p.bill {
+                span.total { (dollars(report.total)) }
+                @if let Some(previous) = report.previous {
+                    @let difference = NanoUsd::from_nano(report.total.get() - previous.get());
+                    " " span class=(match difference.get() { ..0 => "down", 0 => "", 1.. => "up" }) {
+                        (change(difference)) " (" (percent(permille(difference.get(), previous.get()))) ")"
+                    }
+                    " from " (dollars(previous))
+                }
+                " · " (report.basis)
+            }
+            @if let Some(partial) = partial(report) { p.partial { (partial) } }
+        }
+        div.columns {
+            section {
+                h2 { "Where each dollar went" }
+                div.scroll { (PreEscaped(waterfall)) }
+            }
+            div {
+                @if let (Some(previous), false) = (report.previous, report.bridge.is_empty()) {
+                    section {
+                        h2 { "Why it changed" }
+                        div.scroll { (PreEscaped(bridge(report, previous)?)) }
+                    }
+                }
+                section {
+                    h2 { "Do next" }
+                    @if report.actions.is_empty() { p { "Nothing in this week cost a cent in vain." } }
+                    ol.actions {
+                        @for action in report.actions.iter().take(3) {
+                            li {
+                                span.cost { (dollars(action.cost)) }
+                                strong { (short(&action.subject)) } " " (short(&action.finding)) ": " (action.remedy) "."
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        section {
+            h2 { "Teams" }
+            (teams(report))
+        }
+    })
+}
+
+fn waterfall(report: &Weekly) -> Result<String> {
+    let total = report.total.get();
+    let mut bars = vec![RowBar {
+        label: "total".to_owned(),
+        amount: dollars(report.total),
+        note: report.basis.to_owned(),
+        from: 0,
+        to: total,
+        paint: Paint::Total,
+        title: format!("total: {}", dollars(report.total)),
+    }];
+    let mut left = total;
+    for bar in report.shown_bars() {
+        let to = left - bar.cost.get();
+        let parts: Vec<String> = bar
+            .categories
+            .iter()
+            .map(|part| format!("{} {}", short(&part.category), dollars(part.cost)))
+            .collect();
+        let owner = bar
+            .largest_owner
+            .as_ref()
+            .map_or_else(String::new, |owner| crate::display::cut(&short(&owner.name), 20));
+        let note = if owner.is_empty() {
+            percent(bar.permille)
+        } else {
+            format!("{} · {owner}", percent(bar.permille))
+        };
+        bars.push(RowBar {
+            label: bar.label.to_owned(),
+            amount: dollars(bar.cost),
+            note,
+            from: to,
+            to: left,
+            paint: match bar.key {
+                "fixed" => Paint::Fixed,
+                "idle" => Paint::Idle,
+                "node_overhead" => Paint::Overhead,
+                "failed_and_stuck" => Paint::Failed,
+                "unused_request" => Paint::Unused,
+                "unmetered" => Paint::Unmetered,
+                _ => Paint::Used,
+            },
+            title: format!("{}: {} = {}", bar.label, dollars(bar.cost), parts.join(" + ")),
+        });
+        left = to;
+    }
+    // Each begins where the one before ended, so that what is left at last was used.
+    for bar in bars.iter_mut().skip(1) {
+        std::mem::swap(&mut bar.from, &mut bar.to);
+    }
+    charts::rows(
+        "the waterfall",
+        "The week's cost as a waterfall, from the total to what was used",
+        56,
+        &bars,
+    )
+}
+
+fn bridge(report: &Weekly, previous: NanoUsd) -> Result<String> {
+    let row = |label: String, from: i64, to: i64, paint: Paint, amount: String, note: &str| RowBar {
+        title: format!("{label}: {amount}"),
+        label,
+        amount,
+        note: note.to_owned(),
+        from,
+        to,
+        paint,
+    };
+    let mut bars = vec![row(
+        "last week".to_owned(),
+        0,
+        previous.get(),
+        Paint::Total,
+        dollars(previous),
+        "",
+    )];
+    let mut at = previous.get();
+    for effect in &report.bridge {
+        let to = at + effect.amount.get();
+        let paint = if effect.amount.get() > 0 {
+            Paint::Up
+        } else {
+            Paint::Down
+        };
+        let label = match effect.key {
+            "volume" => "work",
+            "efficiency" => "efficiency",
+            "price" => "prices",
+            _ => "",
+        };
+        let (label, note) = if label.is_empty() {
+            (crate::display::cut(&effect.label, 16), "")
+        } else {
+            (label.to_owned(), effect.label.as_str())
+        };
+        bars.push(row(label, at, to, paint, change(effect.amount), note));
+        at = to;
+    }
+    bars.push(row(
+        "this week".to_owned(),
+        0,
+        report.total.get(),
+        Paint::Total,
+        dollars(report.total),
+        "",
+    ));
+    charts::rows(
+        "the bridge",
+        "What made the week cost more or less than the one before",
+        42,
+        &bars,
+    )
+}
+
+fn teams(report: &Weekly) -> Markup {
+    let largest = report.teams.first().map_or(0, |row| row.fully_loaded.get());
+    html! {
+        div.scroll {
+            table {
+                thead {
+                    tr {
+                        th { "team" }
+                        th.number { "direct" }
+                        @if report.previous.is_some() { th.number { "change" } }
+                        th.number { "fully loaded" }
+                        th.wide { span.hidden { "share" } }
+                        th.number { "failed" }
+                        th.number { "unused request" }
+                    }
+                }
+                tbody {
+                    @for row in report.teams.iter().take(SHOWN) {
+                        tr {
+                            td { (short(&row.team)) }
+                            td.number { (dollars(row.direct)) }
+                            @if report.previous.is_some() {
+                                td.number {
+                                    @if let Some(previous) = row.previous_direct {
+                                        (change(NanoUsd::from_nano(row.direct.get() - previous.get())))
+                                    }
+                                }
+                            }
+                            td.number { (dollars(row.fully_loaded)) }
+                            td.wide { (share(row.direct.get(), row.fully_loaded.get(), largest)) }
+                            td.number { (dollars(row.failed)) }
+                            td.number { (dollars(row.unused_request)) }
+                        }
+                    }
+                }
+            }
+        }
+        (more(report.teams.len(), SHOWN))
+        p.note { "Direct: what a team's pods cost. Fully loaded: with its share of idle time, node overhead and platform, by direct cost; adds up to the total." }
+    }
+}
+
+/// A bar in a table: direct and loaded, of the largest.
+fn share(direct: i64, loaded: i64, largest: i64) -> Markup {
+    let width = |part: i64| permille(part, largest).clamp(0, 1000) * 120 / 1000;
+    html! {
+        svg.bar viewBox="0 0 120 10" aria-hidden="true" {
+            rect x="0" y="1" width=(width(loaded)) height="8" fill="var(--idle)" {}
+            rect x="0" y="1" width=(width(direct)) height="8" fill="var(--used)" {}
+        }
+    }
+}
+
+fn hours(report: &Weekly) -> Result<Markup> {
+    let days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    let when = |day: usize, hour: usize| format!("{} {hour:02}:00", days.get(day).copied().unwrap_or(""));
+    let cores = |millicores: i64| {
+        if millicores >= 10_000 || millicores % 1000 == 0 {
+            format!("{}", millicores / 1000)
+        } else {
+            format!("{}.{}", millicores / 1000, millicores % 1000 / 100)
+        }
+    };
+    let (title, chart, note) = if report.pools.is_empty() {
+        let bars: Vec<HourBar> = report
+            .hours
+            .iter()
+            .map(|hour| HourBar {
+                capacity: 0,
+                requested: 0,
+                used: Some(hour.cost.get()),
+                title: format!("{}: {}", when(hour.day, hour.hour), dollars(hour.cost)),
+            })
+            .collect();
+        let chart = charts::week_of_hours("cost by hour", "Cost by hour of the week", &bars, |nano| {
+            dollars(NanoUsd::from_nano(nano))
+        })?;
+        ("Cost by hour of the week", chart, html! {})
+    } else {
+        let bars: Vec<HourBar> = report
+            .hours
+            .iter()
+            .map(|hour| HourBar {
+                capacity: hour.cpu_capacity_millicores,
+                requested: hour.cpu_request_millicores,
+                used: hour.cpu_usage_millicores,
+                title: format!(
+                    "{}: {} cores, {} held by pods, {} used, {}",
+                    when(hour.day, hour.hour),
+                    cores(hour.cpu_capacity_millicores),
+                    cores(hour.cpu_request_millicores),
+                    hour.cpu_usage_millicores
+                        .map_or_else(|| "unknown".to_owned(), cores),
+                    dollars(hour.cost)
+                ),
+            })
+            .collect();
+        let chart = charts::week_of_hours(
+            "cores by hour",
+            "Cores by hour of the week: capacity, held by pods, used",
+            &bars,
+            cores,
+        )?;
+        let legend = html! {
+            p.legend {
+                span.capacity { "capacity" } span.requested { "held by pods" } span.used { "used, where measured" }
+            }
+        };
+        ("Cores by hour of the week", chart, legend)
+    };
+    Ok(html! {
+        @if !report.hours.is_empty() && report.total.get() > 0 {
+            section { h2 { (title) } (note) div.scroll.picture { (PreEscaped(chart)) } }
+        }
+    })
+}
+
+fn who_paid(report: &Weekly) -> Markup {
+    html! {
+        @if !report.pipelines.is_empty() {
+            section {
+                h2 { "Pipelines" }
+                div.scroll {
+                    table {
+                        thead {
+                            tr {
+                                th { "pipeline" } th { "team" } th.number { "cost" }
+                                @if report.previous.is_some() { th.number { "change" } }
+                                th.number { "runs" } th.number { "failed runs" } th.number { "failed" } th.number { "unused request" }
+                            }
+                        }
+                        tbody {
+                            @for row in report.pipelines.iter().take(SHOWN) {
+                                tr {
+                                    td { (short(&row.pipeline)) }
+                                    td { (short(&row.team)) }
+                                    td.number { (dollars(row.cost)) }
+                                    @if report.previous.is_some() {
+                                        td.number {
+                                            @if let Some(previous) = row.previous {
+                                                (change(NanoUsd::from_nano(row.cost.get() - previous.get())))
+                                            }
+                                        }
+                                    }
+                                    td.number { (row.runs) }
+                                    td.number { (row.failed_runs) }
+                                    td.number { (dollars(row.failed)) }
+                                    td.number { (dollars(row.unused_request)) }
+                                }
+                            }
+                        }
+                    }
+                }
+                (more(report.pipelines.len(), SHOWN))
+            }
+        }
+    }
+}
+
+fn what_ran(report: &Weekly) -> Markup {
+    let runs = &report.runs;
+    html! {
+        @if runs.count > 0 {
+            section {
+                h2 { "Runs" }
+                p { (runs.count) " runs started in the week, " (runs.failed) " of them failed or were lost." }
+                h3 { "Most expensive" } (run_table(&runs.most_expensive))
+                @if !runs.most_wasteful.is_empty() { h3 { "Most wasteful" } (run_table(&runs.most_wasteful)) }
+                @if !runs.slowest.is_empty() { h3 { "Slowest" } (run_table(&runs.slowest)) }
+            }
+        }
+        @if !report.failures.is_empty() {
+            section {
+                h2 { "Failures and retries" }
+                div.scroll {
+                    table {
+                        thead {
+                            tr {
+                                th { "job" } th { "team" } th.number { "tries" } th.number { "failed" } th.number { "lost" }
+                                th.number { "retries" } th { "mostly by" } th.number { "cost" }
+                            }
+                        }
+                        tbody {
+                            @for row in report.failures.iter().take(SHOWN) {
+                                tr {
+                                    td { (short(&job_name(&row.pipeline, &row.job))) }
+                                    td { (short(&row.team)) }
+                                    td.number { (row.attempts) }
+                                    td.number { (row.failed) }
+                                    td.number { (row.lost) }
+                                    td.number { (row.retries) }
+                                    td { @if let Some(reason) = &row.reason { (short(reason)) } }
+                                    td.number { (dollars(row.cost)) }
+                                }
+                            }
+                        }
+                    }
+                }
+                (more(report.failures.len(), SHOWN))
+            }
+        }
+    }
+}
+
+fn run_table(rows: &[RunRow]) -> Markup {
+    let usd = |cost: Option<NanoUsd>| cost.map_or_else(|| "unknown".to_owned(), dollars);
+    html! {
+        div.scroll {
+            table {
+                thead {
+                    tr {
+                        th { "run" } th { "pipeline" } th { "status" } th { "started" } th.number { "took" }
+                        th.number { "pods" } th.number { "cost" } th.number { "wasted" }
+                    }
+                }
+                tbody {
+                    @for row in rows.iter().take(5) {
+                        tr {
+                            td { (short(&row.run)) }
+                            td { (short(&row.pipeline)) }
+                            td { (short(&row.status)) }
+                            td { (row.started) }
+                            td.number { (row.duration_ms.map_or_else(|| "runs".to_owned(), duration)) }
+                            td.number { (row.pods) }
+                            td.number { (usd(row.cost)) }
+                            td.number { (usd(row.wasted)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn capacity(report: &Weekly) -> Result<Markup> {
+    let rows: Vec<HeatRow> = report
+        .pools
+        .iter()
+        .take(SHOWN)
+        .map(|pool| HeatRow {
+            label: crate::display::cut(&short(&pool.pool), 13),
+            shares: pool.heat.clone(),
+        })
+        .collect();
+    let heat = if rows.is_empty() {
+        String::new()
+    } else {
+        charts::heat_map(
+            "the pools",
+            "How full each pool was by hour of the week: the fullest of CPU, memory and accelerators",
+            &rows,
+        )?
+    };
+    Ok(html! {
+        @if !report.pools.is_empty() {
+            section {
+                h2 { "Pools" }
+                p.note { "How full each pool was by hour of the week: the fullest of CPU, memory and accelerators. The stronger the colour, the fuller." }
+                div.scroll.picture { (PreEscaped(heat)) }
+                h3 { "Idle by kind" }
+                (pool_table(&report.pools))
+            }
+        }
+        @if !report.queues.is_empty() {
+            section {
+                h2 { "Waiting for a machine" }
+                div.scroll {
+                    table {
+                        thead {
+                            tr {
+                                th { "pipeline" } th { "team" } th.number { "pods" } th.number { "never bound" }
+                                th.number { "half waited" } th.number { "1 in 20 waited" } th.number { "longest" }
+                            }
+                        }
+                        tbody {
+                            @for row in report.queues.iter().take(SHOWN) {
+                                tr {
+                                    td { (short(&row.pipeline)) }
+                                    td { (short(&row.team)) }
+                                    td.number { (row.pods) }
+                                    td.number { (row.unbound) }
+                                    @for wait in [row.p50_ms, row.p95_ms, row.max_ms] {
+                                        td.number { (wait.map_or_else(|| "unknown".to_owned(), duration)) }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+                (more(report.queues.len(), SHOWN))
+            }
+        }
+    })
+}
+
+fn pool_table(pools: &[PoolRow]) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                thead {
+                    tr {
+                        th { "pool" } th { "machines" } th.number { "cost" } th.number { "boot" } th.number { "startup" }
+                        th.number { "gap" } th.number { "tail" } th.number { "unpacked" } th.number { "CPU held" }
+                        th.number { "memory held" } th.number { "GPU held" }
+                    }
+                }
+                tbody {
+                    @for row in pools.iter().take(SHOWN) {
+                        tr {
+                            td { (short(&row.pool)) }
+                            td { (short(&row.instance_types)) }
+                            td.number { (dollars(row.cost)) }
+                            @for idle in [row.idle_boot, row.idle_startup, row.idle_gap, row.idle_tail, row.idle_unpacked] {
+                                td.number { (dollars(idle)) }
+                            }
+                            td.number { (percent(row.cpu_request_permille)) }
+                            td.number { (percent(row.memory_request_permille)) }
+                            td.number { (row.gpu_request_permille.map_or_else(|| "none".to_owned(), percent)) }
+                        }
+                    }
+                }
+            }
+        }
+        (more(pools.len(), SHOWN))
+    }
+}
+
+fn next(report: &Weekly) -> Markup {
+    html! {
+        @if report.actions.len() > 3 {
+            section {
+                h2 { "What to do next" }
+                ol.actions {
+                    @for action in &report.actions {
+                        li {
+                            span.cost { (dollars(action.cost)) }
+                            strong { (short(&action.subject)) } " " (short(&action.finding)) ": " (action.remedy) "."
+                        }
+                    }
+                }
+                p.note { "Amounts are what each cost in the week, which is the most that can be saved." }
+            }
+        }
+    }
+}
+
+fn more(rows: usize, shown: usize) -> Markup {
+    html! {
+        @if rows > shown { p.note { (rows - shown) " more in the CSV, JSON and XLSX." } }
+    }
+}

@@ -1,0 +1,164 @@
+//! Which hours a week has: ISO 8601 weeks in a time zone. An hour belongs to the local date on which it starts.
+
+use std::fmt;
+
+use jiff::civil::{Date, ISOWeekDate, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+
+use crate::error::{Error, Result};
+
+/// An ISO week in a time zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Week {
+    monday: Date,
+    zone: TimeZone,
+    zone_name: String,
+}
+
+impl Week {
+    /// The week that a text such as `2026-W46` names, in a zone by its IANA name.
+    ///
+    /// # Errors
+    /// [`Error::Week`], [`Error::Zone`].
+    pub fn parse(text: &str, zone: &str) -> Result<Self> {
+        let wrong = || Error::Week {
+            text: text.to_owned(),
+        };
+        let (year, week) = text.trim().split_once("-W").ok_or_else(wrong)?;
+        let year: i16 = year.parse().map_err(|_| wrong())?;
+        let week: i8 = week.parse().map_err(|_| wrong())?;
+        let monday = ISOWeekDate::new(year, week, Weekday::Monday)
+            .map_err(|_| wrong())?
+            .date();
+        Self::of(monday, zone)
+    }
+
+    /// The week in which an instant lies.
+    ///
+    /// # Errors
+    /// [`Error::Zone`].
+    pub fn containing(at: Timestamp, zone: &str) -> Result<Self> {
+        let date = at.to_zoned(time_zone(zone)?).date();
+        let days = i64::from(date.weekday().to_monday_zero_offset());
+        let monday = date.checked_sub(Span::new().days(days)).unwrap_or(date);
+        Self::of(monday, zone)
+    }
+
+    fn of(monday: Date, zone: &str) -> Result<Self> {
+        Ok(Self {
+            monday,
+            zone: time_zone(zone)?,
+            zone_name: zone.to_owned(),
+        })
+    }
+
+    /// The week before, or the one so many weeks later.
+    #[must_use]
+    pub fn plus(&self, weeks: i64) -> Self {
+        let monday = self
+            .monday
+            .checked_add(Span::new().weeks(weeks))
+            .unwrap_or(self.monday);
+        Self {
+            monday,
+            ..self.clone()
+        }
+    }
+
+    /// Its first and last date.
+    #[must_use]
+    pub fn dates(&self) -> (Date, Date) {
+        let sunday = self.monday.checked_add(Span::new().days(6));
+        (self.monday, sunday.unwrap_or(self.monday))
+    }
+
+    /// IANA name of the zone.
+    #[must_use]
+    pub fn zone(&self) -> &str {
+        &self.zone_name
+    }
+
+    /// From when to when, in milliseconds since 1970: 167 to 169 hours where clocks change.
+    #[must_use]
+    pub fn bounds_ms(&self) -> (i64, i64) {
+        (self.midnight(self.monday), self.midnight(self.plus(1).monday))
+    }
+
+    fn midnight(&self, date: Date) -> i64 {
+        date.to_zoned(self.zone.clone())
+            .map_or(0, |zoned| zoned.timestamp().as_millisecond())
+    }
+
+    /// Day (0 is Monday) and hour of the local clock at the start of an hour.
+    #[must_use]
+    pub fn slot(&self, hour_start_ms: i64) -> (usize, usize) {
+        let Ok(at) = Timestamp::from_millisecond(hour_start_ms) else {
+            return (0, 0);
+        };
+        let local = at.to_zoned(self.zone.clone());
+        let day = local.weekday().to_monday_zero_offset();
+        (
+            usize::try_from(day).unwrap_or(0),
+            usize::try_from(local.hour()).unwrap_or(0),
+        )
+    }
+
+    /// An instant by the local clock, to the minute.
+    #[must_use]
+    pub fn clock(&self, at_ms: i64) -> String {
+        Timestamp::from_millisecond(at_ms).map_or_else(
+            |_| String::new(),
+            |at| at.to_zoned(self.zone.clone()).strftime("%a %H:%M").to_string(),
+        )
+    }
+}
+
+impl fmt::Display for Week {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let week = self.monday.iso_week_date();
+        write!(formatter, "{:04}-W{:02}", week.year(), week.week())
+    }
+}
+
+fn time_zone(zone: &str) -> Result<TimeZone> {
+    TimeZone::get(zone).map_err(|_| Error::Zone {
+        zone: zone.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn hours(text: &str, zone: &str) -> i64 {
+        let (start, end) = Week::parse(text, zone).unwrap().bounds_ms();
+        (end - start) / HOUR
+    }
+
+    #[test]
+    fn a_week_has_as_many_hours_as_its_clock_shows() {
+        assert_eq!(hours("2026-W46", "UTC"), 168);
+        assert_eq!(hours("2026-W43", "Europe/Berlin"), 169);
+        assert_eq!(hours("2026-W13", "Europe/Berlin"), 167);
+    }
+
+    #[test]
+    fn weeks_of_half_hour_zones_begin_at_half_past() {
+        let (start, _) = Week::parse("2026-W46", "Asia/Kolkata").unwrap().bounds_ms();
+        assert_eq!(start % HOUR, HOUR / 2);
+    }
+
+    #[test]
+    fn years_begin_and_end_as_iso_says() {
+        let week = Week::parse("2026-W53", "UTC").unwrap();
+        assert_eq!(week.plus(1).to_string(), "2027-W01");
+        assert!(Week::parse("2025-W53", "UTC").is_err());
+        for wrong in ["2026W46", "2026-46", "W46", "2026-W00", "", "2026-Wx"] {
+            assert!(Week::parse(wrong, "UTC").is_err(), "{wrong}");
+        }
+        assert!(Week::parse("2026-W46", "Mars/Olympus").is_err());
+    }
+}

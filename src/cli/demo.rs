@@ -1,0 +1,177 @@
+//! `podledger demo`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::Args;
+use jiff::civil::{Date, date};
+use jiff::tz::TimeZone;
+use podledger_analyzer::build::{build, check, describe};
+use podledger_analyzer::config::Config;
+use podledger_collector::import::{kubernetes, prices, query, recording};
+use podledger_reports::display::{dollars, percent, permille, thousands};
+use podledger_reports::weekly::{self, Request};
+use podledger_simulator::{Scenario, record};
+use podledger_sql::lake::Lake;
+use podledger_sql::ledger::Ledger;
+
+use super::report::{Format, last_week, write};
+use super::{Cli, DEFAULT_DATA, VIOLATED};
+
+/// Show what podledger does, on two weeks of a simulated platform: collected, built, checked, and reported.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: podledger demo --seed 7")]
+pub struct Demo {
+    /// The same seed gives the same platform.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// How large the platform is: 1 has some 20,000 pods in a week.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    scale: u16,
+}
+
+/// Where the demo lives unless `--data` says otherwise.
+const FOLDER: &str = "podledger-demo";
+
+/// A file that says that a folder is the demo's, and may be made anew.
+const MARK: &str = "demo.txt";
+
+const DAYS: u32 = 14;
+const TEAMS: usize = 8;
+const PIPELINES: usize = 16;
+
+/// Monday of 2026-W45, so that the second week is 2026-W46.
+const START: Date = date(2026, 11, 2);
+
+impl Demo {
+    pub fn run(&self, cli: &Cli) -> anyhow::Result<ExitCode> {
+        let data = if cli.data == Path::new(DEFAULT_DATA) {
+            PathBuf::from(FOLDER)
+        } else {
+            cli.data.clone()
+        };
+        clear(&data)?;
+        // Whatever is configured for a cluster of one's own is not meant for this one.
+        let config = Config::default();
+        let lake = Lake::open(&data.join("lake"))?;
+        let collected = self.collect(&data, &lake, &config)?;
+        let started = Instant::now();
+        let ledger = Ledger::open(&data.join("ledger.duckdb"))?;
+        let (ledger, _) = build(ledger, &lake, &config, true)?;
+        let built = started.elapsed();
+        let connection = ledger.connection();
+        let (short, ended): (i64, i64) = connection.query_row(
+            "select count(*) filter (released_at - scheduled_at < interval 1 minute), count(*) from marts.attempt_pods \
+             where released_at is not null",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        println!(
+            "{collected} · built in {:.1} s · {} of pods lived under a minute\n",
+            built.as_secs_f64(),
+            percent(permille(short, ended))
+        );
+        let failures = check(&ledger, &config)?;
+        let request = Request {
+            week: last_week(connection, "UTC")?,
+            team: None,
+        };
+        let report = weekly::weekly(connection, &request)?;
+        let files = write(&report, &[Format::Html, Format::Md], &data.join("reports"))?;
+        print!("{}", weekly::terminal(&report));
+        if !failures.is_empty() {
+            for failure in &failures {
+                println!("violated: {}", describe(failure));
+            }
+            return Ok(ExitCode::from(VIOLATED));
+        }
+        let hours: i64 = connection.query_row(
+            "select coalesce(sum(value), 0)::bigint from marts.data_quality where measure = 'machine_hours'",
+            [],
+            |row| row.get(0),
+        )?;
+        println!(
+            "CHECK  ok: {} machine-hours, 0 nano-dollars off · {} rests on uncertain ends",
+            thousands(hours.unsigned_abs()),
+            dollars(report.trust.uncertain_ends)
+        );
+        if let Some(file) = files.first() {
+            println!("report     {}", file.display());
+        }
+        println!(
+            "ask        podledger --data {} sql \"from teams_weekly\"",
+            data.display()
+        );
+        println!(
+            "yours      kubectl get pods,nodes,namespaces,jobs -A -o json | podledger import kubernetes -"
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Simulates the platform and takes in what a watch of it would have recorded; says how much that was.
+    fn collect(&self, data: &Path, lake: &Lake, config: &Config) -> anyhow::Result<String> {
+        let started = Instant::now();
+        let scenario = Scenario {
+            seed: self.seed,
+            start_ms: START.to_zoned(TimeZone::UTC)?.timestamp().as_millisecond(),
+            days: DAYS,
+            teams: TEAMS,
+            pipelines: PIPELINES * usize::from(self.scale),
+            has_noise: true,
+        };
+        // Recordings are large, and nobody needs them afterwards.
+        let folder = tempfile::tempdir_in(data).context("cannot make a folder for the recording")?;
+        let (_, sums) = record(scenario, folder.path(), |_| {}).context("cannot write the recording")?;
+        println!(
+            "podledger demo · simulated platform, seed {} · {} pods, 4 node pools",
+            self.seed,
+            thousands(sums.pods)
+        );
+        let recorded_date = START.saturating_add(jiff::Span::new().days(i64::from(DAYS)));
+        prices::import(lake, &folder.path().join("prices.csv"), recorded_date)?;
+        let options = kubernetes::Options {
+            cluster: None,
+            observed_at: None,
+            annotations: config.annotations()?,
+            recorded_date,
+        };
+        recording::import(lake, folder.path(), &options)?;
+        let usage = folder
+            .path()
+            .join("usage.csv")
+            .display()
+            .to_string()
+            .replace('\'', "''");
+        query::import_query(lake, "usage_hours", &format!("from '{usage}'"), recorded_date)?;
+        Ok(format!(
+            "collected {} weeks in {:.1} s",
+            DAYS / 7,
+            started.elapsed().as_secs_f64()
+        ))
+    }
+}
+
+/// Makes room for a new demo; a folder that is not the demo's is left alone.
+fn clear(data: &Path) -> anyhow::Result<()> {
+    if data.exists() {
+        let is_empty = data
+            .read_dir()
+            .with_context(|| format!("cannot read {}", data.display()))?
+            .next()
+            .is_none();
+        anyhow::ensure!(
+            is_empty || data.join(MARK).exists(),
+            "{} is there and was not made by this command; name another folder with --data",
+            data.display()
+        );
+        std::fs::remove_dir_all(data).with_context(|| format!("cannot clear {}", data.display()))?;
+    }
+    std::fs::create_dir_all(data).with_context(|| format!("cannot create {}", data.display()))?;
+    std::fs::write(
+        data.join(MARK),
+        "Made by `podledger demo`, which makes it anew each time.\n",
+    )?;
+    Ok(())
+}
