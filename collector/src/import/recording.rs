@@ -98,9 +98,7 @@ pub fn import(lake: &Lake, path: &Path, options: &Options) -> Result<(Imported, 
         Ok(())
     };
     for file in &files {
-        let mut number = 0_u64;
-        each_line(file, &mut |text| {
-            number += 1;
+        each_line(file, &mut |number, text| {
             let wrong = |reason: String| Error::Input {
                 path: file.clone(),
                 reason: format!("line {number}: {reason}"),
@@ -222,7 +220,7 @@ fn fingerprint(files: &[PathBuf], options: &Options) -> Result<String> {
 fn cluster(files: &[PathBuf]) -> Result<Option<String>> {
     let (mut found, mut seen) = (None, 0);
     for file in files {
-        each_line(file, &mut |text| {
+        each_line(file, &mut |_, text| {
             seen += 1;
             if text.contains("\"kube-system\"")
                 && let Ok(line) = serde_json::from_str::<Line<'_>>(text)
@@ -256,12 +254,14 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>> {
     })
 }
 
-/// Hands out the lines of a file that are not empty, until `line` wants no more.
-fn each_line(path: &Path, line: &mut dyn FnMut(&str) -> Result<bool>) -> Result<()> {
+/// Hands out the lines of a file that are not empty, with their numbers, until `line` wants no more.
+fn each_line(path: &Path, line: &mut dyn FnMut(u64, &str) -> Result<bool>) -> Result<()> {
     let mut reader = open(path)?;
     let mut text = String::new();
+    let mut number = 0;
     loop {
         text.clear();
+        number += 1;
         let read = reader.read_line(&mut text).map_err(|source| Error::Io {
             path: path.to_path_buf(),
             source,
@@ -270,7 +270,7 @@ fn each_line(path: &Path, line: &mut dyn FnMut(&str) -> Result<bool>) -> Result<
             return Ok(());
         }
         let trimmed = text.trim();
-        if !trimmed.is_empty() && !line(trimmed)? {
+        if !trimmed.is_empty() && !line(number, trimmed)? {
             return Ok(());
         }
     }

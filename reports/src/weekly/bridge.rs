@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use podledger_sql::units::NanoUsd;
 
 use super::Effect;
-use super::figures::PoolHour;
+use super::ask::PoolHour;
 use crate::display;
 
 /// How many pipelines the bridge of a team names.

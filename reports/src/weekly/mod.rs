@@ -1,6 +1,7 @@
 //! The weekly report: what a week cost, where the money went, why it changed, and what to do next.
 
 mod advice;
+mod ask;
 mod bridge;
 mod figures;
 mod html;
