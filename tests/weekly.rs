@@ -191,6 +191,8 @@ fn every_figure_of_a_week_is_a_query_on_the_marts() {
     let row = &found.teams[0];
     let own = report(&world, "2026-W46", "UTC", Some(&row.team)).unwrap();
     assert_eq!(own.total, row.direct);
+    assert_eq!(own.teams.len(), 1);
+    assert_eq!(own.teams[0].fully_loaded, row.fully_loaded);
     assert_eq!(
         sum(&mut own.bridge.iter().map(|effect| effect.amount.get())),
         own.total.get() - own.previous.unwrap().get()
@@ -314,7 +316,7 @@ fn weeks_without_much_read_sensibly() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("`nobody`") && error.contains("unattributed"),
+        error.contains("`nobody`") && error.contains("teams with cost: none"),
         "{error}"
     );
 }

@@ -14,6 +14,7 @@ const HOUR: i64 = 3_600_000;
 const TOP: usize = 10;
 
 /// What a team's pipeline and job cost in a category.
+#[derive(Debug, Clone)]
 pub(super) struct Cost {
     pub is_this_week: bool,
     pub team: String,
@@ -110,14 +111,14 @@ impl Asking<'_> {
         Ok((covered(self.week), covered(&last) >= end - start - HOUR))
     }
 
+    /// Of all teams.
     pub(super) fn costs(&self) -> Result<Vec<Cost>> {
         let query = format!(
-            "select {} as is_this_week, team, pipeline, job, cost_category, {} from marts.costs_hourly where {} {} \
+            "select {} as is_this_week, team, pipeline, job, cost_category, {} from marts.costs_hourly where {} \
              group by all order by all",
             self.is_this_week("hour_start_at"),
             nano("sum(cost)"),
             self.within_two("hour_start_at"),
-            self.of_team(),
         );
         self.rows("read what teams cost", &query, |row| {
             Ok(Cost {

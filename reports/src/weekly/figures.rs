@@ -100,6 +100,8 @@ pub(super) struct Figures {
     covered_ms: i64,
     is_last_covered: bool,
     pub costs: Vec<Cost>,
+    /// Costs of all teams, where the report is about one.
+    everybody: Vec<Cost>,
     pub pool_hours: Vec<PoolHour>,
     /// Median of how long machines stay after their last workload pod, ms, by pool.
     pub tails: BTreeMap<String, i64>,
@@ -112,6 +114,41 @@ pub(super) struct Figures {
     trust: Trust,
 }
 
+/// Sums of costs of a week by whatever `key` tells of them.
+fn sums<'a, K: Ord>(
+    costs: &'a [Cost],
+    is_this_week: bool,
+    key: impl Fn(&'a Cost) -> Option<K>,
+) -> BTreeMap<K, i64> {
+    let mut sums = BTreeMap::new();
+    for cost in costs.iter().filter(|cost| cost.is_this_week == is_this_week) {
+        if let Some(key) = key(cost) {
+            *sums.entry(key).or_insert(0) += cost.nano;
+        }
+    }
+    sums
+}
+
+fn no_team(team: &str, all: &[Cost]) -> Error {
+    let mut teams: Vec<&str> = all.iter().map(|cost| cost.team.as_str()).collect();
+    teams.sort_unstable();
+    teams.dedup();
+    let shown: Vec<String> = teams
+        .into_iter()
+        .filter(|team| *team != "unattributed")
+        .take(12)
+        .map(display::short)
+        .collect();
+    Error::NoTeam {
+        team: display::short(team),
+        known: if shown.is_empty() {
+            "none".to_owned()
+        } else {
+            shown.join(", ")
+        },
+    }
+}
+
 impl Figures {
     pub(super) fn read(connection: &Connection, request: &Request) -> Result<Self> {
         let asking = Asking {
@@ -120,22 +157,17 @@ impl Figures {
             team: request.team.as_deref(),
         };
         let (covered_ms, is_last_covered) = asking.covered()?;
-        let costs = asking.costs()?;
-        if let (Some(team), true) = (&request.team, costs.is_empty()) {
-            let everybody = Asking { team: None, ..asking };
-            let mut teams: Vec<String> = everybody.costs()?.into_iter().map(|cost| cost.team).collect();
-            teams.sort_unstable();
-            teams.dedup();
-            let shown: Vec<String> = teams.iter().take(12).map(|team| display::short(team)).collect();
-            return Err(Error::NoTeam {
-                team: display::short(team),
-                known: if shown.is_empty() {
-                    "none".to_owned()
-                } else {
-                    shown.join(", ")
-                },
-            });
-        }
+        let all = asking.costs()?;
+        let (costs, everybody) = match &request.team {
+            Some(team) => {
+                let own: Vec<Cost> = all.iter().filter(|cost| cost.team == *team).cloned().collect();
+                if own.is_empty() {
+                    return Err(no_team(team, &all));
+                }
+                (own, all)
+            }
+            None => (all, Vec::new()),
+        };
         let failures = asking.failures(&costs)?;
         let is_for_all = request.team.is_none();
         Ok(Self {
@@ -144,6 +176,7 @@ impl Figures {
             covered_ms,
             is_last_covered,
             costs,
+            everybody,
             pool_hours: if is_for_all {
                 asking.pool_hours()?
             } else {
@@ -174,13 +207,7 @@ impl Figures {
         is_this_week: bool,
         key: impl Fn(&'a Cost) -> Option<K>,
     ) -> BTreeMap<K, i64> {
-        let mut sums = BTreeMap::new();
-        for cost in self.costs.iter().filter(|cost| cost.is_this_week == is_this_week) {
-            if let Some(key) = key(cost) {
-                *sums.entry(key).or_insert(0) += cost.nano;
-            }
-        }
-        sums
+        sums(&self.costs, is_this_week, key)
     }
 
     pub(super) fn report(self) -> Result<Weekly> {
@@ -288,15 +315,21 @@ impl Figures {
         })
     }
 
+    /// All teams, or the one that the report is about: its share of what all share hangs on what the others cost.
     fn teams(&self, is_compared: bool) -> Vec<TeamRow> {
+        let costs = if self.everybody.is_empty() {
+            &self.costs
+        } else {
+            &self.everybody
+        };
         let direct = |is_this_week| {
-            self.sums(is_this_week, |cost| {
+            sums(costs, is_this_week, |cost| {
                 (!SHARED.contains(&cost.category.as_str())).then_some(cost.team.as_str())
             })
         };
         let (now, before) = (direct(true), direct(false));
         let of = |categories: &[&str]| {
-            self.sums(true, |cost| {
+            sums(costs, true, |cost| {
                 categories
                     .contains(&cost.category.as_str())
                     .then_some(cost.team.as_str())
@@ -304,7 +337,8 @@ impl Figures {
         };
         let (failed, unused) = (of(&["failed", "lost", "stuck"]), of(&["unused_request"]));
         let all: i64 = now.values().sum();
-        let shared = self.total(true) - all;
+        let total: i64 = sums(costs, true, |_| Some(())).values().sum();
+        let shared = total - all;
         let mut names: Vec<&str> = now.keys().copied().collect();
         if is_compared {
             names.extend(before.keys().copied().filter(|team| !now.contains_key(team)));
@@ -334,8 +368,9 @@ impl Figures {
         // What the division leaves goes to the largest.
         let loaded: i64 = rows.iter().map(|row| row.fully_loaded.get()).sum();
         if let (Some(first), true) = (rows.first_mut(), all > 0) {
-            first.fully_loaded = NanoUsd::from_nano(first.fully_loaded.get() + self.total(true) - loaded);
+            first.fully_loaded = NanoUsd::from_nano(first.fully_loaded.get() + total - loaded);
         }
+        rows.retain(|row| self.team.as_ref().is_none_or(|team| row.team == *team));
         rows
     }
 

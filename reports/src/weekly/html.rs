@@ -106,7 +106,8 @@ pub(super) fn sentence(report: &Weekly, name: &dyn Fn(&str) -> String) -> String
 
 /// What to know of a week that was not observed whole.
 pub(super) fn partial(report: &Weekly) -> Option<String> {
-    (report.covered_ms < report.week_ms).then(|| {
+    // Of a week that nobody saw, the sentence says so.
+    (1..report.week_ms).contains(&report.covered_ms).then(|| {
         format!(
             "{} of {} were observed; nothing is extrapolated, and nothing is compared with the week before.",
             duration(report.covered_ms),
@@ -278,7 +279,7 @@ fn bridge(report: &Weekly, previous: NanoUsd) -> Result<String> {
             _ => "",
         };
         let (label, note) = if label.is_empty() {
-            (crate::display::cut(&effect.label, 16), "")
+            (crate::display::cut(&effect.label, 13), "")
         } else {
             (label.to_owned(), effect.label.as_str())
         };

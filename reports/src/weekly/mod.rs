@@ -56,7 +56,7 @@ pub struct Weekly {
     pub bridge: Vec<Effect>,
     /// Capacity, requests and use of CPU by hour of the week; empty for one team.
     pub hours: Vec<HourOfWeek>,
-    /// Most expensive first.
+    /// Most expensive first; one, if it is about one.
     pub teams: Vec<TeamRow>,
     pub pipelines: Vec<PipelineRow>,
     pub runs: Runs,
@@ -263,10 +263,13 @@ pub struct Trust {
 }
 
 impl Weekly {
-    /// Bars that are shown. Nobody meters fixed cost yet: a bar of nothing at the beginning would only ask for an explanation.
+    /// Bars that are shown. Nobody meters fixed cost yet, and a team has no idle machines: bars of nothing at the beginning would only
+    /// ask for an explanation.
     fn shown_bars(&self) -> impl Iterator<Item = &Bar> {
-        let bars = self.waterfall.iter();
-        bars.filter(|bar| bar.key != "fixed" || bar.cost.get() != 0)
+        let is_for_one = self.team.is_some();
+        self.waterfall.iter().filter(move |bar| {
+            bar.cost.get() != 0 || !(bar.key == "fixed" || (bar.key == "idle" && is_for_one))
+        })
     }
 }
 
