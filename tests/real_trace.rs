@@ -54,7 +54,7 @@ fn every_pod_of_the_nextflow_trace_is_accounted_for() {
         "ok: 5424 machine-hours, 0 nano-dollars off\n"
     );
     // Eight machines at 1.536 USD from the first launcher's start to the last one's end.
-    assert!(done(&["--data", data, "summary"]).contains("$8318.38"));
+    assert!(done(&["--data", data, "summary"]).contains("$8,318.39"));
 
     let ask = |query: &str| done(&["--data", data, "sql", "--format", "csv", query]);
     let pipelines = ask("select pipeline, sum(cost) from costs_daily group by all order by 2 desc");

@@ -6,8 +6,9 @@ use clap::Subcommand;
 use duckdb::Connection;
 use podledger_analyzer::config::Config;
 use podledger_analyzer::rules::{Rules, Share};
+use podledger_reports::display::{dollars, plain};
+use podledger_sql::units::NanoUsd;
 
-use super::summary::{dollars, printable};
 use super::{Cli, WRONG_CONFIG};
 
 /// Fields whose rules `coverage` reports.
@@ -65,23 +66,20 @@ fn check(config: &Config) -> ExitCode {
 fn test(connection: &Connection, rules: &Rules, pod: &str, limit: u32) -> anyhow::Result<ExitCode> {
     let decided = rules.decisions(connection, pod, limit)?;
     if decided.is_empty() {
-        println!("no pod has a name or UID like `{}`", printable(pod));
+        println!("no pod has a name or UID like `{}`", plain(pod));
     }
     for pod in decided {
         println!(
             "{}/{}  {}",
-            printable(&pod.namespace),
-            printable(&pod.pod_name),
-            printable(&pod.pod_uid)
+            plain(&pod.namespace),
+            plain(&pod.pod_name),
+            plain(&pod.pod_uid)
         );
         for decision in pod.decisions {
             println!(
                 "  {:<15} {:<40} {}",
                 decision.field,
-                decision
-                    .value
-                    .as_deref()
-                    .map_or_else(|| "-".to_owned(), printable),
+                decision.value.as_deref().map_or_else(|| "-".to_owned(), plain),
                 decision.rule.as_deref().unwrap_or("no rule found anything"),
             );
         }
@@ -112,7 +110,7 @@ fn coverage(connection: &Connection, rules: &Rules) -> anyhow::Result<ExitCode> 
                 "\nto name pipelines by the first of them, put into podledger.toml:\n\n\
                  [[identity_rules]]\nsystem = \"generic\"\nfield = \"system\"\nsource = \"label\"\nkey = {key:?}\n\n\
                  [[identity_rules]]\nsystem = \"generic\"\nfield = \"pipeline\"\nsource = \"label\"\nkey = {key:?}",
-                key = printable(&first.name)
+                key = plain(&first.name)
             );
         }
     }
@@ -122,10 +120,10 @@ fn coverage(connection: &Connection, rules: &Rules) -> anyhow::Result<ExitCode> 
 fn print_share(share: &Share) {
     println!(
         "  {:>12} {:>5}.{}% {:>9} pods  {}",
-        dollars(share.cost_nano),
+        dollars(NanoUsd::from_nano(share.cost_nano)),
         share.permille / 10,
         share.permille % 10,
         share.pods,
-        printable(&share.name)
+        plain(&share.name)
     );
 }

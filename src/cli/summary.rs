@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use duckdb::Connection;
+use podledger_reports::display::{dollars, plain};
 use podledger_sql::units::NanoUsd;
 
 use super::Cli;
@@ -37,7 +38,7 @@ impl Summary {
         let total = total.first().map_or(0, |(_, nano)| *nano);
         println!(
             "{first} to {last} (UTC)   {}   estimate at list price\n",
-            dollars(total)
+            dollars(NanoUsd::from_nano(total))
         );
 
         println!("WHERE EACH DOLLAR WENT");
@@ -74,7 +75,7 @@ impl Summary {
         for measure in measures {
             let (measure, unit, value): (String, String, i64) = measure?;
             let shown = if unit == "nano-usd" {
-                dollars(value)
+                dollars(NanoUsd::from_nano(value))
             } else {
                 format!("{value} {unit}")
             };
@@ -93,7 +94,7 @@ fn amounts(connection: &Connection, query: &str) -> anyhow::Result<Vec<(String, 
     for row in rows {
         let (name, cost) = row?;
         if let Some(cost) = cost {
-            amounts.push((printable(&name), NanoUsd::from_decimal_str(&cost)?.get()));
+            amounts.push((plain(&name), NanoUsd::from_decimal_str(&cost)?.get()));
         }
     }
     Ok(amounts)
@@ -108,30 +109,9 @@ fn table(rows: &[(String, i64)], total: i64) {
         };
         println!(
             "  {name:<26} {:>14} {:>5}.{}%",
-            dollars(*nano),
+            dollars(NanoUsd::from_nano(*nano)),
             tenths / 10,
             tenths.unsigned_abs() % 10
         );
     }
-}
-
-/// Dollars and cents, cut off.
-pub fn dollars(nano: i64) -> String {
-    let cents = nano / 10_000_000;
-    format!(
-        "{}${}.{:02}",
-        if nano < 0 { "-" } else { "" },
-        cents.unsigned_abs() / 100,
-        cents.unsigned_abs() % 100
-    )
-}
-
-/// Names come from outside: control and direction characters do not reach the terminal.
-pub fn printable(name: &str) -> String {
-    name.chars()
-        .filter(|c| {
-            !c.is_control()
-                && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        })
-        .collect()
 }

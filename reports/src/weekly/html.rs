@@ -6,7 +6,7 @@ use podledger_sql::units::NanoUsd;
 use super::figures::job_name;
 use super::{PoolRow, RunRow, Weekly};
 use crate::charts::{self, HeatRow, HourBar, Paint, RowBar};
-use crate::display::{change, dollars, duration, percent, permille, short};
+use crate::display::{change, dollars, duration, percent, percent_change, permille, short};
 use crate::error::Result;
 
 const STYLE: &str = include_str!("weekly.css");
@@ -146,7 +146,7 @@ fn first_screen(report: &Weekly) -> Result<Markup> {
                 @if let Some(previous) = report.previous {
                     @let difference = NanoUsd::from_nano(report.total.get() - previous.get());
                     " " span class=(match difference.get() { ..0 => "down", 0 => "", 1.. => "up" }) {
-                        (change(difference)) " (" (percent(permille(difference.get(), previous.get()))) ")"
+                        (change(difference)) " (" (percent_change(difference, previous)) ")"
                     }
                     " from " (dollars(previous))
                 }

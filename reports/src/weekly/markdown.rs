@@ -5,7 +5,7 @@ use std::fmt::Write;
 use podledger_sql::units::NanoUsd;
 
 use super::{RunRow, Weekly};
-use crate::display::{change, dollars, duration, markdown as name, percent, permille};
+use crate::display::{change, dollars, duration, markdown as name, percent, percent_change};
 
 /// Rows of a table that are shown; the other formats carry all.
 const SHOWN: usize = 10;
@@ -37,7 +37,7 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
             out,
             " · {} ({}) from {}",
             change(difference),
-            percent(permille(difference.get(), previous.get())),
+            percent_change(difference, previous),
             dollars(previous)
         )?;
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use podledger_sql::units::NanoUsd;
 
 use super::Weekly;
-use crate::display::{change, cut, dollars, percent, permille, short};
+use crate::display::{change, cut, dollars, percent, percent_change, short};
 
 /// Teams that are named.
 const TEAMS: usize = 3;
@@ -32,7 +32,7 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
             out,
             "   {} ({})",
             change(difference),
-            percent(permille(difference.get(), previous.get()))
+            percent_change(difference, previous)
         )?;
     }
     writeln!(out, "   {}", report.basis)?;
