@@ -116,15 +116,15 @@ fn of_jobs(figures: &Figures) -> Vec<Action> {
             job.unused,
         );
         let (attempts, failed, lost) = failure.map_or((0, 0, 0), |row| (row.attempts, row.failed, row.lost));
-        let reason = failure.and_then(|row| row.reason.as_deref());
+        // Kubernetes' reasons are single words; what is none was written by somebody else.
+        let reason = failure
+            .and_then(|row| row.reason.as_deref())
+            .filter(|reason| reason.chars().all(|letter| letter.is_ascii_alphanumeric()));
         add(
             "failed",
             match reason {
                 Some("OOMKilled") => format!("is OOM-killed: {failed} of {attempts} tries failed"),
-                Some(reason) => format!(
-                    "failed {failed} of {attempts} tries, mostly by {}",
-                    display::short(reason)
-                ),
+                Some(reason) => format!("failed {failed} of {attempts} tries, mostly by {reason}"),
                 None => format!("failed {failed} of {attempts} tries"),
             },
             if reason == Some("OOMKilled") {

@@ -100,10 +100,16 @@ impl Asking<'_> {
             "select epoch_ms(observed_from_at), epoch_ms(observed_through_at) from marts.clusters",
             |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
         )?;
+        // A cluster begins with its first machine; a week is observed as far as that of its clusters which was observed least.
         let covered = |week: &Week| {
             let (start, end) = week.bounds_ms();
-            let from = spans.iter().map(|(from, _)| *from).min().unwrap_or(end);
-            let through = spans.iter().map(|(_, through)| *through).max().unwrap_or(start);
+            let touching = || {
+                spans
+                    .iter()
+                    .filter(|(from, through)| *from < end && *through > start)
+            };
+            let from = touching().map(|(from, _)| *from).min().unwrap_or(end);
+            let through = touching().map(|(_, through)| *through).min().unwrap_or(start);
             (end.min(through) - start.max(from)).max(0)
         };
         let last = self.week.plus(-1);

@@ -82,7 +82,7 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
             out,
             "{number}. {} {}: {} ({} this week)",
             name(&action.subject),
-            plain_words(&action.finding),
+            action.finding,
             action.remedy,
             dollars(action.cost)
         )?;
@@ -167,13 +167,6 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
         more(out, report.pools.len())?;
     }
     writeln!(out, "\n---\n{}", super::html::trust(report))
-}
-
-/// Words of ours with a reason of others in them.
-fn plain_words(text: &str) -> String {
-    text.chars()
-        .filter(|letter| !"`|<>&*_[]#~\\".contains(*letter))
-        .collect()
 }
 
 fn more(out: &mut String, rows: usize) -> std::fmt::Result {
