@@ -349,6 +349,63 @@ fn a_week_in_which_the_clock_is_put_back_has_169_hours() {
         .filter(|hour| hour.cost.get() > 1_000_000_000)
         .collect();
     assert_eq!((twice.len(), twice[0].day, twice[0].hour), (1, 6, 2));
+    assert_eq!(twice[0].cpu_capacity_millicores, Some(4000));
+}
+
+/// Members of a team pay their parts of it, and are told of the runs and failures that they pay for; what a pod beside work costs is not
+/// a team's.
+#[test]
+fn members_of_a_shared_team_see_what_they_pay_for() {
+    let mut world = World::new();
+    world.config.teams = toml::from_str::<podledger_analyzer::config::Config>(
+        "[[teams]]\nnamespace = \"ns\"\nshares = { growth = 1, ml = 3 }",
+    )
+    .unwrap()
+    .teams;
+    world.given_machine(4, 16, 0, "1");
+    world.given(
+        "pod_states",
+        "select 'c' as cluster, 'p' as pod_uid, timestamp '2026-11-16 11:00:00' as observed_at, 'p' as pod_name, 'ns' as namespace, \
+         'm' as machine, timestamp '2026-11-16 10:00:00' as created_at, timestamp '2026-11-16 10:00:00' as bound_at, \
+         'scheduled' as start_source, timestamp '2026-11-16 10:00:00' as running_at, timestamp '2026-11-16 10:30:00' as finished_at, \
+         timestamp '2026-11-16 10:30:00' as released_at, 'watch' as end_source, 'Failed' as phase, 1 as exit_code, \
+         4000 as cpu_request_millicores, 17179869184 as memory_request_bytes, 0 as gpu_request_milligpus",
+    );
+    world.build(true);
+    let growth = report(&world, "2026-W47", "UTC", Some("growth")).unwrap();
+    assert_eq!(growth.total.to_string(), "0.125000000");
+    assert_eq!(growth.teams[0].fully_loaded.to_string(), "0.250000000");
+    assert_eq!(growth.failures.len(), 1);
+    assert_eq!(growth.queues[0].pods, 1);
+    assert!(growth.trust.unpriced_ms.is_none() && growth.hours[10].cpu_capacity_millicores.is_none());
+    let all = report(&world, "2026-W47", "UTC", None).unwrap();
+    assert!(
+        all.actions
+            .iter()
+            .all(|action| !action.finding.contains("0 of 0"))
+    );
+    assert_eq!(all.hours[10].cpu_capacity_millicores, Some(4000));
+    assert_eq!(all.trust.unpriced_ms, Some(0));
+}
+
+/// Half an hour without a price is told, and a week without any is not called cheap.
+#[test]
+fn what_has_no_price_is_said_first() {
+    let world = World::new();
+    world.given_machine(4, 16, 0, "1");
+    world.given_pod("p", 1000, 4096, 0);
+    world.given(
+        "machines",
+        "select 'c' as cluster, 'm' as machine, timestamp '2026-11-16 10:30:00' as observed_at, 'aws' as provider, \
+         'us-east-1' as region, 'unheard-of' as instance_type, 'on-demand' as capacity_type, \
+         'instance' as billing_model, timestamp '2026-11-16 10:00:00' as launched_at, 'declared' as launch_source",
+    );
+    world.build(true);
+    let found = report(&world, "2026-W47", "UTC", None).unwrap();
+    assert_eq!(found.trust.unpriced_ms, Some(3_600_000));
+    let page = weekly::html(&found).unwrap();
+    assert!(page.contains("No price is known of the machines of this week"));
+    assert!(page.contains("Cores by hour") && !page.contains("in vain"));
 }
 
 /// Facts of pods whose team, pipeline and job are the rows of a query of `(number, team, pipeline, job)`.

@@ -18,6 +18,7 @@ pub const HOSTILE_NAMES: &[&str] = &[
     "\t=1+1",
     "[click](javascript:alert(1))",
     "![x](http://evil.example/x.png)",
+    "x;=1+cmd|' /C calc'!A0",
     "| a | b |\n|---|---|",
     "# heading\n* item",
     "`code` **bold** _it_ ~~x~~",
@@ -178,12 +179,15 @@ pub fn percent(permille: i64) -> String {
     format!("{sign}{}.{}%", thousands(tenths / 10), tenths % 10)
 }
 
-/// By how much of `before` something changed, with its sign: `+4.2%`.
+/// By how much of `before` something changed, with its sign: ` (+4.2%)`; nothing where there was nothing.
 #[must_use]
 pub fn percent_change(difference: NanoUsd, before: NanoUsd) -> String {
+    if before.get() == 0 {
+        return String::new();
+    }
     let permille = permille(difference.get(), before.get());
     let sign = if permille > 0 { "+" } else { "" };
-    format!("{sign}{}", percent(permille))
+    format!(" ({sign}{})", percent(permille))
 }
 
 /// Time in its two largest units: `2 d 4 h`, `1 h 20 min`, `3 min 12 s`, `4.2 s`.
@@ -257,8 +261,9 @@ mod tests {
         assert_eq!(change(usd("1.2")), "+$1.20");
         assert_eq!(percent(permille(1, 3)), "33.3%");
         assert_eq!(percent(permille(1, 0)), "0.0%");
-        assert_eq!(percent_change(usd("1"), usd("8")), "+12.5%");
-        assert_eq!(percent_change(usd("-1"), usd("8")), "-12.5%");
+        assert_eq!(percent_change(usd("1"), usd("8")), " (+12.5%)");
+        assert_eq!(percent_change(usd("-1"), usd("8")), " (-12.5%)");
+        assert_eq!(percent_change(usd("1"), usd("0")), "");
         assert_eq!(duration(4_250), "4.2 s");
         assert_eq!(duration(192_000), "3 min 12 s");
         assert_eq!(duration(187_200_000), "2 d 4 h");

@@ -37,6 +37,7 @@ const FOLDER: &str = "podledger-demo";
 
 /// A file that says that a folder is the demo's, and may be made anew.
 const MARK: &str = "demo.txt";
+const MARKED: &str = "Made by `podledger demo`, which makes it anew each time.\n";
 
 const DAYS: u32 = 14;
 const TEAMS: usize = 8;
@@ -162,16 +163,13 @@ fn clear(data: &Path) -> anyhow::Result<()> {
             .next()
             .is_none();
         anyhow::ensure!(
-            is_empty || data.join(MARK).exists(),
+            is_empty || std::fs::read_to_string(data.join(MARK)).is_ok_and(|text| text == MARKED),
             "{} is there and was not made by this command; name another folder with --data",
             data.display()
         );
         std::fs::remove_dir_all(data).with_context(|| format!("cannot clear {}", data.display()))?;
     }
     std::fs::create_dir_all(data).with_context(|| format!("cannot create {}", data.display()))?;
-    std::fs::write(
-        data.join(MARK),
-        "Made by `podledger demo`, which makes it anew each time.\n",
-    )?;
+    std::fs::write(data.join(MARK), MARKED)?;
     Ok(())
 }

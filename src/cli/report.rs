@@ -1,5 +1,7 @@
 //! `podledger report`.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,6 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use duckdb::Connection;
 use jiff::Timestamp;
 use podledger_reports::weekly::{self, Request, Week, Weekly};
+use sha2::{Digest, Sha256};
 
 use super::Cli;
 
@@ -78,7 +81,7 @@ impl WeeklyReport {
 /// The last week that was observed whole, or else the last that was observed at all.
 pub fn last_week(connection: &Connection, zone: &str) -> anyhow::Result<Week> {
     let (from, through): (Option<i64>, Option<i64>) = connection.query_row(
-        "select epoch_ms(min(observed_from_at)), epoch_ms(max(observed_through_at)) from marts.clusters",
+        "select epoch_ms(min(observed_from_at)), epoch_ms(min(observed_through_at)) from marts.clusters",
         [],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
@@ -121,28 +124,35 @@ pub fn write(report: &Weekly, formats: &[Format], out: &Path) -> anyhow::Result<
     let mut paths = Vec::new();
     for (name, bytes) in files {
         let path = out.join(name);
-        std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+        write_private(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
         paths.push(path);
     }
     Ok(paths)
 }
 
-/// A team's name as part of a file's.
+/// A team's name as part of a file's. What cannot be part of one is left out, and a checksum then tells it from others.
 fn file_name(team: &str) -> String {
     let name: String = team
         .chars()
-        .map(|letter| {
-            if letter.is_ascii_alphanumeric() || letter == '-' {
-                letter
-            } else {
-                '_'
-            }
-        })
+        .filter(|letter| letter.is_ascii_alphanumeric() || "-_".contains(*letter))
         .take(60)
         .collect();
-    if name.trim_matches('_').is_empty() {
-        "team".to_owned()
-    } else {
-        name
+    if name == team {
+        return name;
     }
+    let sum: String = Sha256::digest(team)
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{name}-{sum}")
+}
+
+/// Writes a file that nobody else may read: what teams cost is theirs to tell.
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(bytes)
 }

@@ -62,7 +62,10 @@ fn of_pool(pool: &PoolRow) -> Vec<Action> {
         ),
         action(
             "idle_unpacked",
-            format!("is at most {} full while pods run", display::percent(held)),
+            format!(
+                "holds pods on {} of its capacity on average",
+                display::percent(held)
+            ),
             "use machines whose shape fits the pods, or smaller ones",
             pool.idle_unpacked.get(),
         ),
@@ -115,6 +118,7 @@ fn of_jobs(figures: &Figures) -> Vec<Action> {
             "ask for less CPU and memory",
             job.unused,
         );
+        // Tries that end in another week, or that are counted for a team that several share, are not among these.
         let (attempts, failed, lost) = failure.map_or((0, 0, 0), |row| (row.attempts, row.failed, row.lost));
         // Kubernetes' reasons are single words; what is none was written by somebody else.
         let reason = failure
@@ -123,6 +127,7 @@ fn of_jobs(figures: &Figures) -> Vec<Action> {
         add(
             "failed",
             match reason {
+                _ if failed == 0 => "has tries that failed".to_owned(),
                 Some("OOMKilled") => format!("is OOM-killed: {failed} of {attempts} tries failed"),
                 Some(reason) => format!("failed {failed} of {attempts} tries, mostly by {reason}"),
                 None => format!("failed {failed} of {attempts} tries"),
@@ -136,7 +141,11 @@ fn of_jobs(figures: &Figures) -> Vec<Action> {
         );
         add(
             "lost",
-            format!("lost {lost} of {attempts} tries to interruptions and evictions"),
+            if lost == 0 {
+                "lost tries to interruptions and evictions".to_owned()
+            } else {
+                format!("lost {lost} of {attempts} tries to interruptions and evictions")
+            },
             "keep checkpoints, or run it where nothing is taken away",
             job.lost,
         );

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use duckdb::{Connection, Row, ToSql};
 use podledger_sql::units::NanoUsd;
 
+use super::figures::SHARED;
 use super::{FailureRow, QueueRow, RunRow, Runs, Trust, Week};
 use crate::error::{Error, Result};
 
@@ -65,7 +66,7 @@ impl Asking<'_> {
         let mut statement = self.connection.prepare(query).map_err(wrong)?;
         let team = self.team;
         let parameters: Vec<&dyn ToSql> = match &team {
-            Some(team) if query.contains('?') => vec![team],
+            Some(team) if query.contains("$1") => vec![team],
             _ => Vec::new(),
         };
         let rows = statement.query_map(parameters.as_slice(), read).map_err(wrong)?;
@@ -91,7 +92,22 @@ impl Asking<'_> {
 
     /// Where a row is of the team that is asked for.
     fn of_team(&self) -> &'static str {
-        if self.team.is_some() { "and team = ?" } else { "" }
+        // Pods of a team that several share have its name; what they cost is split among its members.
+        if self.team.is_some() {
+            "and (team = $1 or team in (select team from marts.team_shares where member = $1))"
+        } else {
+            ""
+        }
+    }
+
+    /// Where a row of costs is what pods of the team cost.
+    fn direct_of_team(&self) -> String {
+        let shared: Vec<String> = SHARED.iter().map(|category| format!("'{category}'")).collect();
+        if self.team.is_some() {
+            format!("and team = $1 and cost_category not in ({})", shared.join(", "))
+        } else {
+            String::new()
+        }
     }
 
     pub(super) fn covered(&self) -> Result<(i64, bool)> {
@@ -143,7 +159,7 @@ impl Asking<'_> {
             "select epoch_ms(hour_start_at), {} from marts.costs_hourly where {} {} group by all order by all",
             nano("sum(cost)"),
             self.within("hour_start_at"),
-            self.of_team(),
+            self.direct_of_team(),
         );
         let mut hours = BTreeMap::new();
         for (at, nano) in self.rows("read what hours cost", &query, |row| {
@@ -225,7 +241,7 @@ impl Asking<'_> {
         let source = if self.team.is_some() {
             format!(
                 "(select runs.* replace (run_teams.cost as cost, run_teams.wasted_cost as wasted_cost, run_teams.pods as pods) \
-                 from marts.runs inner join marts.run_teams using ({key}) where run_teams.team = ?)"
+                 from marts.runs inner join marts.run_teams using ({key}) where run_teams.team = $1)"
             )
         } else {
             "marts.runs".to_owned()
@@ -274,14 +290,16 @@ impl Asking<'_> {
         })
     }
 
-    pub(super) fn run_counts(&self) -> Result<BTreeMap<String, (i64, i64)>> {
+    pub(super) fn run_counts(&self) -> Result<BTreeMap<(String, String), (i64, i64)>> {
         let query = format!(
-            "select pipeline, count(*), cast(sum(case when status in ('failed', 'lost') then 1 else 0 end) as bigint) \
-             from marts.runs where {} group by all",
+            "select teams.team, runs.pipeline, count(*), \
+             cast(sum(case when runs.status in ('failed', 'lost') then 1 else 0 end) as bigint) \
+             from marts.runs as runs inner join marts.run_teams as teams \
+             using (cluster, system, installation, pipeline, run, run_epoch) where {} group by all",
             self.within("started_at")
         );
         let rows = self.rows("count the runs", &query, |row| {
-            Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))
+            Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)))
         })?;
         Ok(rows.into_iter().collect())
     }
@@ -291,7 +309,8 @@ impl Asking<'_> {
         let numbered = "run <> 'unattributed' and try_cast(attempt as integer) is not null";
         let query = format!(
             "select team, pipeline, job, count(*), count(*) filter (outcome = 'failed'), count(*) filter (outcome = 'lost'), \
-             count(*) filter ({numbered}) - count(distinct (cluster, system, installation, run, run_epoch)) filter ({numbered}), \
+             count(distinct (cluster, system, installation, run, run_epoch, attempt)) filter ({numbered}) \
+                 - count(distinct (cluster, system, installation, run, run_epoch)) filter ({numbered}), \
              min(end_reason) filter (outcome in ('failed', 'lost')), \
              mode(end_reason order by end_reason) filter (outcome in ('failed', 'lost')) \
              from marts.job_attempts where {} {} group by all having count(*) filter (outcome in ('failed', 'lost')) > 0 order by all",
@@ -363,7 +382,7 @@ impl Asking<'_> {
                  where hour_start_at + interval 1 hour > observed_through_at and {} {}",
                 nano("sum(cost)"),
                 self.within("hour_start_at"),
-                self.of_team(),
+                self.direct_of_team(),
             ),
             |row| row.get(0),
         )?;

@@ -67,28 +67,39 @@ pub(super) fn effects(hours: &[PoolHour], difference: i64) -> Vec<Effect> {
             _ if is_fixed => 0,
             [0, 0] => 0,
             // A pool that came, or went, came with its work.
-            [0, _] => pool.nano[1] - pool.nano[0],
+            [0, _] => pool.nano[1] - of_price - pool.nano[0],
             [before, now] => (pool.nano[0] * (now - before) / before).clamp(-most, most),
         };
     }
     let efficiency = i128::from(difference) - volume - price;
-    let named = |amount: i128, more: &str, less: &str| match amount {
+    let named = |amount: i128, [less, same, more]: [&str; 3]| match amount {
         ..0 => less.to_owned(),
-        0 => "no change".to_owned(),
+        0 => same.to_owned(),
         1.. => more.to_owned(),
     };
     [
-        ("volume", volume, named(volume, "more work", "less work")),
+        (
+            "volume",
+            volume,
+            named(volume, ["less work", "same work", "more work"]),
+        ),
         (
             "efficiency",
             efficiency,
             named(
                 efficiency,
-                "worse packing and more waste",
-                "better packing and less waste",
+                [
+                    "better packing and less waste",
+                    "same packing",
+                    "worse packing and more waste",
+                ],
             ),
         ),
-        ("price", price, named(price, "higher prices", "lower prices")),
+        (
+            "price",
+            price,
+            named(price, ["lower prices", "same prices", "higher prices"]),
+        ),
     ]
     .into_iter()
     .map(|(key, amount, label)| effect(key, label, amount))

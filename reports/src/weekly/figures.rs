@@ -1,6 +1,6 @@
 //! Puts the answers of the marts together: what is shown adds up to what is shown beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use duckdb::Connection;
 use podledger_sql::units::NanoUsd;
@@ -107,8 +107,8 @@ pub(super) struct Figures {
     pub tails: BTreeMap<String, i64>,
     hourly_nano: BTreeMap<(usize, usize), i64>,
     runs: Runs,
-    /// Runs and failed runs by pipeline.
-    run_counts: BTreeMap<String, (i64, i64)>,
+    /// Runs and failed runs by team and pipeline.
+    run_counts: BTreeMap<(String, String), (i64, i64)>,
     pub failures: Vec<FailureRow>,
     queues: Vec<QueueRow>,
     trust: Trust,
@@ -160,7 +160,8 @@ impl Figures {
         let all = asking.costs()?;
         let (costs, everybody) = match &request.team {
             Some(team) => {
-                let own: Vec<Cost> = all.iter().filter(|cost| cost.team == *team).cloned().collect();
+                let is_own = |cost: &&Cost| cost.team == *team && !SHARED.contains(&cost.category.as_str());
+                let own: Vec<Cost> = all.iter().filter(is_own).cloned().collect();
                 if own.is_empty() {
                     return Err(no_team(team, &all));
                 }
@@ -246,7 +247,10 @@ impl Figures {
             trust: Trust {
                 estimated: NanoUsd::from_nano(total),
                 unmetered: NanoUsd::from_nano(unmetered.get(&()).copied().unwrap_or(0)),
-                unpriced_ms: unpriced.map(|hour| hour.unpriced_ms).sum(),
+                unpriced_ms: self
+                    .team
+                    .is_none()
+                    .then(|| unpriced.map(|hour| hour.unpriced_ms).sum()),
                 ..self.trust.clone()
             },
             pools,
@@ -302,8 +306,18 @@ impl Figures {
         } else {
             self.sums(true, |cost| {
                 let is_named = cost.pipeline != "unattributed";
-                (of_bar(cost) && is_named).then(|| job_name(&cost.pipeline, &cost.job))
+                (of_bar(cost) && is_named).then(|| (cost.team.as_str(), job_name(&cost.pipeline, &cost.job)))
             })
+            .into_iter()
+            .fold(
+                BTreeMap::new(),
+                |mut largest: BTreeMap<String, i64>, ((_, name), nano)| {
+                    // Namesakes of other teams are others.
+                    let known = largest.entry(name).or_insert(nano);
+                    *known = (*known).max(nano);
+                    largest
+                },
+            )
         };
         let (name, nano) = sums
             .into_iter()
@@ -390,7 +404,7 @@ impl Figures {
         let mut rows: Vec<PipelineRow> = now
             .keys()
             .map(|key| {
-                let (runs, failed_runs) = self.run_counts.get(&key.1).copied().unwrap_or((0, 0));
+                let (runs, failed_runs) = self.run_counts.get(key).copied().unwrap_or((0, 0));
                 PipelineRow {
                     team: key.0.clone(),
                     pipeline: key.1.clone(),
@@ -413,27 +427,32 @@ impl Figures {
             capacity: i128,
             request: i128,
             usage: Option<i128>,
+            hours: BTreeSet<i64>,
         }
         let mut sums: BTreeMap<(usize, usize), Sum> = BTreeMap::new();
         for hour in self.pool_hours.iter().filter(|hour| hour.is_this_week) {
             let sum = sums.entry(self.week.slot(hour.hour_start_ms)).or_default();
+            sum.hours.insert(hour.hour_start_ms);
             sum.capacity += hour.capacity[0];
             sum.request += hour.request[0];
             if let Some(usage) = hour.cpu_usage {
                 *sum.usage.get_or_insert(0) += usage;
             }
         }
-        let average = |time: i128| i64::try_from(time / i128::from(HOUR)).unwrap_or(i64::MAX);
         (0..7)
             .flat_map(|day| (0..24).map(move |hour| (day, hour)))
             .map(|slot| {
                 let sum = sums.remove(&slot).unwrap_or_default();
+                let hours = i128::try_from(sum.hours.len()).unwrap_or(0);
+                let average = |time: i128| {
+                    (hours > 0).then(|| i64::try_from(time / (i128::from(HOUR) * hours)).unwrap_or(i64::MAX))
+                };
                 HourOfWeek {
                     day: slot.0,
                     hour: slot.1,
                     cpu_capacity_millicores: average(sum.capacity),
                     cpu_request_millicores: average(sum.request),
-                    cpu_usage_millicores: sum.usage.map(average),
+                    cpu_usage_millicores: sum.usage.and_then(average),
                     cost: NanoUsd::from_nano(self.hourly_nano.get(&slot).copied().unwrap_or(0)),
                 }
             })

@@ -64,7 +64,9 @@ pub fn html(report: &Weekly) -> Result<String> {
 /// The week in one sentence. `name` shows a name in the format that is written.
 pub(super) fn sentence(report: &Weekly, name: &dyn Fn(&str) -> String) -> String {
     if report.total.get() == 0 {
-        return if report.covered_ms == 0 {
+        return if report.trust.unpriced_ms.is_some_and(|ms| ms > 0) {
+            "No price is known of the machines of this week: import prices, or declare them.".to_owned()
+        } else if report.covered_ms == 0 {
             "This week was not observed.".to_owned()
         } else {
             "Nothing cost anything in this week.".to_owned()
@@ -90,7 +92,7 @@ pub(super) fn sentence(report: &Weekly, name: &dyn Fn(&str) -> String) -> String
                 _ => "tries that failed",
             };
             let owner = match &bar.largest_owner {
-                Some(owner) => format!(", most of it by {}", name(&owner.name)),
+                Some(owner) => format!(", the largest share by {}", name(&owner.name)),
                 None => String::new(),
             };
             format!(
@@ -106,8 +108,13 @@ pub(super) fn sentence(report: &Weekly, name: &dyn Fn(&str) -> String) -> String
 
 /// What to know of a week that was not observed whole.
 pub(super) fn partial(report: &Weekly) -> Option<String> {
-    // Of a week that nobody saw, the sentence says so.
-    (1..report.week_ms).contains(&report.covered_ms).then(|| {
+    if report.covered_ms == 0 {
+        // Of a week of which nothing is known, the sentence says so.
+        return (report.total.get() > 0).then(|| {
+            "Nobody watched in this week: its cost is that of machines that were still there later, and of pods that were.".to_owned()
+        });
+    }
+    (report.covered_ms < report.week_ms).then(|| {
         format!(
             "{} of {} were observed; nothing is extrapolated, and nothing is compared with the week before.",
             duration(report.covered_ms),
@@ -116,17 +123,29 @@ pub(super) fn partial(report: &Weekly) -> Option<String> {
     })
 }
 
+/// What stands where nothing is to be done.
+pub(super) fn nothing_to_do(report: &Weekly) -> &'static str {
+    if report.total.get() > 0 {
+        "Nothing in this week cost a cent in vain."
+    } else {
+        "Nothing is known that could be done."
+    }
+}
+
 /// What the figures rest on, in one line.
 pub(super) fn trust(report: &Weekly) -> String {
     let trust = &report.trust;
     format!(
-        "Rests on: {} billed, {} estimated at list price ({} of it provisional), {} unobserved, {} of machines without a price, \
+        "Rests on: {} billed, {} estimated at list price ({} of it provisional), {} unobserved, {}\
          {} on uncertain ends, {} of pods that nobody measured.",
         dollars(trust.billed),
         dollars(trust.estimated),
         dollars(trust.provisional),
         dollars(trust.unobserved),
-        duration(trust.unpriced_ms),
+        trust.unpriced_ms.map_or_else(String::new, |ms| format!(
+            "{} of machines without a price, ",
+            duration(ms)
+        )),
         dollars(trust.uncertain_ends),
         dollars(trust.unmetered)
     )
@@ -146,7 +165,7 @@ fn first_screen(report: &Weekly) -> Result<Markup> {
                 @if let Some(previous) = report.previous {
                     @let difference = NanoUsd::from_nano(report.total.get() - previous.get());
                     " " span class=(match difference.get() { ..0 => "down", 0 => "", 1.. => "up" }) {
-                        (change(difference)) " (" (percent_change(difference, previous)) ")"
+                        (change(difference)) (percent_change(difference, previous))
                     }
                     " from " (dollars(previous))
                 }
@@ -168,7 +187,7 @@ fn first_screen(report: &Weekly) -> Result<Markup> {
                 }
                 section {
                     h2 { "Do next" }
-                    @if report.actions.is_empty() { p { "Nothing in this week cost a cent in vain." } }
+                    @if report.actions.is_empty() { p { (nothing_to_do(report)) } }
                     ol.actions {
                         @for action in report.actions.iter().take(3) {
                             li {
@@ -385,14 +404,14 @@ fn hours(report: &Weekly) -> Result<Markup> {
             .hours
             .iter()
             .map(|hour| HourBar {
-                capacity: hour.cpu_capacity_millicores,
-                requested: hour.cpu_request_millicores,
+                capacity: hour.cpu_capacity_millicores.unwrap_or(0),
+                requested: hour.cpu_request_millicores.unwrap_or(0),
                 used: hour.cpu_usage_millicores,
                 title: format!(
                     "{}: {} cores, {} held by pods, {} used, {}",
                     when(hour.day, hour.hour),
-                    cores(hour.cpu_capacity_millicores),
-                    cores(hour.cpu_request_millicores),
+                    cores(hour.cpu_capacity_millicores.unwrap_or(0)),
+                    cores(hour.cpu_request_millicores.unwrap_or(0)),
                     hour.cpu_usage_millicores
                         .map_or_else(|| "unknown".to_owned(), cores),
                     dollars(hour.cost)
@@ -413,7 +432,7 @@ fn hours(report: &Weekly) -> Result<Markup> {
         ("Cores by hour of the week", chart, legend)
     };
     Ok(html! {
-        @if !report.hours.is_empty() && report.total.get() > 0 {
+        @if report.total.get() > 0 || !report.pools.is_empty() {
             section { h2 { (title) } (note) div.scroll.picture { (PreEscaped(chart)) } }
         }
     })

@@ -35,7 +35,7 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
         let difference = NanoUsd::from_nano(report.total.get() - previous.get());
         write!(
             out,
-            " · {} ({}) from {}",
+            " · {}{} from {}",
             change(difference),
             percent_change(difference, previous),
             dollars(previous)
@@ -88,7 +88,7 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
         )?;
     }
     if report.actions.is_empty() {
-        writeln!(out, "Nothing in this week cost a cent in vain.")?;
+        writeln!(out, "{}", super::html::nothing_to_do(report))?;
     }
     writeln!(
         out,

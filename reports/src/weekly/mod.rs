@@ -54,7 +54,7 @@ pub struct Weekly {
     pub waterfall: Vec<Bar>,
     /// Why it is not what it was a week before; adds up to `total - previous`.
     pub bridge: Vec<Effect>,
-    /// Capacity, requests and use of CPU by hour of the week; empty for one team.
+    /// Cost, and capacity, requests and use of CPU, by hour of the week.
     pub hours: Vec<HourOfWeek>,
     /// Most expensive first; one, if it is about one.
     pub teams: Vec<TeamRow>,
@@ -107,15 +107,15 @@ pub struct Effect {
     pub amount: NanoUsd,
 }
 
-/// An hour of the week by the local clock. Sums over the hours that fall on it (two, where a clock is put back).
+/// An hour of the week by the local clock; where a clock is put back, two hours fall on one.
 #[derive(Debug, Clone, Serialize)]
 pub struct HourOfWeek {
     /// 0 is Monday.
     pub day: usize,
     pub hour: usize,
-    /// Millicores, averaged over the hour.
-    pub cpu_capacity_millicores: i64,
-    pub cpu_request_millicores: i64,
+    /// Millicores, averaged over the hours; `None` where no machine was up, and for one team.
+    pub cpu_capacity_millicores: Option<i64>,
+    pub cpu_request_millicores: Option<i64>,
     /// `None` where no pod was measured.
     pub cpu_usage_millicores: Option<i64>,
     pub cost: NanoUsd,
@@ -254,8 +254,8 @@ pub struct Trust {
     pub provisional: NanoUsd,
     /// Cost of time in which nobody watched.
     pub unobserved: NanoUsd,
-    /// Time of machines of which no price is known, ms; it costs nothing here.
-    pub unpriced_ms: i64,
+    /// Time of machines of which no price is known, ms; it costs nothing here. `None` for one team.
+    pub unpriced_ms: Option<i64>,
     /// Cost between the earliest and the latest end that pods can have had.
     pub uncertain_ends: NanoUsd,
     /// Cost of pods of which nobody measured what they used.

@@ -1,11 +1,14 @@
 //! Every figure as tables: CSV and XLSX lay them out, JSON carries the structs themselves.
 
 use podledger_sql::units::NanoUsd;
-use rust_xlsxwriter::{Format, Workbook, XlsxError};
+use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, XlsxError};
 
 use super::Weekly;
 use crate::display;
 use crate::error::{Error, Result};
+
+/// Characters that a cell of a workbook is given at most; it can hold 32,767 units.
+const LONGEST: usize = 8_000;
 
 /// A value in a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub fn tables(report: &Weekly) -> Vec<Table> {
             "unpriced_ms",
             "uncertain_ends_usd",
             "unmetered_usd",
+            "runs",
+            "failed_runs",
         ],
         rows: vec![vec![
             text(&report.week),
@@ -85,9 +90,11 @@ pub fn tables(report: &Weekly) -> Vec<Table> {
             Cell::Usd(trust.estimated),
             Cell::Usd(trust.provisional),
             Cell::Usd(trust.unobserved),
-            Cell::Whole(trust.unpriced_ms),
+            whole(trust.unpriced_ms),
             Cell::Usd(trust.uncertain_ends),
             Cell::Usd(trust.unmetered),
+            Cell::Whole(report.runs.count),
+            Cell::Whole(report.runs.failed),
         ]],
     }];
     tables.push(Table {
@@ -129,8 +136,8 @@ pub fn tables(report: &Weekly) -> Vec<Table> {
                 vec![
                     index(hour.day),
                     index(hour.hour),
-                    Cell::Whole(hour.cpu_capacity_millicores),
-                    Cell::Whole(hour.cpu_request_millicores),
+                    whole(hour.cpu_capacity_millicores),
+                    whole(hour.cpu_request_millicores),
                     whole(hour.cpu_usage_millicores),
                     Cell::Usd(hour.cost),
                 ]
@@ -378,7 +385,10 @@ pub fn csv(table: &Table) -> Result<String> {
         path: format!("{}.csv", table.name).into(),
         reason,
     };
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    // Whatever separates cells where the file is opened, a text is one cell.
+    let mut writer = csv::WriterBuilder::new()
+        .quote_style(csv::QuoteStyle::NonNumeric)
+        .from_writer(Vec::new());
     let written = (|| {
         writer.write_record(&table.columns)?;
         for row in &table.rows {
@@ -410,6 +420,9 @@ pub fn xlsx(report: &Weekly) -> Result<Vec<u8>> {
 
 fn workbook(report: &Weekly) -> std::result::Result<Vec<u8>, XlsxError> {
     let mut workbook = Workbook::new();
+    // The same figures give the same bytes.
+    let made = ExcelDateTime::from_ymd(2026, 1, 1)?;
+    workbook.set_properties(&DocProperties::new().set_creation_datetime(&made));
     let head = Format::new().set_bold();
     let money = Format::new().set_num_format("$#,##0.00");
     for table in tables(report) {
@@ -422,7 +435,9 @@ fn workbook(report: &Weekly) -> std::result::Result<Vec<u8>, XlsxError> {
             for (column, cell) in (0..).zip(row) {
                 match cell {
                     // A string is written as one, so that nothing in it is a formula or a link.
-                    Cell::Text(value) => sheet.write_string(number, column, display::plain(value))?,
+                    Cell::Text(value) => {
+                        sheet.write_string(number, column, display::cut(&display::plain(value), LONGEST))?
+                    }
                     Cell::Usd(cost) => {
                         let dollars: f64 = cost.to_string().parse().unwrap_or(f64::NAN);
                         sheet.write_number_with_format(number, column, dollars, &money)?

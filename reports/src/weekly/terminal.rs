@@ -30,7 +30,7 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
         let difference = NanoUsd::from_nano(report.total.get() - previous.get());
         write!(
             out,
-            "   {} ({})",
+            "   {}{}",
             change(difference),
             percent_change(difference, previous)
         )?;
@@ -107,7 +107,7 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
         )?;
     }
     if report.actions.is_empty() {
-        writeln!(out, "  nothing in this week cost a cent in vain")?;
+        writeln!(out, "  {}", super::html::nothing_to_do(report))?;
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ select
     machines.capacity_type,
     count(*) as machines,
     cast(sum(hours.up_ms) as bigint) as up_ms,
-    cast(sum(case when hours.cost_nano is null then hours.up_ms else cast(0 as bigint) end) as bigint) as unpriced_ms,
+    cast(sum(hours.unpriced_ms) as bigint) as unpriced_ms,
     {{ usd('sum(hours.cost_nano)') }} as cost
 {%- for stage in ['idle_boot', 'idle_startup', 'idle_gap', 'idle_tail', 'idle_unpacked', 'node_reserved'] %},
     {{ usd('sum(held.' ~ stage ~ '_nano)') }} as {{ stage }}_cost
