@@ -29,7 +29,7 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
         "# Week {} ({} to {}, {}){whose}\n",
         report.week, report.first_date, report.last_date, report.zone
     )?;
-    writeln!(out, "{}\n", super::html::sentence(report, &|text| name(text)))?;
+    writeln!(out, "{}\n", super::words::sentence(report, &|text| name(text)))?;
     write!(out, "**{}**", dollars(report.total))?;
     if let Some(previous) = report.previous {
         let difference = NanoUsd::from_nano(report.total.get() - previous.get());
@@ -42,7 +42,7 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
         )?;
     }
     writeln!(out, " · {}\n", report.basis)?;
-    if let Some(partial) = super::html::partial(report) {
+    if let Some(partial) = super::words::partial(report) {
         writeln!(out, "{partial}\n")?;
     }
     if !report.bridge.is_empty() {
@@ -88,7 +88,7 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
         )?;
     }
     if report.actions.is_empty() {
-        writeln!(out, "{}", super::html::nothing_to_do(report))?;
+        writeln!(out, "{}", super::words::nothing_to_do(report))?;
     }
     writeln!(
         out,
@@ -166,7 +166,7 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
         }
         more(out, report.pools.len())?;
     }
-    writeln!(out, "\n---\n{}", super::html::trust(report))
+    writeln!(out, "\n---\n{}", super::words::trust(report))
 }
 
 fn more(out: &mut String, rows: usize) -> std::fmt::Result {

@@ -9,6 +9,7 @@ mod markdown;
 mod tables;
 mod terminal;
 mod week;
+mod words;
 
 use duckdb::Connection;
 use podledger_sql::units::NanoUsd;

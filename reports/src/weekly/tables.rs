@@ -439,6 +439,7 @@ fn workbook(report: &Weekly) -> std::result::Result<Vec<u8>, XlsxError> {
                         sheet.write_string(number, column, display::cut(&display::plain(value), LONGEST))?
                     }
                     Cell::Usd(cost) => {
+                        // The cell of a workbook is a double whatever is written: nothing is computed from it here.
                         let dollars: f64 = cost.to_string().parse().unwrap_or(f64::NAN);
                         sheet.write_number_with_format(number, column, dollars, &money)?
                     }

@@ -36,7 +36,7 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
         )?;
     }
     writeln!(out, "   {}", report.basis)?;
-    if let Some(partial) = super::html::partial(report) {
+    if let Some(partial) = super::words::partial(report) {
         writeln!(out, "  {partial}")?;
     }
     if !report.bridge.is_empty() {
@@ -107,7 +107,7 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
         )?;
     }
     if report.actions.is_empty() {
-        writeln!(out, "  {}", super::html::nothing_to_do(report))?;
+        writeln!(out, "  {}", super::words::nothing_to_do(report))?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@
 //! Architecture invariant: everything follows from the seed. No clock, no environment, no floating point.
 
 mod draw;
+mod identity;
 mod objects;
 mod recording;
 pub mod truth;

@@ -108,7 +108,7 @@ impl World {
         self.servers[number].is_cordoned = true;
         let server = &self.servers[number];
         let involved = objects::Involved::node(&server.node, &server.uid);
-        let object = objects::node(server, &POOLS[pool], at);
+        let object = objects::node(server, &POOLS[pool]);
         let pods = server.on_it.clone();
         self.change(at, ChangeKind::Modified, object);
         self.note(

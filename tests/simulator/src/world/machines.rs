@@ -65,7 +65,7 @@ impl World {
             let object = objects::node_claim(&self.servers[number], kind, at);
             self.change(at, ChangeKind::Modified, object);
         }
-        let object = objects::node(&self.servers[number], kind, at);
+        let object = objects::node(&self.servers[number], kind);
         self.change(at, ChangeKind::Added, object);
         self.add_daemon(number, at);
         if !kind.has_claims {
@@ -110,7 +110,7 @@ impl World {
         }
         self.servers[number].on_it = Vec::new();
         let kind = &POOLS[self.servers[number].pool];
-        let object = objects::node(&self.servers[number], kind, at);
+        let object = objects::node(&self.servers[number], kind);
         self.change(at, ChangeKind::Deleted, object);
         if kind.has_claims {
             let object = objects::node_claim(&self.servers[number], kind, at);

@@ -117,7 +117,7 @@ impl World {
         let Some(known) = self.runs.get(&run) else {
             return number;
         };
-        let identity = objects::identity(pipeline, job, known, role, known.attempt, &suffix, number);
+        let identity = crate::identity::identity(pipeline, job, known, role, known.attempt, &suffix, number);
         let claim = known.volume.as_ref().map(|volume| volume.claim.clone());
         let team = team_name(pipeline.team);
         let instance = Instance {
