@@ -13,7 +13,8 @@ use clap::Parser;
 fn main() -> ExitCode {
     // A reader that has seen enough (`| head`) ends us as it ends any other program.
     sigpipe::reset();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| "warn,podledger=info,podledger_collector=info".into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -25,6 +25,36 @@ pub enum Error {
     #[error("{field}: {reason}")]
     Object { field: String, reason: String },
 
+    /// A cluster could not be asked; the cause says why.
+    #[error("{doing}")]
+    Cluster {
+        doing: String,
+        #[source]
+        source: Box<kube::Error>,
+    },
+
+    /// A recording could not be written.
+    #[error("cannot write the recording")]
+    Recording {
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// A thread of the collection ended too early.
+    #[error("the collection was interrupted: {reason}")]
+    Stopped { reason: String },
+
+    /// A piece of the index that was kept and cannot be read back (or not be written).
+    #[error(
+        "cannot keep what is known of {kind} `{key}`: the file was written by another version or is damaged; move intake.duckdb away to begin anew"
+    )]
+    Entry {
+        kind: String,
+        key: String,
+        #[source]
+        source: Option<serde_json::Error>,
+    },
+
     /// Facts that do not fit the schema of their table.
     #[error("cannot encode facts of {table}")]
     Encode {
@@ -40,6 +70,16 @@ pub enum Error {
     /// A name that is no table of facts.
     #[error("`{table}` is no table of facts; the tables are {}", known.join(", "))]
     NoTable { table: String, known: Vec<&'static str> },
+}
+
+impl Error {
+    /// A cluster could not be asked while `doing` something.
+    pub(crate) fn cluster(doing: impl Into<String>, source: kube::Error) -> Self {
+        Self::Cluster {
+            doing: doing.into(),
+            source: Box::new(source),
+        }
+    }
 }
 
 /// The result of everything fallible in this crate.

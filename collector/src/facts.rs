@@ -6,22 +6,61 @@ use arrow::json::ReaderBuilder;
 use arrow::record_batch::RecordBatch;
 use jiff::Timestamp;
 use podledger_sql::facts::Fact as Table;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
+use crate::words::{Word, word};
 
 /// Labels or annotations.
 pub type Texts = BTreeMap<String, String>;
+
+/// What fields of facts are made of, read back as it was written.
+trait Held: Sized {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
+}
+
+macro_rules! held {
+    ($($kind:ty),*) => {
+        $(impl Held for $kind {
+            fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::deserialize(deserializer)
+            }
+        })*
+    };
+}
+
+held!(
+    String,
+    Option<String>,
+    i64,
+    Option<i64>,
+    Timestamp,
+    Option<Timestamp>,
+    Texts,
+    Vec<Owner>
+);
+
+impl Held for Word {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        word::deserialize(deserializer)
+    }
+}
+
+impl Held for Option<Word> {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        word::optional(deserializer)
+    }
+}
 
 /// Declares the structs, and an enum that holds any of them under the name of its table.
 macro_rules! facts {
     ($($(#[$doc:meta])* $name:ident in $table:literal { $($field:ident: $kind:ty,)* })*) => {
         $(
             $(#[$doc])*
-            #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+            #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
             pub struct $name {
                 pub cluster: String,
-                $(pub $field: $kind,)*
+                $(#[serde(deserialize_with = "Held::read")] pub $field: $kind,)*
             }
 
             impl From<$name> for Fact {
@@ -60,15 +99,15 @@ facts! {
         region: Option<String>,
         zone: Option<String>,
         instance_type: Option<String>,
-        capacity_type: Option<&'static str>,
+        capacity_type: Option<Word>,
         pool: Option<String>,
         provider_id: Option<String>,
         boot_id: Option<String>,
-        billing_model: &'static str,
+        billing_model: Word,
         launched_at: Timestamp,
-        launch_source: &'static str,
+        launch_source: Word,
         ended_at: Option<Timestamp>,
-        end_source: Option<&'static str>,
+        end_source: Option<Word>,
         end_reason: Option<String>,
         labels: Texts,
         gpu_model: Option<String>,
@@ -84,7 +123,7 @@ facts! {
         memory_allocatable_bytes: i64,
         gpu_capacity_milligpus: i64,
         gpu_allocatable_milligpus: i64,
-        readiness: Option<&'static str>,
+        readiness: Option<Word>,
         disruption: Option<String>,
     }
 
@@ -98,11 +137,11 @@ facts! {
         node_name: Option<String>,
         created_at: Timestamp,
         bound_at: Option<Timestamp>,
-        start_source: Option<&'static str>,
+        start_source: Option<Word>,
         running_at: Option<Timestamp>,
         finished_at: Option<Timestamp>,
         released_at: Option<Timestamp>,
-        end_source: Option<&'static str>,
+        end_source: Option<Word>,
         end_earliest_at: Option<Timestamp>,
         end_latest_at: Option<Timestamp>,
         phase: Option<String>,
@@ -131,7 +170,7 @@ facts! {
         pod_uid: String,
         container_name: String,
         observed_at: Timestamp,
-        container_kind: &'static str,
+        container_kind: Word,
         image: Option<String>,
         cpu_request_millicores: i64,
         memory_request_bytes: i64,
@@ -142,7 +181,7 @@ facts! {
     ContainerEnd in "container_ends" {
         pod_uid: String,
         container_name: String,
-        container_kind: &'static str,
+        container_kind: Word,
         restart_count: i64,
         observed_at: Timestamp,
         started_at: Option<Timestamp>,
@@ -160,7 +199,7 @@ facts! {
         namespace: Option<String>,
         labels: Texts,
         annotations: Texts,
-        outcome: Option<&'static str>,
+        outcome: Option<Word>,
         reason: Option<String>,
         created_at: Option<Timestamp>,
         finished_at: Option<Timestamp>,
@@ -171,8 +210,8 @@ facts! {
     EngineOutcome in "engine_outcomes" {
         pod_uid: String,
         observed_at: Timestamp,
-        source: &'static str,
-        outcome: &'static str,
+        source: Word,
+        outcome: Word,
         reason: Option<String>,
     }
 
@@ -194,7 +233,7 @@ facts! {
         provider_id: Option<String>,
         pool: Option<String>,
         instance_type: Option<String>,
-        capacity_type: Option<&'static str>,
+        capacity_type: Option<Word>,
         zone: Option<String>,
         created_at: Option<Timestamp>,
         launched_at: Option<Timestamp>,
@@ -266,6 +305,15 @@ facts! {
         occurrences: i64,
     }
 
+    /// A time of which no watch tells.
+    CollectionGap in "collection_gaps" {
+        resource: String,
+        gap_start_at: Timestamp,
+        gap_end_at: Timestamp,
+        reason: Word,
+        recovered_pods: i64,
+    }
+
     /// How far a cluster has been observed.
     CollectionWatermark in "collection_watermarks" {
         observed_through_at: Timestamp,
@@ -273,7 +321,7 @@ facts! {
 }
 
 /// One owner in a chain.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner {
     pub kind: String,
     pub name: String,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! objects -> index -> facts ───────────────────────┐
+//! watches of a cluster -> index -> facts -> intake -> lake
 //! file -> checks -> query in a scratch DuckDB -> rows -> validate -> one commit of the lake
 //! ```
 //!
@@ -13,10 +14,12 @@ pub mod facts;
 pub mod fargate;
 pub mod import;
 pub mod index;
+pub mod live;
 pub mod object;
 pub mod occupancy;
 pub mod prices;
 pub mod request;
 pub mod weights;
+mod words;
 
 pub use error::{Error, Result};

@@ -4,23 +4,27 @@ use k8s_openapi::api::core::v1::{
     Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
 
 /// An object of a kind that the index has no type for: metadata, and spec and status as they are.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Other {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub api_version: String,
     pub kind: String,
     pub metadata: ObjectMeta,
+    #[serde(skip_serializing_if = "Value::is_null")]
     pub spec: Value,
+    #[serde(skip_serializing_if = "Value::is_null")]
     pub status: Value,
 }
 
 /// A kind that the index treats in a way of its own; `Owner` is any other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Pod,
     Node,
@@ -31,6 +35,24 @@ pub enum Kind {
     Service,
     Event,
     Owner,
+}
+
+impl Kind {
+    /// How the index treats a Kubernetes kind.
+    #[must_use]
+    pub fn of(kind: &str) -> Self {
+        match kind {
+            "Pod" => Self::Pod,
+            "Node" => Self::Node,
+            "NodeClaim" => Self::NodeClaim,
+            "Namespace" => Self::Namespace,
+            "PersistentVolume" => Self::PersistentVolume,
+            "PersistentVolumeClaim" => Self::PersistentVolumeClaim,
+            "Service" => Self::Service,
+            "Event" => Self::Event,
+            _ => Self::Owner,
+        }
+    }
 }
 
 /// A Kubernetes object.

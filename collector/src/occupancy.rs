@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodCondition,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::{Deserialize, Serialize};
 
 /// Kubernetes writes whole seconds: an event lies up to this much after the time that is written.
 const RESOLUTION: SignedDuration = SignedDuration::from_secs(1);
@@ -113,7 +114,7 @@ pub fn finished_at(pod: &Pod) -> Option<Timestamp> {
 }
 
 /// What a state of a pod tells about its end: enough to date it later, should the pod vanish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clues {
     running_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,

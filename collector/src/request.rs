@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use podledger_sql::units::Quantity;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -59,7 +59,7 @@ pub fn builtin_accelerator_kinds() -> Vec<AcceleratorKind> {
 }
 
 /// What is asked for or offered: millicores, bytes (huge pages included) and milli-GPUs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
     pub cpu_millicores: i64,
     pub memory_bytes: i64,

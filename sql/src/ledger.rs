@@ -371,7 +371,7 @@ pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-fn connect(path: &Path, mode: AccessMode) -> Result<Connection> {
+pub(crate) fn connect(path: &Path, mode: AccessMode) -> Result<Connection> {
     Connection::open_with_flags(path, config(mode)?).map_err(|source| {
         if source.to_string().contains("Could not set lock on file") {
             Error::InUse {
@@ -403,7 +403,7 @@ fn catalogue(connection: &Connection) -> Result<String> {
 }
 
 /// Facts carry names that may be secret: the ledger is for its owner only.
-fn private(path: &Path) -> Result<()> {
+pub(crate) fn private(path: &Path) -> Result<()> {
     #[cfg(unix)]
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(
         |source| Error::Io {

@@ -3,6 +3,7 @@
 //! ```text
 //! rows -> validate -> lake (Parquet segments, the record) -> ledger: raw -> staging -> intermediate -> marts
 //!            facts        lake                               ledger        project + runner (models/*.sql)
+//! facts of a watch -> intake (with its position) -> lake
 //! ```
 //!
 //! Architecture invariant: nothing outside this crate opens a ledger, writes a segment or renders a model.
@@ -13,6 +14,7 @@ pub mod calendar;
 pub mod error;
 pub mod facts;
 pub mod imports;
+pub mod intake;
 pub mod judge;
 pub mod lake;
 pub mod ledger;

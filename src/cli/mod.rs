@@ -3,14 +3,19 @@
 mod bench;
 mod build;
 mod check;
+mod clusters;
+mod collect;
 mod config;
 mod demo;
 mod export;
 mod import;
+mod record;
 mod report;
 mod rules;
+mod serve;
 mod simulate;
 mod sql;
+mod status;
 mod summary;
 
 use std::path::PathBuf;
@@ -60,6 +65,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Demo),
+    Serve(serve::Serve),
+    Collect(collect::Collect),
     /// Bring in what others recorded.
     #[command(subcommand)]
     Import(import::Import),
@@ -82,6 +89,7 @@ enum Command {
     Export(export::Export),
     /// Measure writing facts, building and asking, on generated pods.
     Bench(bench::Bench),
+    Record(record::Record),
     Simulate(simulate::Simulate),
     /// Write or check the configuration.
     #[command(subcommand)]
@@ -95,6 +103,8 @@ enum Command {
 pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Demo(command) => command.run(cli),
+        Command::Serve(command) => command.run(cli),
+        Command::Collect(command) => command.run(cli),
         Command::Import(command) => command.run(cli),
         Command::Build(command) => command.run(cli),
         Command::Check(command) => command.run(cli),
@@ -104,6 +114,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Sql(command) => command.run(cli),
         Command::Export(command) => command.run(cli),
         Command::Bench(command) => command.run(cli),
+        Command::Record(command) => command.run(cli),
         Command::Simulate(command) => command.run(),
         Command::Config(command) => command.run(cli),
     }

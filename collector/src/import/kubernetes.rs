@@ -225,7 +225,7 @@ pub fn read(name: &Path, bytes: &[u8], options: &Options) -> Result<(Vec<Fact>, 
 }
 
 /// Writes the built-in prices of the machines and services that the facts show, and weights fitted to such prices.
-pub(super) fn catalogue_of(
+pub(crate) fn catalogue_of(
     commit: &mut Commit<'_>,
     facts: &[Fact],
     contents: &mut Contents,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 
+use super::entry::Key;
 use super::{Index, micros, time, uid};
 use crate::error::{Error, Result};
 use crate::facts::{ClusterEvent, Fact};
@@ -112,6 +113,7 @@ impl Index {
             && matches!(involved.kind.as_deref(), Some("Node" | "NodeClaim" | "Machine"))
         {
             self.machines.note_cause(name, cause);
+            self.touched.add(Key::Cause(name.clone()));
         }
         if self.events.0.get(&event_uid).is_some_and(|told| *told >= last_at) {
             return Ok(());

@@ -7,14 +7,17 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::entry::Key;
 use super::{Index, after, created, label, micros, name, required, time, uid};
 use crate::error::Result;
 use crate::facts::{Fact, Machine, NodeClaim, NodeState};
-use crate::object::{Kind, Other};
+use crate::object::Other;
 use crate::occupancy::Sight;
 use crate::request::node_resources;
+use crate::words::{Word, word};
 
 /// Not ready for longer than this before a new boot, the instance was stopped; else it was rebooted. A reboot takes a
 /// minute or two; a stop and start goes through the cloud's control plane.
@@ -94,28 +97,31 @@ const UNKNOWN_CAUSE: &str = "disrupted_unknown";
 
 #[derive(Debug, Default)]
 pub(super) struct Machines {
-    nodes: HashMap<String, KnownNode>,
-    machines: HashMap<String, Machine>,
-    claims: HashMap<String, KnownClaim>,
+    pub(super) nodes: HashMap<String, KnownNode>,
+    pub(super) machines: HashMap<String, Machine>,
+    pub(super) claims: HashMap<String, KnownClaim>,
     /// Causes that Events named, by the name of the node or claim that they are about.
-    causes: HashMap<String, &'static str>,
+    pub(super) causes: HashMap<String, Word>,
 }
 
-#[derive(Debug)]
-struct KnownNode {
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct KnownNode {
+    #[serde(skip)]
     list: u64,
-    machine: String,
+    pub(super) machine: String,
     boot_id: Option<String>,
     last_seen_at: Timestamp,
     not_ready_since: Option<Timestamp>,
-    cause: Option<&'static str>,
+    #[serde(deserialize_with = "word::optional")]
+    cause: Option<Word>,
     state: NodeState,
 }
 
-#[derive(Debug)]
-struct KnownClaim {
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct KnownClaim {
+    #[serde(skip)]
     list: u64,
-    claim: NodeClaim,
+    pub(super) claim: NodeClaim,
 }
 
 impl Machines {
@@ -286,7 +292,7 @@ impl Index {
             }),
             disruption: cause.map(str::to_owned),
         };
-        let list = self.list(Kind::Node);
+        let list = self.list("Node");
         let not_ready_since = ready
             .filter(|ready| ready.status != "True")
             .map(|ready| time(ready.last_transition_time.as_ref()).map_or(seen_at, micros));
@@ -382,6 +388,7 @@ impl Index {
             .as_ref()
             .and_then(|claim| self.machines.causes.get(&claim.node_claim).copied());
         let by_event = self.machines.causes.remove(node_name).or(named);
+        self.touched.add(Key::Cause(node_name.to_owned()));
         let told = known.cause.filter(|cause| *cause != UNKNOWN_CAUSE);
         let reason = by_event
             .or(told)
@@ -437,7 +444,7 @@ impl Index {
                 .filter(|condition| condition["status"] == "True")
                 .and_then(|condition| text(&condition["reason"])),
         };
-        let list = self.list(Kind::NodeClaim);
+        let list = self.list("NodeClaim");
         let same = last.is_some_and(|last| {
             NodeClaim {
                 observed_at: fact.observed_at,
@@ -502,6 +509,7 @@ impl Index {
             self.end_machine(&machine.machine, seen.at, "node_claim", &reason, seen, facts);
         }
         self.machines.causes.remove(&claim.node_claim);
+        self.touched.add(Key::Cause(claim.node_claim.clone()));
         facts.push(claim.into());
     }
 }

@@ -1,8 +1,8 @@
 //! What is known of a cluster, and which facts follow from what is seen next.
 //!
 //! ```text
-//! relisting(kind), apply(object, sight)..., relisted(kind, sight)      a list
-//! apply(object, sight), delete(object, sight)                          a watch
+//! relisting(kind), apply(object, sight)..., relisted(kind, sight, since)      a list
+//! apply(object, sight), delete(object, sight)                                a watch
 //!        -> facts, in the order in which they became known
 //! ```
 //!
@@ -10,19 +10,23 @@
 //! Architecture invariant: an update that changes nothing of what facts hold makes no fact, and the same objects in the
 //! same order make the same facts.
 
+mod entry;
 mod event;
 mod machine;
 mod owner;
 mod plain;
 mod pod;
+mod recovery;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub use entry::Entry;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+pub use recovery::Recovered;
 
 use crate::error::{Error, Result};
-use crate::facts::{Fact, Texts};
+use crate::facts::{Fact, Machine, Texts};
 use crate::object::{Kind, Object};
 use crate::occupancy::Sight;
 use crate::request::{AcceleratorKind, builtin_accelerator_kinds};
@@ -55,12 +59,13 @@ impl Settings {
 pub struct Index {
     settings: Settings,
     /// Number of the list that is being read, by kind: what it does not show has vanished.
-    lists: HashMap<Kind, u64>,
+    lists: HashMap<String, u64>,
     pods: pod::Pods,
     machines: machine::Machines,
     owners: owner::Owners,
     plain: plain::Plain,
     events: event::Events,
+    touched: entry::Touched,
 }
 
 impl Index {
@@ -75,6 +80,7 @@ impl Index {
             owners: owner::Owners::default(),
             plain: plain::Plain::default(),
             events: event::Events::default(),
+            touched: entry::Touched::default(),
         }
     }
 
@@ -92,6 +98,8 @@ impl Index {
             Object::Owner(owner) => self.apply_owner(owner, seen, &mut facts)?,
             _ => self.apply_plain(object, seen, &mut facts)?,
         }
+        self.touched.add_object(object);
+        self.touch(&facts);
         Ok(facts)
     }
 
@@ -110,51 +118,89 @@ impl Index {
             Object::Owner(_) => self.owner_gone(&uid, seen, &mut facts),
             _ => self.plain_gone(object.kind(), &uid, seen, &mut facts),
         }
+        self.touch(&facts);
         Ok(facts)
     }
 
-    /// A list of `kind` begins: what is known and not applied until [`Index::relisted`] is gone.
-    pub fn relisting(&mut self, kind: Kind) {
-        *self.lists.entry(kind).or_default() += 1;
+    /// A list of the objects of a Kubernetes kind (`Pod`, `Job`, ...) begins: what is known of that kind and not applied
+    /// until [`Index::relisted`] is gone.
+    pub fn relisting(&mut self, kind: &str) {
+        *self.lists.entry(kind.to_owned()).or_default() += 1;
+        if kind == "Pod" {
+            self.pods.vanished.clear();
+        }
     }
 
-    /// The list of `kind` is complete; returns what follows for those that it did not show.
-    pub fn relisted(&mut self, kind: Kind, seen: Sight) -> Vec<Fact> {
+    /// The list of a kind is complete; returns what follows for those that it did not show. They were there until `since`,
+    /// if that is known: until then a watch would have told of their deletion.
+    pub fn relisted(&mut self, kind: &str, seen: Sight, since: Option<Timestamp>) -> Vec<Fact> {
         let list = self.list(kind);
         let mut facts = Vec::new();
-        match kind {
+        match Kind::of(kind) {
             Kind::Pod => {
                 for uid in self.pods.older_than(list) {
-                    self.pod_gone(&uid, pod::Gone::Vanished, seen, &mut facts);
+                    self.pod_gone(&uid, pod::Gone::Vanished { since }, seen, &mut facts);
+                    self.touched.add(entry::Key::Pod(uid));
                 }
             }
             Kind::Node => {
                 for name in self.machines.nodes_older_than(list) {
                     self.node_gone(&name, seen, &mut facts);
+                    self.touched.add(entry::Key::Node(name));
                 }
             }
             Kind::NodeClaim => {
                 for uid in self.machines.claims_older_than(list) {
                     self.node_claim_gone(&uid, seen, &mut facts);
+                    self.touched.add(entry::Key::NodeClaim(uid));
                 }
             }
             Kind::Owner => {
-                for uid in self.owners.older_than(list) {
+                for uid in self.owners.older_than(kind, list) {
                     self.owner_gone(&uid, seen, &mut facts);
                 }
             }
             Kind::Event => {}
-            Kind::Namespace | Kind::PersistentVolume | Kind::PersistentVolumeClaim | Kind::Service => {
-                for uid in self.plain.older_than(kind, list) {
-                    self.plain_gone(kind, &uid, seen, &mut facts);
+            plain => {
+                for uid in self.plain.older_than(plain, list) {
+                    self.plain_gone(plain, &uid, seen, &mut facts);
+                    self.touched.add(entry::Key::Plain(plain, uid));
                 }
             }
         }
+        self.touch(&facts);
         facts
     }
 
-    fn list(&self, kind: Kind) -> u64 {
-        self.lists.get(&kind).copied().unwrap_or_default()
+    /// How many pods are there.
+    #[must_use]
+    pub fn pod_count(&self) -> usize {
+        self.pods.by_uid.len()
+    }
+
+    /// Every machine that is remembered, as it was told last.
+    pub fn machines(&self) -> impl Iterator<Item = Machine> {
+        self.machines.machines.values().cloned()
+    }
+
+    /// Whether nothing is known of how an owner's work ended: `object` may tell more.
+    #[must_use]
+    pub fn knows_less_of(&self, object: &Object) -> bool {
+        let uid = object.metadata().uid.as_deref().unwrap_or_default();
+        let known = self.owners.by_uid.get(uid);
+        known.is_none_or(|known| known.fact.outcome.is_none())
+    }
+
+    /// Number of the list of a kind that is being read, or was read last.
+    fn list(&self, kind: &str) -> u64 {
+        self.lists.get(kind).copied().unwrap_or_default()
+    }
+
+    /// More is kept of what facts are about.
+    fn touch(&mut self, facts: &[Fact]) {
+        for fact in facts {
+            self.touched.add_fact(fact);
+        }
     }
 
     /// Only the annotations that a rule reads.

@@ -4,13 +4,17 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::entry::Key;
 use super::{Index, after, created, labels, micros, name, uid};
 use crate::error::Result;
 use crate::facts::{EngineOutcome, Fact, Owner, OwnerObject};
-use crate::object::{Kind, Other};
+use crate::object::Other;
 use crate::occupancy::Sight;
+use crate::request::{Resources, effective_request};
+use crate::words::{Word, word};
 
 /// Longest chain of owners that is followed: pod, Job, JobSet, Workflow, CronWorkflow leave room for three more.
 const LONGEST_CHAIN: usize = 8;
@@ -20,34 +24,39 @@ const ARGO_NODE: &str = "workflows.argoproj.io/node-id";
 
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    by_uid: HashMap<String, Known>,
+    pub(super) by_uid: HashMap<String, Known>,
     /// What engines have said of pods, by namespace and the name that they give the pod.
-    records: HashMap<(String, String), Record>,
+    pub(super) records: HashMap<(String, String), Record>,
 }
 
-#[derive(Debug)]
-struct Known {
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Known {
+    #[serde(skip)]
     list: u64,
-    fact: OwnerObject,
+    pub(super) fact: OwnerObject,
     parent: Option<Owner>,
+    /// What a pod of its template asks for.
+    pub(super) template: Option<Resources>,
     records: Vec<(String, String)>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Record {
-    source: &'static str,
-    outcome: &'static str,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    #[serde(deserialize_with = "word::deserialize")]
+    source: Word,
+    #[serde(deserialize_with = "word::deserialize")]
+    outcome: Word,
     reason: Option<String>,
     /// The pod that it was told of.
     told: Option<String>,
 }
 
 impl Owners {
-    pub(super) fn older_than(&self, list: u64) -> Vec<String> {
+    pub(super) fn older_than(&self, kind: &str, list: u64) -> Vec<String> {
         let mut older: Vec<String> = self
             .by_uid
             .iter()
-            .filter(|(_, known)| known.list < list)
+            .filter(|(_, known)| known.fact.kind == kind && known.list < list)
             .map(|(uid, _)| uid.clone())
             .collect();
         older.sort_unstable();
@@ -114,7 +123,11 @@ impl Index {
             deleted_at: None,
         };
         let records = records(object);
-        let list = self.list(Kind::Owner);
+        let template = match last {
+            Some(last) => last.template,
+            None => self.template_request(object),
+        };
+        let list = self.list(&object.kind);
         let extends = parent.is_some() && last.is_none_or(|last| last.parent != parent);
         let same = last.is_some_and(|last| {
             OwnerObject {
@@ -141,6 +154,7 @@ impl Index {
                 list,
                 fact,
                 parent,
+                template,
                 records: keys,
             },
         );
@@ -161,6 +175,7 @@ impl Index {
                 if let Some(pod) = &pod {
                     facts.push(self.engine_outcome(pod, &record, seen).into());
                 }
+                self.touched.add(Key::Record(place.0.clone(), place.1.clone()));
                 self.owners.records.insert(place, Record { told: pod, ..record });
             }
         }
@@ -173,6 +188,7 @@ impl Index {
         };
         for place in known.records {
             self.owners.records.remove(&place);
+            self.touched.add(Key::Record(place.0, place.1));
         }
         let fact = OwnerObject {
             valid_from_at: after(Some(known.fact.valid_from_at), micros(seen.at)),
@@ -208,6 +224,9 @@ impl Index {
                     .is_some_and(|record| record.told.is_none())
             });
         self.set_engine_node(key, node.clone());
+        if let Some(place) = &place {
+            self.touched.add(Key::Record(place.0.clone(), place.1.clone()));
+        }
         if let Some(record) = place.and_then(|place| self.owners.records.get_mut(&place)) {
             record.told = Some(key.to_owned());
             let record = record.clone();
@@ -224,6 +243,18 @@ impl Index {
             outcome: record.outcome,
             reason: record.reason.clone(),
         }
+    }
+}
+
+impl Index {
+    /// What a pod that this object makes asks for, where it holds the template of its pods.
+    fn template_request(&self, object: &Other) -> Option<Resources> {
+        let spec = object.spec.get("template")?.get("spec")?;
+        let pod = Pod {
+            spec: serde_json::from_value(spec.clone()).ok()?,
+            ..Pod::default()
+        };
+        effective_request(&pod, &self.settings.accelerators).ok()
     }
 }
 

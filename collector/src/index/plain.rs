@@ -23,6 +23,15 @@ struct Known {
 }
 
 impl Plain {
+    pub(super) fn fact(&self, kind: Kind, uid: &str) -> Option<&Fact> {
+        self.0.get(&(kind, uid.to_owned())).map(|known| &known.fact)
+    }
+
+    /// Takes an object back as it was kept.
+    pub(super) fn restore(&mut self, kind: Kind, uid: String, fact: Fact) {
+        self.0.insert((kind, uid), Known { list: 0, fact });
+    }
+
     pub(super) fn older_than(&self, kind: Kind, list: u64) -> Vec<String> {
         let mut older: Vec<String> = self
             .0
@@ -112,7 +121,7 @@ impl Index {
         let same = last
             .as_ref()
             .is_some_and(|last| at(last.clone(), instant(&fact)) == fact);
-        let list = self.list(object.kind());
+        let list = self.list(kind_name(object.kind()));
         if same {
             if let Some(known) = self.plain.0.get_mut(&key) {
                 known.list = list;
@@ -141,6 +150,16 @@ impl Index {
             *deleted_at = Some(seen_at);
             facts.push(fact);
         }
+    }
+}
+
+/// The Kubernetes kind under which lists of these objects are counted.
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Namespace => "Namespace",
+        Kind::PersistentVolume => "PersistentVolume",
+        Kind::PersistentVolumeClaim => "PersistentVolumeClaim",
+        _ => "Service",
     }
 }
 

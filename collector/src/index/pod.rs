@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStateTerminated, ContainerStatus, Pod};
+use serde::{Deserialize, Serialize};
 
 use super::{Index, after, labels, micros, name, time, uid};
 use crate::error::Result;
 use crate::facts::{ContainerEnd, ContainerRequest, Fact, PodIdentity, PodState};
 use crate::fargate::billed_shape;
-use crate::object::Kind;
 use crate::occupancy::{self, Clues, Ending, Sight};
 use crate::request::{ContainerKind, container_request, effective_request, init_kind};
 
@@ -33,22 +33,28 @@ const STUCK: &[&str] = &[
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gone {
     Deleted,
-    Vanished,
+    /// A list did not show it any more; it was there until `since`.
+    Vanished {
+        since: Option<Timestamp>,
+    },
 }
 
 /// The pods that are there.
 #[derive(Debug, Default)]
 pub(super) struct Pods {
-    by_uid: HashMap<String, Known>,
+    pub(super) by_uid: HashMap<String, Known>,
     by_node: HashMap<String, HashSet<String>>,
     by_owner: HashMap<String, HashSet<String>>,
     by_name: HashMap<(String, String), String>,
     /// Static pods whose mirror was deleted: the kubelet makes another, and the pod has run on all the while.
-    unmirrored: HashMap<String, PodState>,
+    pub(super) unmirrored: HashMap<String, PodState>,
+    /// Pods that the last list did not show any more, until Events have told what became of them.
+    pub(super) vanished: HashMap<String, PodState>,
 }
 
-#[derive(Debug)]
-struct Known {
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Known {
+    #[serde(skip)]
     list: u64,
     is_mirror: bool,
     last_seen_at: Timestamp,
@@ -60,6 +66,20 @@ struct Known {
     ends: HashSet<(String, i64)>,
     /// Name of the object in its engine's records, beside the pod's own.
     engine_node: Option<String>,
+}
+
+impl Known {
+    pub(super) fn identity(&self) -> Option<&PodIdentity> {
+        self.identity.as_ref()
+    }
+
+    pub(super) fn state(&self) -> Option<&PodState> {
+        self.state.as_ref()
+    }
+
+    pub(super) fn machine(&self) -> Option<&str> {
+        self.state.as_ref()?.machine.as_deref()
+    }
 }
 
 impl Pods {
@@ -74,6 +94,26 @@ impl Pods {
         older
     }
 
+    /// Takes a pod back as it was kept.
+    pub(super) fn restore(&mut self, key: &str, known: Known) {
+        if let Some(state) = &known.state {
+            if let Some(node) = &state.node_name {
+                let pods = self.by_node.entry(node.clone()).or_default();
+                pods.insert(key.to_owned());
+            }
+            let place = (
+                state.namespace.clone().unwrap_or_default(),
+                state.pod_name.clone().unwrap_or_default(),
+            );
+            self.by_name.insert(place, key.to_owned());
+        }
+        for owner in known.identity.iter().flat_map(|identity| &identity.owners) {
+            let pods = self.by_owner.entry(owner.uid.clone()).or_default();
+            pods.insert(key.to_owned());
+        }
+        self.by_uid.insert(key.to_owned(), known);
+    }
+
     /// The owner references of a pod, nearest first, as far as they are known.
     pub(super) fn owners_of(&self, uid: &str) -> Option<&[crate::facts::Owner]> {
         Some(&self.by_uid.get(uid)?.identity.as_ref()?.owners)
@@ -83,6 +123,11 @@ impl Pods {
     pub(super) fn forget_unmirrored(&mut self, node: &str) {
         self.unmirrored
             .retain(|_, state| state.node_name.as_deref() != Some(node));
+    }
+
+    /// The pods below an owner, in no order.
+    pub(super) fn pods_of(&self, owner_uid: &str) -> impl Iterator<Item = &String> {
+        self.by_owner.get(owner_uid).into_iter().flatten()
     }
 
     pub(super) fn named(&self, namespace: &str, name: &str) -> Option<&String> {
@@ -113,7 +158,7 @@ impl Index {
         let request = effective_request(pod, &self.settings.accelerators)?;
         let requests = self.container_requests(pod, &key, seen)?;
         let billed = billed_shape(pod, &request);
-        let (list, clues) = (self.list(Kind::Pod), Clues::of(pod));
+        let (list, clues) = (self.list("Pod"), Clues::of(pod));
 
         let node_name = pod
             .spec
@@ -273,7 +318,9 @@ impl Index {
             if state.released_at.is_none() {
                 let ending = match how {
                     Gone::Deleted => Ending::Deleted,
-                    Gone::Vanished => Ending::Vanished { last_seen_at },
+                    Gone::Vanished { since } => Ending::Vanished {
+                        last_seen_at: since.map_or(last_seen_at, |since| since.max(last_seen_at)),
+                    },
                 };
                 let ended_at = self.machines.ended_at(state.machine.as_deref());
                 release(&mut state, &clues, ending, seen, ended_at);
@@ -290,6 +337,9 @@ impl Index {
                         ..last.clone()
                     };
                     self.pods.unmirrored.insert(key.to_owned(), still);
+                }
+                if matches!(how, Gone::Vanished { .. }) {
+                    self.pods.vanished.insert(key.to_owned(), state.clone());
                 }
                 self.keep(state, facts);
             }

@@ -144,14 +144,14 @@ fn a_pod_that_vanishes_between_lists_ends_with_its_machine_if_that_ended_before(
     index
         .delete(&object(&node("n", "aws:///a/i-1", "b1")), watched("10:20:00"))
         .unwrap();
-    index.relisting(Kind::Pod);
-    let facts = pods(&index.relisted(Kind::Pod, listed("10:40:00")));
+    index.relisting("Pod");
+    let facts = pods(&index.relisted("Pod", listed("10:40:00"), None));
     assert_eq!(facts[0].released_at, Some(at("10:20:00")));
     assert_eq!(facts[0].end_source, Some("machine_end"));
     assert_eq!(facts[0].end_reason.as_deref(), Some("Deleted"));
-    index.relisting(Kind::Pod);
+    index.relisting("Pod");
     assert_eq!(
-        index.relisted(Kind::Pod, listed("10:50:00")),
+        index.relisted("Pod", listed("10:50:00"), None),
         [],
         "it is told once"
     );
@@ -546,8 +546,8 @@ fn an_object_that_cannot_be_read_leaves_the_index_as_it_was() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("resources.cpu"), "{error}");
-    index.relisting(Kind::Pod);
-    assert_eq!(index.relisted(Kind::Pod, listed("10:40:00")), []);
+    index.relisting("Pod");
+    assert_eq!(index.relisted("Pod", listed("10:40:00"), None), []);
 }
 
 #[test]

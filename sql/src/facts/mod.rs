@@ -220,6 +220,7 @@ pub const START_SOURCES: &[&str] = &[
     "first_seen",
     "scheduler_log",
     "container",
+    "event",
     "declared",
 ];
 
@@ -230,6 +231,7 @@ pub const END_SOURCES: &[&str] = &[
     "container",
     "machine_end",
     "scheduler_log",
+    "event",
     "sampled",
     "declared",
 ];

@@ -1,0 +1,70 @@
+//! What watches tell the intake.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Event;
+
+use super::resources::Resource;
+use crate::object::Object;
+use crate::occupancy::Sight;
+use crate::words::Word;
+
+/// What became of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// A list shows it.
+    Listed,
+    /// It is new or changed.
+    Applied,
+    /// This was its last state.
+    Deleted,
+}
+
+/// What a watch tells.
+#[derive(Debug)]
+pub struct Message {
+    pub resource: Arc<Resource>,
+    pub told: Told,
+}
+
+/// What is told of a resource.
+#[derive(Debug)]
+pub enum Told {
+    /// A list begins: what it does not show is gone.
+    Listing,
+    /// An object.
+    Object {
+        object: Box<Object>,
+        change: Change,
+        seen: Sight,
+        version: String,
+        /// Until when all is told.
+        through: Timestamp,
+    },
+    /// The list is complete.
+    Listed {
+        version: String,
+        at: Timestamp,
+        blind: Option<Blind>,
+    },
+    /// Nothing else happened until then: a bookmark, or an object that could not be read.
+    Reached { version: String, through: Timestamp },
+}
+
+/// A time of which no watch tells.
+#[derive(Debug)]
+pub struct Blind {
+    pub since: Timestamp,
+    /// `restart`, `expired` or `outage`.
+    pub reason: Word,
+    /// What there is to learn of it afterwards.
+    pub evidence: Evidence,
+}
+
+/// Objects that tell what happened while nobody watched.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    pub events: Vec<Event>,
+    pub jobs: Vec<Object>,
+}

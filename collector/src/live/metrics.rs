@@ -1,0 +1,226 @@
+//! What a collector tells of itself, in Prometheus' words. Never labelled by pod.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use jiff::Timestamp;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::occupancy::Sight;
+
+/// Labels of a figure about one resource of one cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfResource {
+    cluster: String,
+    resource: String,
+}
+
+/// Labels of a figure about one cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCluster {
+    cluster: String,
+}
+
+/// Labels of a figure about one table of facts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTable {
+    cluster: String,
+    table: &'static str,
+}
+
+/// The figures of all clusters of one process.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    changes: Family<OfResource, Counter>,
+    late: Family<OfResource, Counter>,
+    skipped: Family<OfResource, Counter>,
+    relists: Family<OfResource, Counter>,
+    failures: Family<OfResource, Counter>,
+    facts: Family<OfTable, Counter>,
+    recovered: Family<OfCluster, Counter>,
+    sealed: Family<OfCluster, Counter>,
+    queued: Family<OfCluster, Gauge>,
+    open_pods: Family<OfCluster, Gauge>,
+    unsealed: Family<OfCluster, Gauge>,
+    is_leader: Family<OfCluster, Gauge>,
+    through: Family<OfCluster, Gauge<f64, AtomicU64>>,
+    lag: Family<OfCluster, Gauge<f64, AtomicU64>>,
+}
+
+impl Figures {
+    /// Registers all figures under `podledger_collector_`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("podledger_collector");
+        registry.register(
+            "changes",
+            "Objects that watches and lists told of",
+            self.changes.clone(),
+        );
+        registry.register(
+            "late_changes",
+            "Changes that were read later than they happened",
+            self.late.clone(),
+        );
+        registry.register(
+            "skipped_objects",
+            "Objects that could not be read",
+            self.skipped.clone(),
+        );
+        registry.register(
+            "relists",
+            "Lists that were read because a watch could not go on",
+            self.relists.clone(),
+        );
+        registry.register(
+            "watch_failures",
+            "Requests that failed and are tried again",
+            self.failures.clone(),
+        );
+        registry.register("facts", "Facts that were committed", self.facts.clone());
+        registry.register(
+            "recovered_pods",
+            "Pods that only Events told of",
+            self.recovered.clone(),
+        );
+        registry.register(
+            "sealed_facts",
+            "Facts that were sealed into the lake",
+            self.sealed.clone(),
+        );
+        registry.register(
+            "queued_changes",
+            "Changes that wait for their commit",
+            self.queued.clone(),
+        );
+        registry.register("open_pods", "Pods that are there", self.open_pods.clone());
+        registry.register(
+            "unsealed_facts",
+            "Facts that are committed and not yet in the lake",
+            self.unsealed.clone(),
+        );
+        registry.register(
+            "leader",
+            "Whether this process collects the cluster",
+            self.is_leader.clone(),
+        );
+        registry.register(
+            "observed_through_timestamp_seconds",
+            "Until when the cluster is observed",
+            self.through.clone(),
+        );
+        registry.register(
+            "lag_seconds",
+            "How far the observed time is behind the clock",
+            self.lag.clone(),
+        );
+    }
+
+    /// Whether a cluster has been observed up to some instant: its first lists are read.
+    #[must_use]
+    pub fn is_observed(&self, cluster: &str) -> bool {
+        let cluster = OfCluster {
+            cluster: cluster.to_owned(),
+        };
+        self.through.get(&cluster).is_some()
+    }
+
+    /// The figures of one cluster.
+    #[must_use]
+    pub fn of(&self, cluster: &str) -> Metrics {
+        Metrics {
+            figures: self.clone(),
+            cluster: Arc::from(cluster),
+        }
+    }
+}
+
+/// The figures of one cluster.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    figures: Figures,
+    cluster: Arc<str>,
+}
+
+impl Metrics {
+    fn resource(&self, resource: &str) -> OfResource {
+        OfResource {
+            cluster: self.cluster.to_string(),
+            resource: resource.to_owned(),
+        }
+    }
+
+    fn cluster(&self) -> OfCluster {
+        OfCluster {
+            cluster: self.cluster.to_string(),
+        }
+    }
+
+    pub(super) fn heard(&self, resource: &str, seen: Sight) {
+        self.figures.changes.get_or_create(&self.resource(resource)).inc();
+        if !seen.is_prompt {
+            self.figures.late.get_or_create(&self.resource(resource)).inc();
+        }
+    }
+
+    pub(super) fn skipped(&self, resource: &str) {
+        self.figures.skipped.get_or_create(&self.resource(resource)).inc();
+    }
+
+    pub(super) fn relisted(&self, resource: &str) {
+        self.figures.relists.get_or_create(&self.resource(resource)).inc();
+    }
+
+    pub(super) fn failed(&self, resource: &str) {
+        self.figures
+            .failures
+            .get_or_create(&self.resource(resource))
+            .inc();
+    }
+
+    pub(super) fn committed(&self, table: &'static str, facts: u64) {
+        let labels = OfTable {
+            cluster: self.cluster.to_string(),
+            table,
+        };
+        self.figures.facts.get_or_create(&labels).inc_by(facts);
+    }
+
+    pub(super) fn recovered(&self, pods: u64) {
+        self.figures.recovered.get_or_create(&self.cluster()).inc_by(pods);
+    }
+
+    pub(super) fn sealed(&self, facts: u64) {
+        self.figures.sealed.get_or_create(&self.cluster()).inc_by(facts);
+    }
+
+    pub(super) fn state(&self, queued: usize, open_pods: usize, unsealed: u64) {
+        let cluster = self.cluster();
+        let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.figures.queued.get_or_create(&cluster).set(whole(queued));
+        self.figures
+            .open_pods
+            .get_or_create(&cluster)
+            .set(whole(open_pods));
+        let unsealed = i64::try_from(unsealed).unwrap_or(i64::MAX);
+        self.figures.unsealed.get_or_create(&cluster).set(unsealed);
+    }
+
+    pub(super) fn leads(&self, is_leader: bool) {
+        self.figures
+            .is_leader
+            .get_or_create(&self.cluster())
+            .set(i64::from(is_leader));
+    }
+
+    pub(super) fn observed(&self, through: Timestamp, now: Timestamp) {
+        let cluster = self.cluster();
+        let seconds = through.as_microsecond() as f64 / 1e6;
+        self.figures.through.get_or_create(&cluster).set(seconds);
+        let lag = now.duration_since(through).as_secs_f64().max(0.0);
+        self.figures.lag.get_or_create(&cluster).set(lag);
+    }
+}

@@ -1,0 +1,319 @@
+//! Live collection: the watches of a cluster, and the intake that they feed.
+//!
+//! ```text
+//! a watch per resource ──> bounded queue ──> batches ──> intake: index -> facts -> intake.duckdb -> lake
+//!      list, follow,         blocks when        by size       facts, positions and what the index knows
+//!      resume, relist          it is full      and time               in one transaction
+//! ```
+//!
+//! Architecture invariant: read-only towards the cluster, but for the one Lease.
+//! Architecture invariant: no clock and no randomness of its own: the instant and the seed are given.
+
+mod api;
+mod clock;
+mod intake;
+pub mod lease;
+mod lines;
+mod message;
+mod metrics;
+mod record;
+mod recovery;
+mod resources;
+mod trim;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client};
+use podledger_sql::intake::Intake as Store;
+use podledger_sql::lake::Lake;
+use tokio::sync::{mpsc, watch as signal};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep_until};
+
+pub use clock::Clock;
+pub use metrics::Figures;
+pub use record::record;
+pub use resources::{Resource, resources};
+
+use crate::error::{Error, Result};
+use crate::index;
+use intake::Intake;
+use message::Message;
+use metrics::Metrics;
+use watch::{Position, Watch};
+
+/// How a cluster is collected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Annotations that are kept, because a rule reads them.
+    pub annotations: Vec<String>,
+    /// How long a watch lasts before it is asked for anew.
+    pub watch_timeout: Duration,
+    /// How many changes may wait for their commit; then the watches wait.
+    pub queue: usize,
+    /// How long a commit waits for more to commit, and how many changes it takes.
+    pub commit_every: Duration,
+    pub commit_changes: usize,
+    /// How often facts are sealed into the lake, and after how many at the latest.
+    pub seal_every: Duration,
+    pub seal_facts: u64,
+    /// How often the cluster is asked for resources that are new.
+    pub discover_every: Duration,
+    /// Whether lists are asked for as streams, where the server has them.
+    pub has_streaming_lists: bool,
+    /// What the jitter of waiting times follows from.
+    pub seed: u64,
+    /// The Lease to hold while collecting; `None` to collect without.
+    pub lease: Option<lease::Settings>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            annotations: Vec::new(),
+            watch_timeout: Duration::from_secs(290),
+            queue: 10_000,
+            commit_every: Duration::from_secs(1),
+            commit_changes: 5_000,
+            seal_every: Duration::from_secs(30),
+            seal_facts: 200_000,
+            discover_every: Duration::from_secs(600),
+            has_streaming_lists: true,
+            seed: 0,
+            lease: None,
+        }
+    }
+}
+
+/// A cluster to collect, and where its facts go.
+#[derive(Clone)]
+pub struct Collection {
+    pub client: Client,
+    /// How it is called in messages and figures: the context of the kubeconfig.
+    pub name: String,
+    pub settings: Arc<Settings>,
+    pub store: Arc<Store>,
+    pub lake: Lake,
+    pub clock: Clock,
+    pub figures: Figures,
+}
+
+/// The identifier of a cluster: the UID of its namespace `kube-system`.
+///
+/// # Errors
+/// [`Error::Cluster`] where it cannot be read.
+pub async fn cluster_of(client: &Client, name: &str) -> Result<String> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespace = namespaces.get("kube-system").await.map_err(|source| {
+        Error::cluster(
+            format!("cannot read the namespace kube-system of {name}, whose UID identifies the cluster"),
+            source,
+        )
+    })?;
+    namespace.metadata.uid.ok_or_else(|| Error::Object {
+        field: "metadata.uid of the namespace kube-system".to_owned(),
+        reason: "is missing".to_owned(),
+    })
+}
+
+/// Why a collection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Another collector has taken over.
+    Superseded,
+}
+
+impl Collection {
+    /// Collects until `stop` says true or the Lease is lost. What was told until then is committed and sealed.
+    ///
+    /// # Errors
+    /// Where the cluster cannot be asked at first, or facts cannot be committed: what was not committed is told again by
+    /// the next collection.
+    pub async fn run(self, mut stop: signal::Receiver<bool>) -> Result<Ended> {
+        let metrics = self.figures.of(&self.name);
+        let cluster = tokio::select! {
+            cluster = cluster_of(&self.client, &self.name) => cluster?,
+            _ = stop.wait_for(|stop| *stop) => return Ok(Ended::Stopped),
+        };
+        let Some(lease) = self.settings.lease.clone() else {
+            return self
+                .collect(&cluster, &metrics, stop, std::future::pending())
+                .await;
+        };
+        let acquired = lease::acquire(self.client.clone(), lease, self.clock.clone(), metrics.clone());
+        let mut held = tokio::select! {
+            held = acquired => held?,
+            _ = stop.wait_for(|stop| *stop) => return Ok(Ended::Stopped),
+        };
+        let ended = self.collect(&cluster, &metrics, stop, held.renew()).await;
+        if !matches!(ended, Ok(Ended::Superseded)) {
+            held.release().await;
+        }
+        ended
+    }
+
+    async fn collect(
+        &self,
+        cluster: &str,
+        metrics: &Metrics,
+        mut stop: signal::Receiver<bool>,
+        lost: impl Future<Output = ()>,
+    ) -> Result<Ended> {
+        let settings = index::Settings {
+            annotations: self.settings.annotations.clone(),
+            ..index::Settings::new(cluster)
+        };
+        let (store, told) = (Arc::clone(&self.store), metrics.clone());
+        let of = cluster.to_owned();
+        let intake = blocking(move || Intake::open(store.of(&of)?, settings, told)).await?;
+        let (sender, receiver) = mpsc::channel(self.settings.queue.max(1));
+        let watches = Watches {
+            collection: self,
+            metrics,
+            sender,
+            positions: intake.positions().clone(),
+            running: JoinSet::new(),
+            watched: Vec::new(),
+        };
+        tracing::info!(
+            cluster = self.name,
+            uid = cluster,
+            open_pods = intake.open_pods(),
+            "collecting"
+        );
+        let mut lost = std::pin::pin!(lost);
+        let mut ended = Ended::Stopped;
+        let stopped = async {
+            tokio::select! {
+                // A sender that is gone can never say so.
+                _ = stop.wait_for(|stop| *stop) => {}
+                () = &mut lost => ended = Ended::Superseded,
+            }
+        };
+        self.intake(intake, receiver, watches, metrics, stopped).await?;
+        Ok(ended)
+    }
+
+    /// Takes in what watches tell, batch by batch, until `stopped`.
+    async fn intake(
+        &self,
+        mut intake: Intake,
+        mut receiver: mpsc::Receiver<Message>,
+        mut watches: Watches<'_>,
+        metrics: &Metrics,
+        stopped: impl Future<Output = ()>,
+    ) -> Result<()> {
+        let mut stopped = std::pin::pin!(stopped);
+        let mut is_stopped = false;
+        watches.discover().await?;
+        let mut discover_at = Instant::now() + self.settings.discover_every;
+        let mut seal_at = Instant::now() + self.settings.seal_every;
+        while !is_stopped {
+            let commit_at = Instant::now() + self.settings.commit_every;
+            let mut batch = Vec::new();
+            while batch.len() < self.settings.commit_changes {
+                tokio::select! {
+                    biased;
+                    () = &mut stopped => {
+                        is_stopped = true;
+                        break;
+                    }
+                    message = receiver.recv() => match message {
+                        Some(message) => batch.push(message),
+                        None => break,
+                    },
+                    () = sleep_until(commit_at) => break,
+                }
+            }
+            if is_stopped {
+                // What was told before counts; watches that wait to tell more are told that nobody listens.
+                receiver.close();
+                while let Ok(message) = receiver.try_recv() {
+                    batch.push(message);
+                }
+            }
+            let seals =
+                is_stopped || Instant::now() >= seal_at || intake.unsealed() >= self.settings.seal_facts;
+            intake = self.commit(intake, batch, seals).await?;
+            if seals {
+                seal_at = Instant::now() + self.settings.seal_every;
+            }
+            metrics.state(receiver.len(), intake.open_pods(), intake.unsealed());
+            if let Some(through) = intake.observed_through() {
+                metrics.observed(through, self.clock.now());
+            }
+            if Instant::now() >= discover_at {
+                if let Err(error) = watches.discover().await {
+                    tracing::warn!(%error, "cannot look for new resources");
+                }
+                discover_at = Instant::now() + self.settings.discover_every;
+            }
+        }
+        watches.running.shutdown().await;
+        Ok(())
+    }
+
+    /// Commits a batch, and seals if it is time: work for a thread that may block.
+    async fn commit(&self, mut intake: Intake, batch: Vec<Message>, seals: bool) -> Result<Intake> {
+        if batch.is_empty() && !seals {
+            return Ok(intake);
+        }
+        let (lake, now) = (self.lake.clone(), self.clock.now());
+        blocking(move || {
+            intake.take(batch)?;
+            if seals && let Err(error) = intake.seal(&lake, now) {
+                // What is committed stays until the lake takes it.
+                tracing::error!(%error, "cannot seal facts into the lake; trying again");
+            }
+            Ok(intake)
+        })
+        .await
+    }
+}
+
+/// Runs what may block on a thread of its own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    spawn_blocking(work).await.map_err(|error| Error::Stopped {
+        reason: error.to_string(),
+    })?
+}
+
+/// The watches of a cluster.
+struct Watches<'a> {
+    collection: &'a Collection,
+    metrics: &'a Metrics,
+    sender: mpsc::Sender<Message>,
+    positions: std::collections::BTreeMap<String, Position>,
+    running: JoinSet<()>,
+    watched: Vec<String>,
+}
+
+impl Watches<'_> {
+    /// Starts a watch of each resource that is not watched yet.
+    async fn discover(&mut self) -> Result<()> {
+        let of = self.collection;
+        for resource in resources(&of.client).await? {
+            if self.watched.contains(&resource.name) {
+                continue;
+            }
+            self.watched.push(resource.name.clone());
+            let position = self.positions.get(&resource.name).cloned();
+            let watch = Watch::new(
+                of.client.clone(),
+                resource,
+                Arc::clone(&of.settings),
+                of.clock.clone(),
+                self.sender.clone(),
+                self.metrics.clone(),
+                position,
+            );
+            self.running.spawn(watch.run());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,502 @@
+//! The intake: one DuckDB file in which facts, and the positions of the watches that told them, are committed together.
+//!
+//! ```text
+//! facts + positions + entries of the index -> one transaction -> ... -> a seal: one commit of the lake -> forgotten here
+//! ```
+//!
+//! A seal is first noted here, then committed to the lake under its number, then done here: wherever a process is killed,
+//! the next one finds out how far the seal came and goes on.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use duckdb::{AccessMode, Connection, params};
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use crate::error::{Doing, Error, Result};
+use crate::facts::{FACTS, Fact};
+use crate::lake::{Commit, Lake};
+use crate::ledger::{connect, private};
+
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/intake_0001.sql")];
+
+/// Most memory that DuckDB takes for the intake: it holds what is not sealed yet, and what the index knows.
+const MEMORY: &str = "512 MiB";
+
+/// Rows that more than double what is kept of the index are worth a clean-up.
+const ENTRIES_BEFORE_PRUNING: u64 = 50_000;
+
+/// The file of all clusters that a process collects.
+#[derive(Debug)]
+pub struct Intake {
+    /// Each cluster takes a connection of its own from it.
+    connection: Mutex<Connection>,
+    path: PathBuf,
+    made_at: Timestamp,
+}
+
+/// The part of one cluster.
+#[derive(Debug)]
+pub struct ClusterIntake {
+    connection: Connection,
+    path: PathBuf,
+    made_at: Timestamp,
+    cluster: String,
+    batch: i64,
+    unsealed: u64,
+    entries_since_pruning: u64,
+    entries_kept: u64,
+}
+
+/// Where a watch goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptPosition {
+    pub resource: String,
+    pub version: String,
+    pub through: Timestamp,
+}
+
+/// A piece of what a collector knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptEntry {
+    pub kind: String,
+    pub key: String,
+    /// `None`: it is not known any more.
+    pub state: Option<String>,
+}
+
+impl Intake {
+    /// The intake in `path`, made at `now` if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] while another process has it open, [`Error::LedgerVersion`] if a newer podledger wrote it.
+    pub fn open(path: &Path, now: Timestamp) -> Result<Self> {
+        let connection = connect(path, AccessMode::ReadWrite)?;
+        private(path)?;
+        let doing = "set up the intake";
+        connection
+            .execute_batch(&format!("set memory_limit = '{MEMORY}'; set threads = 1;"))
+            .doing(doing)?;
+        let is_new: bool = connection
+            .query_row(
+                "select count(*) = 0 from duckdb_tables() where table_name = 'intake'",
+                [],
+                |row| row.get(0),
+            )
+            .doing(doing)?;
+        if is_new {
+            connection.execute_batch("begin").doing(doing)?;
+            for migration in MIGRATIONS {
+                connection.execute_batch(migration).doing(doing)?;
+            }
+            connection
+                .execute(
+                    "insert into intake values (?, make_timestamp(?))",
+                    params![MIGRATIONS.len() as i64, now.as_microsecond()],
+                )
+                .doing(doing)?;
+            connection.execute_batch("commit").doing(doing)?;
+        }
+        let (version, made_at): (i64, i64) = connection
+            .query_row("select version, epoch_us(made_at) from intake", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .doing(doing)?;
+        if version > MIGRATIONS.len() as i64 {
+            return Err(Error::LedgerVersion {
+                path: path.to_path_buf(),
+                found: version,
+                known: MIGRATIONS.len() as i64,
+            });
+        }
+        for fact in FACTS {
+            let columns: Vec<String> = fact
+                .columns
+                .iter()
+                .map(|column| format!("{} {}", column.name, column.kind.duckdb()))
+                .collect();
+            connection
+                .execute_batch(&format!(
+                    "create table if not exists facts.{} ({}, batch bigint);",
+                    fact.table,
+                    columns.join(", ")
+                ))
+                .doing(doing)?;
+            for column in fact.columns {
+                // A file of an older version lacks the columns that came since.
+                connection
+                    .execute_batch(&format!(
+                        "alter table facts.{} add column if not exists {} {}",
+                        fact.table,
+                        column.name,
+                        column.kind.duckdb()
+                    ))
+                    .doing(doing)?;
+            }
+        }
+        Ok(Self {
+            connection: Mutex::new(connection),
+            path: path.to_path_buf(),
+            made_at: Timestamp::from_microsecond(made_at).unwrap_or(now),
+        })
+    }
+
+    /// The part of a cluster, told by the identifier that its facts carry.
+    ///
+    /// # Errors
+    /// [`Error::DuckDb`].
+    pub fn of(&self, cluster: &str) -> Result<ClusterIntake> {
+        let doing = "read the intake";
+        let connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .try_clone()
+            .doing(doing)?;
+        let count = |sql: &str| -> Result<i64> {
+            connection
+                .query_row(sql, params![cluster], |row| row.get(0))
+                .doing(doing)
+        };
+        let mut batch = count(
+            "select greatest( \
+                (select coalesce(max(batch), 0) from positions where cluster = $1), \
+                (select coalesce(max(through_batch), 0) from seals where cluster = $1))",
+        )?;
+        let mut unsealed = 0;
+        for fact in FACTS {
+            let (rows, last): (i64, i64) = connection
+                .query_row(
+                    &format!(
+                        "select count(*), coalesce(max(batch), 0) from facts.{} where cluster = ?",
+                        fact.table
+                    ),
+                    params![cluster],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .doing(doing)?;
+            unsealed += rows.unsigned_abs();
+            batch = batch.max(last);
+        }
+        let entries = count("select count(*) from entries where cluster = $1")?.unsigned_abs();
+        Ok(ClusterIntake {
+            path: self.path.clone(),
+            made_at: self.made_at,
+            cluster: cluster.to_owned(),
+            batch,
+            unsealed,
+            entries_since_pruning: entries,
+            entries_kept: 0,
+            connection,
+        })
+    }
+}
+
+impl ClusterIntake {
+    /// Where each watch goes on.
+    ///
+    /// # Errors
+    /// [`Error::DuckDb`].
+    pub fn positions(&self) -> Result<Vec<KeptPosition>> {
+        self.rows(
+            "select resource, arg_max(version, batch), epoch_us(arg_max(through_at, batch)) \
+             from positions where cluster = ? group by resource order by resource",
+            |row| {
+                Ok(KeptPosition {
+                    resource: row.get(0)?,
+                    version: row.get(1)?,
+                    through: Timestamp::from_microsecond(row.get(2)?).unwrap_or(Timestamp::UNIX_EPOCH),
+                })
+            },
+        )
+    }
+
+    /// What was kept of the index.
+    ///
+    /// # Errors
+    /// [`Error::DuckDb`].
+    pub fn entries(&self) -> Result<Vec<KeptEntry>> {
+        self.rows(
+            "select kind, entry_key, state from entries where cluster = ? \
+             qualify row_number() over (partition by kind, entry_key order by batch desc) = 1 and state is not null \
+             order by kind, entry_key",
+            |row| {
+                Ok(KeptEntry {
+                    kind: row.get(0)?,
+                    key: row.get(1)?,
+                    state: row.get(2)?,
+                })
+            },
+        )
+    }
+
+    /// Facts that are committed here and not yet in the lake.
+    #[must_use]
+    pub fn unsealed(&self) -> u64 {
+        self.unsealed
+    }
+
+    /// Commits facts with the positions of the watches that told them and what changed in the index: all of it, or nothing.
+    ///
+    /// # Errors
+    /// [`Error::DuckDb`]; nothing is committed then.
+    pub fn commit(
+        &mut self,
+        facts: &[(&'static Fact, RecordBatch)],
+        positions: &[KeptPosition],
+        entries: &[KeptEntry],
+    ) -> Result<()> {
+        let doing = "commit to the intake";
+        let batch = self.batch + 1;
+        self.connection.execute_batch("begin").doing(doing)?;
+        let written = self.append(batch, facts, positions, entries);
+        let written = written.and_then(|()| self.connection.execute_batch("commit").doing(doing));
+        if let Err(error) = written {
+            // If even this fails, the connection is of no use, and the next attempt says so.
+            let _ = self.connection.execute_batch("rollback");
+            return Err(error);
+        }
+        self.batch = batch;
+        self.unsealed += facts.iter().map(|(_, rows)| rows.num_rows() as u64).sum::<u64>();
+        self.entries_since_pruning += entries.len() as u64;
+        Ok(())
+    }
+
+    fn append(
+        &self,
+        batch: i64,
+        facts: &[(&'static Fact, RecordBatch)],
+        positions: &[KeptPosition],
+        entries: &[KeptEntry],
+    ) -> Result<()> {
+        for (fact, rows) in facts {
+            let doing = || format!("append to the intake's {}", fact.table);
+            let mut appender = self
+                .connection
+                .appender_to_db(fact.table, "facts")
+                .doing(doing())?;
+            appender
+                .append_record_batch(with_batch(rows, batch)?)
+                .doing(doing())?;
+            appender.flush().doing(doing())?;
+        }
+        let doing = "append positions to the intake";
+        let mut appender = self.connection.appender("positions").doing(doing)?;
+        for position in positions {
+            appender
+                .append_row(params![
+                    self.cluster,
+                    batch,
+                    position.resource,
+                    position.version,
+                    duckdb::types::Value::Timestamp(
+                        duckdb::types::TimeUnit::Microsecond,
+                        position.through.as_microsecond()
+                    ),
+                ])
+                .doing(doing)?;
+        }
+        appender.flush().doing(doing)?;
+        let doing = "append to what the intake knows";
+        let mut appender = self.connection.appender("entries").doing(doing)?;
+        for entry in entries {
+            appender
+                .append_row(params![self.cluster, batch, entry.kind, entry.key, entry.state])
+                .doing(doing)?;
+        }
+        appender.flush().doing(doing)
+    }
+
+    /// Moves all committed facts into the lake, filed under `recorded_date`; `more` may add to the commit. Returns the rows.
+    ///
+    /// # Errors
+    /// Those of the lake; nothing is lost then, and the next seal goes on.
+    pub fn seal<E: From<Error>>(
+        &mut self,
+        lake: &Lake,
+        recorded_date: Date,
+        more: impl FnOnce(&mut Commit<'_>) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let (seal, through, date) = match self.pending()? {
+            Some(pending) => pending,
+            None if self.unsealed == 0 => return Ok(0),
+            None => self.note_seal(recorded_date)?,
+        };
+        // Several files may have sealed for this cluster, one after another.
+        let id = format!("seal-{}-{seal}", self.made_at.as_microsecond());
+        let mut rows = 0;
+        if !lake.is_committed(&self.cluster, &id) {
+            let mut commit = lake.begin(&self.cluster, &id, "collect", date)?;
+            for fact in FACTS {
+                rows += self.write(&mut commit, fact, through)?;
+            }
+            more(&mut commit)?;
+            commit.publish()?;
+        }
+        self.forget(seal, through)?;
+        Ok(rows)
+    }
+
+    fn pending(&self) -> Result<Option<(i64, i64, Date)>> {
+        let found = self.rows(
+            "select seal, through_batch, strftime(recorded_date, '%Y-%m-%d') from seals \
+             where cluster = ? and not is_done order by seal limit 1",
+            |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)),
+        )?;
+        Ok(found
+            .into_iter()
+            .next()
+            .map(|(seal, through, date)| (seal, through, date.parse().unwrap_or(Date::ZERO))))
+    }
+
+    fn note_seal(&self, date: Date) -> Result<(i64, i64, Date)> {
+        let doing = "note a seal in the intake";
+        let seal: i64 = self
+            .connection
+            .query_row(
+                "select coalesce(max(seal), 0) + 1 from seals where cluster = ?",
+                params![self.cluster],
+                |row| row.get(0),
+            )
+            .doing(doing)?;
+        self.connection
+            .execute(
+                "insert into seals values (?, ?, ?, cast(? as date), false)",
+                params![self.cluster, seal, self.batch, date.to_string()],
+            )
+            .doing(doing)?;
+        Ok((seal, self.batch, date))
+    }
+
+    fn write(&self, commit: &mut Commit<'_>, fact: &'static Fact, through: i64) -> Result<u64> {
+        let doing = || format!("read the intake's {}", fact.table);
+        let columns: Vec<&str> = fact.columns.iter().map(|column| column.name).collect();
+        let text = format!(
+            "select {} from facts.{} where cluster = ? and batch <= ? order by batch, rowid",
+            columns.join(", "),
+            fact.table
+        );
+        let mut statement = self.connection.prepare(&text).doing(doing())?;
+        let batches = statement
+            .query_arrow(params![self.cluster, through])
+            .doing(doing())?;
+        commit.write(fact, batches.map(Ok::<_, Error>))
+    }
+
+    /// What is in the lake is forgotten here, and so is what newer rows replace.
+    fn forget(&mut self, seal: i64, through: i64) -> Result<()> {
+        let doing = "clear the intake";
+        self.connection.execute_batch("begin").doing(doing)?;
+        let forgotten = self.delete(seal, through);
+        let done = forgotten.and_then(|_| self.connection.execute_batch("commit").doing(doing));
+        if let Err(error) = done {
+            let _ = self.connection.execute_batch("rollback");
+            return Err(error);
+        }
+        let mut unsealed = 0;
+        for fact in FACTS {
+            let rows: i64 = self
+                .connection
+                .query_row(
+                    &format!("select count(*) from facts.{} where cluster = ?", fact.table),
+                    params![self.cluster],
+                    |row| row.get(0),
+                )
+                .doing(doing)?;
+            unsealed += rows.unsigned_abs();
+        }
+        self.unsealed = unsealed;
+        Ok(())
+    }
+
+    fn delete(&mut self, seal: i64, through: i64) -> Result<()> {
+        let doing = "clear the intake";
+        for fact in FACTS {
+            self.connection
+                .execute(
+                    &format!(
+                        "delete from facts.{} where cluster = ? and batch <= ?",
+                        fact.table
+                    ),
+                    params![self.cluster, through],
+                )
+                .doing(doing)?;
+        }
+        self.connection
+            .execute(
+                "update seals set is_done = true where cluster = ? and seal = ?",
+                params![self.cluster, seal],
+            )
+            .doing(doing)?;
+        self.connection
+            .execute(
+                "delete from seals where cluster = ? and is_done and seal < ?",
+                params![self.cluster, seal],
+            )
+            .doing(doing)?;
+        self.connection
+            .execute(
+                "delete from positions where cluster = $1 and batch < (\
+                    select max(newer.batch) from positions as newer \
+                    where newer.cluster = $1 and newer.resource = positions.resource)",
+                params![self.cluster],
+            )
+            .doing(doing)?;
+        if self.entries_since_pruning > self.entries_kept + ENTRIES_BEFORE_PRUNING {
+            self.connection
+                .execute(
+                    "delete from entries where cluster = $1 and rowid not in (\
+                        select arg_max(rowid, batch) from entries where cluster = $1 group by kind, entry_key)",
+                    params![self.cluster],
+                )
+                .doing(doing)?;
+            self.connection
+                .execute(
+                    "delete from entries where cluster = ? and state is null",
+                    params![self.cluster],
+                )
+                .doing(doing)?;
+            let kept: i64 = self
+                .connection
+                .query_row(
+                    "select count(*) from entries where cluster = ?",
+                    params![self.cluster],
+                    |row| row.get(0),
+                )
+                .doing(doing)?;
+            self.entries_kept = kept.unsigned_abs();
+            self.entries_since_pruning = 0;
+        }
+        Ok(())
+    }
+
+    fn rows<T>(&self, sql: &str, read: impl Fn(&duckdb::Row<'_>) -> duckdb::Result<T>) -> Result<Vec<T>> {
+        let doing = "read the intake";
+        let mut statement = self.connection.prepare(sql).doing(doing)?;
+        let rows = statement
+            .query_map(params![self.cluster], |row| read(row))
+            .doing(doing)?;
+        rows.collect::<duckdb::Result<Vec<T>>>().doing(doing)
+    }
+
+    /// Where the intake is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn with_batch(rows: &RecordBatch, batch: i64) -> Result<RecordBatch> {
+    let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
+    columns.push(Arc::new(Int64Array::from(vec![batch; rows.num_rows()])));
+    let mut fields: Vec<Arc<Field>> = rows.schema().fields().iter().map(Arc::clone).collect();
+    fields.push(Arc::new(Field::new("batch", DataType::Int64, false)));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(|source| Error::Parquet {
+        doing: "number",
+        path: PathBuf::new(),
+        source: source.into(),
+    })
+}

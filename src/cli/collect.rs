@@ -1,0 +1,218 @@
+//! `podledger collect`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use jiff::Timestamp;
+use podledger_collector::live::lease;
+use podledger_collector::live::{Clock, Collection, Ended, Figures, Settings};
+use podledger_sql::intake::Intake;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::Cli;
+use super::clusters::{Cluster, Clusters};
+use super::status::{Status, serve};
+
+/// Watch clusters, and write what happens in them to the lake.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: podledger --data /var/lib/podledger collect --context prod-eu --context prod-us"
+)]
+pub struct Collect {
+    #[command(flatten)]
+    live: Live,
+}
+
+/// Options of commands that collect.
+#[derive(Debug, Args)]
+pub struct Live {
+    #[command(flatten)]
+    clusters: Clusters,
+    /// Where /metrics, /healthz and /readyz are served.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9481")]
+    listen: SocketAddr,
+    /// How often facts are sealed into the lake, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seal_every: u64,
+    /// Namespace of the Lease that lets one collector at a time collect a cluster [default: that of the context, or of the pod].
+    #[arg(long, value_name = "NAMESPACE")]
+    lease_namespace: Option<String>,
+    /// Name of that Lease.
+    #[arg(long, value_name = "NAME", default_value = "podledger-collector")]
+    lease_name: String,
+    /// Collect without a Lease: nothing else may then collect these clusters.
+    #[arg(long)]
+    no_lease: bool,
+}
+
+/// How long is waited before a cluster that failed is collected again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+impl Collect {
+    pub fn run(&self, cli: &Cli) -> anyhow::Result<ExitCode> {
+        runtime()?.block_on(async {
+            let stop = stopped_by_signal();
+            self.live.run(cli, stop, Registry::default()).await?;
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+}
+
+/// A runtime for commands that talk to clusters.
+///
+/// # Errors
+/// Where the system gives no threads.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")
+}
+
+/// Says true once the process is asked to end; asked twice, it ends at once.
+pub fn stopped_by_signal() -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        for _ in 0..2 {
+            if *sender.borrow() {
+                eprintln!("podledger: ended; what was committed is kept");
+            }
+            if asked_to_end().await.is_err() {
+                return;
+            }
+            if sender.send_replace(true) {
+                std::process::exit(1);
+            }
+        }
+    });
+    receiver
+}
+
+async fn asked_to_end() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            ended = tokio::signal::ctrl_c() => ended,
+            _ = terminated.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
+
+impl Live {
+    /// Collects all clusters until `stop` says true.
+    ///
+    /// # Errors
+    /// Where a cluster cannot be reached at first, or the data directory is in use.
+    pub async fn run(
+        &self,
+        cli: &Cli,
+        stop: watch::Receiver<bool>,
+        mut registry: Registry,
+    ) -> anyhow::Result<()> {
+        let clusters = self.clusters.connect().await?;
+        let config = cli.configuration()?;
+        std::fs::create_dir_all(&cli.data)
+            .with_context(|| format!("cannot create {}", cli.data.display()))?;
+        let store = Arc::new(Intake::open(&cli.data.join("intake.duckdb"), Timestamp::now())?);
+        let lake = cli.lake()?;
+        let figures = Figures::default();
+        figures.register(&mut registry);
+        let names: Vec<String> = clusters.iter().map(|cluster| cluster.name.clone()).collect();
+        let known = figures.clone();
+        let status = Status {
+            registry,
+            is_ready: Box::new(move || names.iter().all(|name| known.is_observed(name))),
+        };
+        let address = serve(self.listen, status).await?;
+        tracing::info!(%address, "serving /metrics, /healthz and /readyz");
+        let mut running = JoinSet::new();
+        for cluster in clusters {
+            let settings = Settings {
+                annotations: config.annotations()?,
+                seal_every: Duration::from_secs(self.seal_every),
+                seed: seed(&cluster.name),
+                lease: (!self.no_lease).then(|| self.lease(&cluster)),
+                ..Settings::default()
+            };
+            let collection = Collection {
+                client: cluster.client,
+                name: cluster.name,
+                settings: Arc::new(settings),
+                store: Arc::clone(&store),
+                lake: lake.clone(),
+                clock: Clock::new(Timestamp::now),
+                figures: figures.clone(),
+            };
+            running.spawn(keep_collecting(collection, stop.clone()));
+        }
+        while let Some(ended) = running.join_next().await {
+            ended.context("a collection was interrupted")??;
+        }
+        Ok(())
+    }
+
+    fn lease(&self, cluster: &Cluster) -> lease::Settings {
+        let namespace = cluster.client.default_namespace();
+        lease::Settings {
+            namespace: self
+                .lease_namespace
+                .clone()
+                .unwrap_or_else(|| namespace.to_owned()),
+            name: self.lease_name.clone(),
+            holder: holder(),
+        }
+    }
+}
+
+/// Collects a cluster until it is told to stop. What fails at first is an error; what fails later is tried again.
+async fn keep_collecting(collection: Collection, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    loop {
+        let name = collection.name.clone();
+        match collection.clone().run(stop.clone()).await {
+            Ok(Ended::Stopped) => return Ok(()),
+            Ok(Ended::Superseded) => {}
+            Err(error) if !collection.figures.is_observed(&name) => {
+                return Err(error).with_context(|| format!("cannot collect {name}"));
+            }
+            Err(error) => {
+                tracing::error!(
+                    cluster = name,
+                    error = format!("{:#}", anyhow::Error::from(error)),
+                    "collecting failed; trying again"
+                );
+            }
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+    }
+}
+
+/// Who holds the Lease: the pod's name in a cluster, elsewhere host and process.
+fn holder() -> String {
+    let host = std::env::var("HOSTNAME")
+        .ok()
+        .or_else(|| std::fs::read_to_string(Path::new("/etc/hostname")).ok())
+        .map(|host| host.trim().to_owned())
+        .filter(|host| !host.is_empty())
+        .unwrap_or_else(|| "podledger".to_owned());
+    format!("{host}_{}", std::process::id())
+}
+
+/// Collectors of different clusters, and of different processes, wait for different times.
+fn seed(name: &str) -> u64 {
+    name.bytes().fold(u64::from(std::process::id()), |seed, byte| {
+        seed.wrapping_mul(31).wrapping_add(u64::from(byte))
+    })
+}
