@@ -14,8 +14,9 @@
 pub mod api_server;
 mod draw;
 mod identity;
+mod notes;
 mod objects;
-mod recording;
+pub mod recording;
 pub mod truth;
 mod workload;
 mod world;

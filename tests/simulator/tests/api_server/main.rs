@@ -3,5 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod harness;
+
+mod access;
+mod faults;
 mod listing;
 mod watching;
+mod worlds;
+mod writing;
