@@ -39,7 +39,7 @@ use tokio::time::sleep_until;
 pub use access::Access;
 pub use fault::Fault;
 
-use crate::world::{Change, ChangeKind, Object};
+use crate::world::Change;
 use clock::Clock;
 use store::Store;
 
@@ -128,7 +128,7 @@ impl ApiServer {
         let now_ms = self.clock().now_ms();
         let mut store = self.store();
         store.age(now_ms);
-        store.apply(change.kind, value_of(&change.object), now_ms);
+        store.apply(change.kind, change.object.clone(), now_ms);
         store.wake();
     }
 
@@ -139,16 +139,16 @@ impl ApiServer {
         while let Some(at_ms) = changes.peek().map(|change| change.at_ms) {
             self.wait(at_ms).await;
             let now_ms = self.clock().now_ms();
-            // Objects are made outside the lock.
+            // What makes them may take its time: they are taken outside the lock.
             let mut due = Vec::new();
             while let Some(change) = changes.next_if(|change| change.at_ms <= at_ms) {
-                due.push((change.kind, value_of(&change.object)));
+                due.push(change);
             }
             {
                 let mut store = self.store();
                 store.age(now_ms);
-                for (kind, object) in due {
-                    store.apply(kind, object, now_ms);
+                for change in due {
+                    store.apply(change.kind, change.object, now_ms);
                 }
                 store.wake();
             }
@@ -156,9 +156,8 @@ impl ApiServer {
             tokio::task::yield_now().await;
         }
         self.clock().release();
-        let now_ms = self.clock().now_ms();
         let mut store = self.store();
-        store.apply(ChangeKind::Bookmark, serde_json::Value::Null, now_ms);
+        store.bookmark();
         store.wake();
     }
 
@@ -221,12 +220,5 @@ impl ApiServer {
     fn store(&self) -> MutexGuard<'_, Store> {
         // Nothing is half done where somebody panicked: a test has failed, and others may go on.
         self.0.store.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn value_of(object: &Object) -> serde_json::Value {
-    match object {
-        Object::Other(value) => (**value).clone(),
-        typed => serde_json::to_value(typed).unwrap_or_default(),
     }
 }

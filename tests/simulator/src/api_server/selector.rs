@@ -59,8 +59,12 @@ impl Selector {
             && self
                 .labels
                 .iter()
-                .all(|requirement| requirement.holds(&version.value))
-            && self.fields.iter().all(|field| field.holds(&version.value))
+                .all(|requirement| requirement.holds(version.value()))
+            && self.fields.iter().all(|field| match field.pointer.as_str() {
+                // Known without a look into the object.
+                "/metadata/name" => (field.value == version.key.name) == field.is_equal,
+                _ => field.holds(version.value()),
+            })
     }
 }
 

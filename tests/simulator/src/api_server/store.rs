@@ -5,17 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::watch;
 
 use super::fault::Faults;
 use super::history::{Happened, History};
 use super::list::Snapshots;
 use super::resources::{Resource, Resources};
-use super::version::{Key, Version, key_of, text};
+use super::version::{Identity, Key, Version};
 use super::{Settings, Use};
 use crate::draw::Draw;
-use crate::world::ChangeKind;
+use crate::world::{ChangeKind, Object};
 
 /// Clusters are never so young that their first version is 1.
 const FIRST_REVISION: u64 = 1000;
@@ -90,32 +89,34 @@ impl Store {
         Some((self.resources.get(number)?, self.kept.get(number)?))
     }
 
+    /// Tells all watches how far they have come.
+    pub(super) fn bookmark(&mut self) {
+        self.bookmarks += 1;
+        self.touched.extend(0..self.kept.len());
+    }
+
     /// Applies what a watch has shown: whether the object is there decides what it is.
-    pub(super) fn apply(&mut self, kind: ChangeKind, object: Value, now_ms: i64) {
+    pub(super) fn apply(&mut self, kind: ChangeKind, object: Object, now_ms: i64) {
         if kind == ChangeKind::Bookmark {
-            self.bookmarks += 1;
-            self.touched.extend(0..self.kept.len());
+            self.bookmark();
             return;
         }
-        let (api_version, its_kind) = (text(&object, "/apiVersion"), text(&object, "/kind"));
-        let key = key_of(&object);
-        if its_kind.is_empty() || api_version.is_empty() || key.name.is_empty() {
+        let identity = Identity::of(&object);
+        let key = identity.key();
+        if identity.kind.is_empty() || identity.api_version.is_empty() || key.name.is_empty() {
             tracing::warn!(
-                api_version,
-                kind = its_kind,
+                kind = identity.kind,
                 "cannot keep an object that does not say what it is"
             );
             return;
         }
+        let is_namespaced = !key.namespace.is_empty();
         let number = self
             .resources
-            .of_kind(api_version, its_kind, !key.namespace.is_empty());
+            .of_kind(identity.api_version, identity.kind, is_namespaced);
         self.make_room();
         let there = self.kept.get(number).and_then(|kept| kept.objects.get(&key));
-        let is_other = there.is_some_and(|there| {
-            let uid = text(&object, "/metadata/uid");
-            !uid.is_empty() && uid != there.uid()
-        });
+        let is_other = there.is_some_and(|there| !identity.uid.is_empty() && identity.uid != there.uid);
         let is_there = there.is_some();
         match kind {
             ChangeKind::Deleted if is_there && !is_other => {
@@ -133,12 +134,15 @@ impl Store {
     }
 
     /// Writes an object, as it is given but for its version; returns what is there now.
-    pub(super) fn put(&mut self, number: usize, object: Value, now_ms: i64) -> Option<Arc<Version>> {
+    pub(super) fn put(&mut self, number: usize, object: Object, now_ms: i64) -> Option<Arc<Version>> {
         let revision = self.next_revision();
         let resource = self.resources.get(number)?;
         let kept = self.kept.get_mut(number)?;
-        let is_malformed = self.faults.take_malformed(&resource.plural);
-        let version = Arc::new(Version::new(resource, object, revision, is_malformed));
+        let mut version = Version::new(resource, object, revision);
+        if self.faults.take_malformed(&resource.plural) {
+            version = version.malformed(resource);
+        }
+        let version = Arc::new(version);
         if resource.kind == "Event" && resource.group.is_empty() {
             let due = now_ms.saturating_add(self.event_ttl_ms);
             let due = due
@@ -164,15 +168,18 @@ impl Store {
         &mut self,
         number: usize,
         key: &Key,
-        last: Option<Value>,
+        last: Option<Object>,
         now_ms: i64,
     ) -> Option<Arc<Version>> {
         let previous = self.kept.get_mut(number)?.objects.remove(key)?;
         let revision = self.next_revision();
         let resource = self.resources.get(number)?;
         let kept = self.kept.get_mut(number)?;
-        let last = last.unwrap_or_else(|| previous.value.clone());
-        let version = Arc::new(Version::new(resource, last, revision, false));
+        let version = match last {
+            Some(last) => Version::new(resource, last, revision),
+            None => previous.renumbered(resource, revision),
+        };
+        let version = Arc::new(version);
         kept.history.push(Happened {
             revision,
             at_ms: now_ms,
@@ -254,8 +261,7 @@ impl Store {
             .collect();
         for (resource, kept) in self.resources.all().iter().zip(&mut self.kept) {
             for version in kept.objects.values_mut() {
-                let value = version.value.clone();
-                *version = Arc::new(Version::new(resource, value, earlier(version.revision), false));
+                *version = Arc::new(version.renumbered(resource, earlier(version.revision)));
             }
             kept.history = History::default();
             kept.history.forget_all(self.revision);

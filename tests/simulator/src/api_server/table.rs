@@ -317,14 +317,14 @@ fn described(resource: &Resource) -> Value {
 }
 
 fn row(resource: &Resource, version: &Version, parameters: &Parameters, now_ms: i64) -> Value {
-    let mut row = json!({"cells": cells(resource, &version.value, now_ms)});
+    let mut row = json!({"cells": cells(resource, version.value(), now_ms)});
     row["object"] = match parameters.text("includeObject") {
         "None" => Value::Null,
-        "Object" => version.value.clone(),
+        "Object" => version.value().clone(),
         _ => json!({
             "kind": "PartialObjectMetadata",
             "apiVersion": "meta.k8s.io/v1",
-            "metadata": version.value.get("metadata"),
+            "metadata": version.value().get("metadata"),
         }),
     };
     row

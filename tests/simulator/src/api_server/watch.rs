@@ -306,8 +306,7 @@ impl Watch {
             (true, false) => {
                 // As it was when it was last selected, with the version at which it was no more.
                 if let Some(previous) = &change.previous {
-                    let value = previous.value.clone();
-                    let gone = Version::new(&self.resource, value, change.revision, false);
+                    let gone = previous.renumbered(&self.resource, change.revision);
                     self.line(chunk, "DELETED", &gone, now_ms);
                 }
             }

@@ -14,6 +14,7 @@ use super::selector::Selector;
 use super::sent::Sent;
 use super::store::Store;
 use super::version::{Key, Version, text};
+use crate::world::Object;
 
 /// How long a pod has to end that does not say so.
 const GRACE_SECONDS: i64 = 30;
@@ -90,9 +91,11 @@ impl Write<'_> {
     fn put(&mut self, object: Value) -> Result<Arc<Version>, Failure> {
         if self.is_trial {
             let revision = self.store.revision;
-            return Ok(Arc::new(Version::new(&self.resource, object, revision, false)));
+            return Ok(Arc::new(Version::of_value(&self.resource, object, revision)));
         }
-        let written = self.store.put(self.number, object, self.now_ms);
+        let written = self
+            .store
+            .put(self.number, Object::Other(Box::new(object)), self.now_ms);
         written.ok_or_else(Failure::no_such_path)
     }
 
@@ -101,7 +104,12 @@ impl Write<'_> {
         if self.is_trial {
             return Ok(there);
         }
-        let removed = self.store.remove(self.number, &self.key, last, self.now_ms);
+        let removed = self.store.remove(
+            self.number,
+            &self.key,
+            last.map(|last| Object::Other(Box::new(last))),
+            self.now_ms,
+        );
         removed.ok_or_else(|| Failure::not_found(&self.resource, &self.key.name))
     }
 
@@ -208,12 +216,12 @@ impl Write<'_> {
             return Err(Failure::conflict(&self.resource, &name, why));
         }
         self.check_uid(&there, text(&object, "/metadata/uid"))?;
-        let new = self.combined(&there.value, object);
-        if new == there.value {
+        let new = self.combined(there.value(), object);
+        if new == *there.value() {
             return Ok((200, Written::Object(there)));
         }
         let is_let_go = !text(&new, "/metadata/deletionTimestamp").is_empty()
-            && has_finalizers(&there.value)
+            && has_finalizers(there.value())
             && !has_finalizers(&new)
             && new
                 .pointer("/metadata/deletionGracePeriodSeconds")
@@ -229,12 +237,12 @@ impl Write<'_> {
     }
 
     fn check_uid(&self, there: &Version, uid: &str) -> Result<(), Failure> {
-        if uid.is_empty() || uid == there.uid() {
+        if uid.is_empty() || uid == there.uid {
             return Ok(());
         }
         let why = format!(
             "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            there.uid()
+            there.uid
         );
         Err(Failure::conflict(&self.resource, &self.key.name, &why))
     }
@@ -277,7 +285,7 @@ impl Write<'_> {
             (None, _) => return Err(Failure::not_found(&self.resource, &self.key.name)),
             (Some(there), _) => there,
         };
-        let mut object = there.value.clone();
+        let mut object = there.value().clone();
         match &sent {
             Sent::Merged(patch) | Sent::Applied(patch) => patch::merge(&mut object, patch),
             Sent::Steps(steps) => patch::steps(&mut object, steps)
@@ -311,12 +319,12 @@ impl Write<'_> {
             Some(seconds) => i64::try_from(seconds).ok(),
             None => options.get("gracePeriodSeconds").and_then(Value::as_i64),
         };
-        let grace_seconds = self.grace_seconds(&there.value, asked);
-        if grace_seconds == 0 && !has_finalizers(&there.value) {
+        let grace_seconds = self.grace_seconds(there.value(), asked);
+        if grace_seconds == 0 && !has_finalizers(there.value()) {
             let removed = self.remove(None)?;
             return Ok((200, self.deleted(removed)));
         }
-        let mut object = there.value.clone();
+        let mut object = there.value().clone();
         let is_asked_before = !text(&object, "/metadata/deletionTimestamp").is_empty();
         let before = object
             .pointer("/metadata/deletionGracePeriodSeconds")
@@ -355,7 +363,7 @@ impl Write<'_> {
             "name": self.key.name,
             "group": self.resource.group,
             "kind": self.resource.plural,
-            "uid": removed.uid(),
+            "uid": removed.uid,
         })))
     }
 
@@ -363,7 +371,7 @@ impl Write<'_> {
     fn bind(&mut self, binding: &Value) -> Result<(u16, Written), Failure> {
         let there = self.needed()?;
         let node = text(binding, "/target/name");
-        let bound = text(&there.value, "/spec/nodeName");
+        let bound = text(there.value(), "/spec/nodeName");
         let name = self.key.name.clone();
         if node.is_empty() {
             let what = "Required value";
@@ -373,11 +381,11 @@ impl Write<'_> {
             let why = format!("pod {name} is already assigned to node \"{bound}\"");
             return Err(Failure::conflict(&self.resource, &name, &why));
         }
-        if !text(&there.value, "/metadata/deletionTimestamp").is_empty() {
+        if !text(there.value(), "/metadata/deletionTimestamp").is_empty() {
             let why = format!("pod {name} is being deleted, cannot be assigned to a host");
             return Err(Failure::conflict(&self.resource, &name, &why));
         }
-        let mut pod = there.value.clone();
+        let mut pod = there.value().clone();
         pod["spec"]["nodeName"] = node.into();
         let scheduled = json!({
             "type": "PodScheduled",
@@ -387,7 +395,7 @@ impl Write<'_> {
         });
         let mut conditions = vec![scheduled];
         let known = there
-            .value
+            .value()
             .pointer("/status/conditions")
             .and_then(Value::as_array);
         let others = known
@@ -458,7 +466,7 @@ fn delete_all(
         };
         write.delete(parameters, sent)?;
     }
-    let items: Vec<&Value> = selected.iter().map(|version| &version.value).collect();
+    let items: Vec<&Value> = selected.iter().map(|version| version.value()).collect();
     let list = json!({
         "kind": format!("{}List", resource.kind),
         "apiVersion": resource.api_version(),

@@ -151,7 +151,7 @@ async fn a_watch_breaks_in_the_middle_of_a_line() {
     assert!(
         watch
             .rest()
-            .starts_with(b"{\"type\":\"ADDED\",\"object\":{\"kind\":\"Pod\"")
+            .starts_with(b"{\"type\":\"ADDED\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Pod\"")
     );
     assert!(serde_json::from_slice::<serde_json::Value>(watch.rest()).is_err());
     // Only once.
