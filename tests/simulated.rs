@@ -22,6 +22,7 @@ fn scenario(seed: u64, days: u32, pipelines: usize) -> Scenario {
         teams: 3 + pipelines / 10,
         pipelines,
         has_noise: false,
+        has_pod_events: false,
     }
 }
 

@@ -23,6 +23,7 @@ fn fortnight() -> World {
         teams: 4,
         pipelines: 10,
         has_noise: true,
+        has_pod_events: false,
     };
     record(scenario, &out, |_| {}).unwrap();
     let day = date(2026, 11, 16);

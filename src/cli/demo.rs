@@ -121,6 +121,7 @@ impl Demo {
             teams: TEAMS,
             pipelines: PIPELINES * usize::from(self.scale),
             has_noise: true,
+            has_pod_events: false,
         };
         // Recordings are large, and nobody needs them afterwards.
         let folder = tempfile::tempdir_in(data).context("cannot make a folder for the recording")?;

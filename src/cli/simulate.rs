@@ -63,6 +63,7 @@ impl Simulate {
             teams: self.teams,
             pipelines: self.pipelines,
             has_noise: !self.without_noise,
+            has_pod_events: false,
         };
         let (changes, sums) =
             record(scenario, out, |_| {}).with_context(|| format!("cannot write into {}", out.display()))?;

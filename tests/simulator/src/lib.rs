@@ -11,13 +11,16 @@
 //! Architecture invariant: what is over is told and forgotten, so that its size is not bounded by memory.
 //! Architecture invariant: everything follows from the seed. No clock, no environment, no floating point.
 
+pub mod api_server;
 mod draw;
 mod identity;
+mod notes;
 mod objects;
-mod recording;
+pub mod recording;
 pub mod truth;
 mod workload;
 mod world;
 
+pub use api_server::{Access, ApiServer, Fault, Settings, Use};
 pub use recording::record;
 pub use world::{Change, ChangeKind, Object, Scenario, Told, World};

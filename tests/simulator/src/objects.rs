@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, Event, EventSource, Namespace, Node, NodeCondition, NodeSpec, NodeStatus,
-    NodeSystemInfo, ObjectReference, PersistentVolumeClaimVolumeSource, Pod, PodCondition, PodSpec,
-    PodStatus, ResourceRequirements, Taint, Volume as Mount,
+    ContainerStatus, Namespace, Node, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo,
+    PersistentVolumeClaimVolumeSource, Pod, PodCondition, PodSpec, PodStatus, ResourceRequirements, Taint,
+    Volume as Mount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference, Time};
@@ -23,7 +23,7 @@ pub(crate) const CLUSTER: &str = "namespace-kube-system";
 
 pub(crate) const IMAGE: &str = "registry.example.com/data/job:1.4";
 
-fn time(ms: i64) -> Time {
+pub(crate) fn time(ms: i64) -> Time {
     // Kubernetes writes whole seconds.
     Time(Timestamp::from_second(ms.div_euclid(1000)).unwrap_or(Timestamp::UNIX_EPOCH))
 }
@@ -119,105 +119,6 @@ pub(crate) fn bookmark() -> Object {
     Object::Other(Box::new(
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"resourceVersion": "1"}}),
     ))
-}
-
-/// What an Event is about.
-pub(crate) struct Involved {
-    kind: &'static str,
-    name: String,
-    namespace: Option<String>,
-    uid: String,
-}
-
-impl Involved {
-    pub(crate) fn pod(instance: &Instance) -> Self {
-        Self {
-            kind: "Pod",
-            name: instance.name.clone(),
-            namespace: Some(instance.namespace.clone()),
-            uid: instance.uid.clone(),
-        }
-    }
-
-    pub(crate) fn node(name: &str, uid: &str) -> Self {
-        Self {
-            kind: "Node",
-            name: name.to_owned(),
-            namespace: None,
-            uid: uid.to_owned(),
-        }
-    }
-}
-
-/// What an Event says.
-pub(crate) struct Note<'a> {
-    kind: &'static str,
-    reason: &'static str,
-    component: &'static str,
-    involved: &'a Involved,
-    message: &'a str,
-}
-
-impl<'a> Note<'a> {
-    pub(crate) fn normal(
-        reason: &'static str,
-        component: &'static str,
-        involved: &'a Involved,
-        message: &'a str,
-    ) -> Self {
-        Self {
-            kind: "Normal",
-            reason,
-            component,
-            involved,
-            message,
-        }
-    }
-
-    pub(crate) fn warning(
-        reason: &'static str,
-        component: &'static str,
-        involved: &'a Involved,
-        message: &'a str,
-    ) -> Self {
-        Self {
-            kind: "Warning",
-            ..Self::normal(reason, component, involved, message)
-        }
-    }
-}
-
-pub(crate) fn event(uid: String, note: &Note<'_>, at: i64) -> Object {
-    let involved = note.involved;
-    Object::Event(Box::new(Event {
-        metadata: ObjectMeta {
-            name: Some(format!("{}.{}", involved.name, uid.get(..8).unwrap_or(&uid))),
-            namespace: Some(involved.namespace.clone().unwrap_or_else(|| "default".to_owned())),
-            uid: Some(uid),
-            creation_timestamp: Some(time(at)),
-            ..ObjectMeta::default()
-        },
-        involved_object: ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some(involved.kind.to_owned()),
-            name: Some(involved.name.clone()),
-            namespace: involved.namespace.clone(),
-            uid: Some(involved.uid.clone()),
-            ..ObjectReference::default()
-        },
-        reason: Some(note.reason.to_owned()),
-        message: Some(note.message.to_owned()),
-        type_: Some(note.kind.to_owned()),
-        first_timestamp: Some(time(at)),
-        last_timestamp: Some(time(at)),
-        count: Some(1),
-        reporting_component: Some(note.component.to_owned()),
-        source: Some(EventSource {
-            component: Some(note.component.to_owned()),
-            ..EventSource::default()
-        }),
-        ..Event::default()
-    }))
 }
 
 /// A claim and its volume.

@@ -1,11 +1,12 @@
 //! Files: what a watch would have recorded, what pods used, the prices, and the truth.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::objects;
 use crate::truth::{Sums, UsageHour, Waste, WasteKey};
@@ -21,6 +22,15 @@ struct Line<'a> {
     #[serde(rename = "type")]
     kind: ChangeKind,
     object: &'a Object,
+}
+
+/// A change as a recording has it, of whatever kind.
+#[derive(Deserialize)]
+struct ReadLine {
+    at: Timestamp,
+    #[serde(rename = "type")]
+    kind: ChangeKind,
+    object: Value,
 }
 
 /// What `truth.json` holds.
@@ -100,6 +110,72 @@ pub fn record(scenario: Scenario, out: &Path, mut look: impl FnMut(&Told)) -> io
     serde_json::to_writer_pretty(&mut file, &summary)?;
     file.flush()?;
     Ok((changes.count, sums))
+}
+
+/// The changes of a recording, line by line: those of a file, or of a folder's `*.jsonl` in the order of their names. All objects
+/// are [`Object::Other`].
+///
+/// An error names file and line. Files that cannot be read, folders without any, and gzip are errors too.
+pub fn changes(path: &Path) -> impl Iterator<Item = io::Result<Change>> + use<> {
+    let (files, error) = match files(path) {
+        Ok(files) => (files, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let read = files.into_iter().flat_map(|file| {
+        let (lines, error) = match File::open(&file) {
+            Ok(open) => (Some(BufReader::with_capacity(1 << 20, open).lines()), None),
+            Err(error) => (None, Some(in_file(&file, &error))),
+        };
+        let changes = lines.into_iter().flatten().enumerate();
+        let changes = changes.map(move |(number, line)| change(&file, number + 1, &line?));
+        error.map(Err).into_iter().chain(changes)
+    });
+    error.map(Err).into_iter().chain(read)
+}
+
+fn in_file(file: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot read {}: {error}", file.display()))
+}
+
+fn change(file: &Path, number: usize, line: &str) -> io::Result<Change> {
+    let line: ReadLine = serde_json::from_str(line).map_err(|error| {
+        let message = format!("line {number} of {} is no change: {error}", file.display());
+        io::Error::new(io::ErrorKind::InvalidData, message)
+    })?;
+    Ok(Change {
+        at_ms: line.at.as_millisecond(),
+        kind: line.kind,
+        object: Object::Other(Box::new(line.object)),
+    })
+}
+
+fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let invalid = |message| Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    let mut files = vec![path.to_owned()];
+    if path.is_dir() {
+        files = fs::read_dir(path)
+            .map_err(|error| in_file(path, &error))?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<io::Result<_>>()?;
+        files.retain(|file| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            name.ends_with(".jsonl") || name.ends_with(".jsonl.gz")
+        });
+        files.sort_unstable();
+    }
+    if files.is_empty() {
+        return invalid(format!(
+            "{} has no file whose name ends in .jsonl",
+            path.display()
+        ));
+    }
+    match files
+        .iter()
+        .find(|file| file.extension().is_some_and(|ending| ending == "gz"))
+    {
+        Some(file) => invalid(format!("{} is gzip: unpack it first", file.display())),
+        None => Ok(files),
+    }
 }
 
 struct Changes<'a> {

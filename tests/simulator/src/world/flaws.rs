@@ -13,7 +13,7 @@ impl World {
         }
         instance.waiting = Some("ImagePullBackOff");
         let (server, hold, object) = (instance.server, instance.hold, objects::pod(instance));
-        let involved = objects::Involved::pod(instance);
+        let involved = notes::Involved::pod(instance);
         if let Some(server) = server {
             self.servers[server].holds[hold].stuck_ms = (at, i64::MAX);
         }
@@ -21,7 +21,7 @@ impl World {
         self.change(at, ChangeKind::Modified, object);
         self.note(
             at,
-            &objects::Note::warning("BackOff", "kubelet", &involved, &message),
+            &notes::Note::warning("BackOff", "kubelet", &involved, &message),
         );
     }
 
@@ -57,7 +57,7 @@ impl World {
         instance.planted = Some("eviction");
         instance.finished_ms = Some(at);
         instance.exit_code = 137;
-        let involved = objects::Involved::pod(instance);
+        let involved = notes::Involved::pod(instance);
         let (server, hold, executors) = (
             instance.server,
             instance.hold,
@@ -69,7 +69,7 @@ impl World {
         let message = "The node was low on resource: memory.";
         self.note(
             at,
-            &objects::Note::warning("Evicted", "kubelet", &involved, message),
+            &notes::Note::warning("Evicted", "kubelet", &involved, message),
         );
         self.push(at + lag, Event::Released(pod));
         for executor in executors {
@@ -107,13 +107,13 @@ impl World {
         };
         self.servers[number].is_cordoned = true;
         let server = &self.servers[number];
-        let involved = objects::Involved::node(&server.node, &server.uid);
+        let involved = notes::Involved::node(&server.node, &server.uid);
         let object = objects::node(server, &POOLS[pool]);
         let pods = server.on_it.clone();
         self.change(at, ChangeKind::Modified, object);
         self.note(
             at,
-            &objects::Note::normal(
+            &notes::Note::normal(
                 "DisruptionTerminating",
                 "karpenter",
                 &involved,
@@ -139,10 +139,10 @@ impl World {
             return;
         }
         let node = self.servers[server].node.clone();
-        let involved = objects::Involved::node(&node, &self.servers[server].uid);
+        let involved = notes::Involved::node(&node, &self.servers[server].uid);
         self.note(
             at,
-            &objects::Note::warning(
+            &notes::Note::warning(
                 "SpotInterrupted",
                 "karpenter",
                 &involved,
@@ -184,19 +184,19 @@ impl World {
         else {
             return;
         };
-        let involved = objects::Involved::pod(instance);
+        let involved = notes::Involved::pod(instance);
         let kind = &POOLS[pool];
         if kind.has_claims {
             let message = format!("Pod should schedule on: nodeclaim/{machine}");
             self.note(
                 at,
-                &objects::Note::normal("Nominated", "karpenter", &involved, &message),
+                &notes::Note::normal("Nominated", "karpenter", &involved, &message),
             );
         } else {
             let message = format!("pod triggered scale-up: [{{{} 0->1}}]", kind.name);
             self.note(
                 at,
-                &objects::Note::normal("TriggeredScaleUp", "cluster-autoscaler", &involved, &message),
+                &notes::Note::normal("TriggeredScaleUp", "cluster-autoscaler", &involved, &message),
             );
         }
     }

@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use k8s_openapi::api::core::v1::{Event as ClusterEvent, Namespace, Node, Pod};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use pools::{DAEMON, GIB, LATER_SPOT_NANO, MIB, POOLS, Price, STATIC, room};
@@ -20,6 +20,7 @@ use pools::{DAEMON, GIB, LATER_SPOT_NANO, MIB, POOLS, Price, STATIC, room};
 pub(crate) use pools::{GPU, LARGE, Pool, SERVICES, SPOT};
 
 use crate::draw::Draw;
+use crate::notes;
 use crate::objects;
 use crate::truth::{self, Hold, Machine, MachineTruth, PodTruth, Sums, UsageHour, VolumeTruth};
 use crate::workload::{Job, Pipeline, System, TASK_MS, pipelines};
@@ -40,10 +41,12 @@ pub struct Scenario {
     /// Whether clocks differ, times are cut off, reports are late or missing, and labels change: as in real clusters. Without
     /// it everything happens in whole seconds and is told as it was.
     pub has_noise: bool,
+    /// Whether Events tell also that containers start, and of which kubelet they are. The world is the same with them.
+    pub has_pod_events: bool,
 }
 
 /// What a watch shows of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ChangeKind {
     Added,
@@ -327,6 +330,8 @@ pub struct World {
     scenario: Scenario,
     end_ms: i64,
     draw: Draw,
+    /// For what is told beside: it must not change what happens.
+    aside: Draw,
     queue: BinaryHeap<Reverse<(i64, u64, Event)>>,
     number: u64,
     pipelines: Vec<Pipeline>,
@@ -369,6 +374,7 @@ impl World {
         let mut world = Self {
             end_ms,
             draw,
+            aside: Draw::new(!scenario.seed),
             queue: BinaryHeap::new(),
             number: 0,
             pipelines,
@@ -473,15 +479,25 @@ impl World {
         {
             self.stalled_ms = at_ms + self.draw.between(2, 25) * SECOND;
         }
+        self.tell(at_ms, kind, object);
+    }
+
+    fn tell(&mut self, at_ms: i64, kind: ChangeKind, object: Object) {
         self.last_ms = self.last_ms.max(at_ms).max(self.stalled_ms.min(self.end_ms));
         let at_ms = self.last_ms;
         self.told.push_back(Told::Change(Change { at_ms, kind, object }));
     }
 
     /// What a controller writes about an object for people to read.
-    fn note(&mut self, at: i64, note: &objects::Note<'_>) {
+    fn note(&mut self, at: i64, note: &notes::Note<'_>) {
         let uid = self.draw.uid();
-        self.change(at, ChangeKind::Added, objects::event(uid, note, at));
+        self.change(at, ChangeKind::Added, notes::event(uid, note, at));
+    }
+
+    /// What is only told where Events of pods are wanted.
+    fn note_aside(&mut self, at: i64, note: &notes::Note<'_>) {
+        let uid = self.aside.uid();
+        self.tell(at, ChangeKind::Added, notes::event(uid, note, at));
     }
 
     /// Part of a second, where things do not happen in whole seconds.

@@ -116,13 +116,13 @@ impl World {
             "Successfully assigned {}/{} to {}",
             instance.namespace, instance.name, machine.node
         );
-        let (involved, length) = (objects::Involved::pod(instance), instance.length_ms);
+        let (involved, length) = (notes::Involved::pod(instance), instance.length_ms);
         let is_steady = instance.role.is_steady();
         self.change(at, ChangeKind::Modified, object);
         if !is_system {
             self.note(
                 at,
-                &objects::Note::normal("Scheduled", "default-scheduler", &involved, &message),
+                &notes::Note::normal("Scheduled", "default-scheduler", &involved, &message),
             );
         }
         let runs_at = at + delay;
@@ -171,10 +171,17 @@ impl World {
         instance.running_ms = Some(at);
         let (role, length, object) = (instance.role, instance.length_ms, objects::pod(instance));
         let (server, hold) = (instance.server, instance.hold);
+        let involved = notes::Involved::container(instance);
+        let message = format!("Started container {}", instance.container);
+        let host = instance.node.clone();
         if let Some(server) = server {
             self.servers[server].holds[hold].running_ms = at;
         }
         self.change(at, ChangeKind::Modified, object);
+        if self.scenario.has_pod_events && !role.is_of_machine() {
+            let note = notes::Note::normal("Started", "kubelet", &involved, &message);
+            self.note_aside(at, &note.at_host(host.as_deref()));
+        }
         if role == Role::Member {
             // Somebody restarts it now and then.
             let later = self.draw.between(5 * 3_600, 30 * 3_600) * SECOND;
@@ -270,15 +277,24 @@ impl World {
         instance.deletion_ms = Some(at);
         instance.exit_code = 143;
         let (bound, object) = (instance.bound_ms, objects::pod(instance));
-        let involved = objects::Involved::pod(instance);
         let is_running = instance.running_ms.is_some();
+        let (involved, message, host) = if self.scenario.has_pod_events {
+            (
+                notes::Involved::container(instance),
+                format!("Stopping container {}", instance.container),
+                instance.node.clone(),
+            )
+        } else {
+            (
+                notes::Involved::pod(instance),
+                "Stopping container".to_owned(),
+                None,
+            )
+        };
         self.change(at, ChangeKind::Modified, object);
         if is_running {
-            let message = "Stopping container";
-            self.note(
-                at,
-                &objects::Note::normal("Killing", "kubelet", &involved, message),
-            );
+            let note = notes::Note::normal("Killing", "kubelet", &involved, &message);
+            self.note(at, &note.at_host(host.as_deref()));
         }
         if bound.is_none() {
             self.push(at, Event::Deleted(pod));

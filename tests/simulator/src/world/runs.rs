@@ -156,7 +156,7 @@ impl World {
 
     pub(super) fn add(&mut self, instance: Instance, at: i64) -> usize {
         let (pool, request, object) = (instance.pool, instance.request, objects::pod(&instance));
-        let involved = objects::Involved::pod(&instance);
+        let involved = notes::Involved::pod(&instance);
         self.pods.push(Some(Box::new(instance)));
         let pod = self.pods.len() - 1;
         self.change(at, ChangeKind::Added, object);
@@ -175,7 +175,7 @@ impl World {
             let message = "0/4 nodes are available: 4 Insufficient cpu.";
             self.note(
                 at,
-                &objects::Note::warning("FailedScheduling", "default-scheduler", &involved, message),
+                &notes::Note::warning("FailedScheduling", "default-scheduler", &involved, message),
             );
         }
         pod
