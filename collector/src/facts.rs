@@ -266,6 +266,15 @@ facts! {
         occurrences: i64,
     }
 
+    /// A time in which nobody watched objects of one kind.
+    CollectionGap in "collection_gaps" {
+        resource: &'static str,
+        gap_start_at: Timestamp,
+        gap_end_at: Timestamp,
+        reason: &'static str,
+        recovered_pods: Option<i64>,
+    }
+
     /// How far a cluster has been observed.
     CollectionWatermark in "collection_watermarks" {
         observed_through_at: Timestamp,
