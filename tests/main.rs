@@ -18,5 +18,6 @@ mod parity;
 mod prices;
 mod real_trace;
 mod simulated;
+mod unobserved;
 mod weekly;
 mod worked_examples;

@@ -125,6 +125,25 @@ fn dbt_on_duckdb_and_on_spark_leaves_the_rows_of_the_embedded_build() {
         "us-east-1",
     ]);
     podledger(&["--data", &data, "import", "kubernetes", &objects]);
+    // Nobody watched while pods came and went, in two gaps that overlap.
+    let gaps = format!(
+        "select cluster, 'pods' as resource, unnest(quantile_disc(bound_at, [0.25, 0.5, 0.51])) as middle_at \
+         from read_parquet('{data}/lake/pod_states/**/*.parquet', union_by_name => true) where bound_at is not null group by cluster"
+    );
+    let gaps = format!(
+        "select cluster, resource, middle_at - interval 20 minute as gap_start_at, middle_at + interval 95 minute as gap_end_at, \
+         'restart' as reason, 3 as recovered_pods from ({gaps})"
+    );
+    podledger(&[
+        "--data",
+        &data,
+        "import",
+        "query",
+        "--into",
+        "collection_gaps",
+        "--from",
+        &gaps,
+    ]);
     podledger(&["--data", &data, "--config", &config, "build"]);
     podledger(&["--data", &data, "--config", &config, "export", "dbt", &project]);
     // The trace crosses the end of daylight saving time in this zone; no row may follow it.

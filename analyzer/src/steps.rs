@@ -21,6 +21,7 @@ const COMPARED: &[&str] = &[
     "intermediate.int_machine_lives",
     "intermediate.int_machine_prices",
     "staging.stg_node_states",
+    "staging.stg_collection_gaps",
     "staging.stg_service_prices",
     "staging.stg_allocation_weights",
 ];
@@ -175,6 +176,7 @@ pub(crate) fn run_what_changed(work: &mut Work<'_>, config: &Config, build_id: i
         "int_pod_spans",
         "int_machine_prices",
         "stg_node_states",
+        "stg_collection_gaps",
         "stg_service_prices",
         "stg_allocation_weights",
     ])?;

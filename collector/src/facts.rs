@@ -305,13 +305,13 @@ facts! {
         occurrences: i64,
     }
 
-    /// A time of which no watch tells.
+    /// A time in which nobody watched objects of one kind.
     CollectionGap in "collection_gaps" {
         resource: String,
         gap_start_at: Timestamp,
         gap_end_at: Timestamp,
         reason: Word,
-        recovered_pods: i64,
+        recovered_pods: Option<i64>,
     }
 
     /// How far a cluster has been observed.

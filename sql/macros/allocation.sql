@@ -53,5 +53,9 @@
 {# Free resource-time of one kind of idle: capacity of its time, less reservations and system pods spread over registered time. #}
 {% macro free_time(capacity, overhead, kind_ms, registered_ms, up_ms) %}greatest({{ wide_idiv('cast(' ~ capacity ~ ' as decimal(38,0)) * cast(' ~ kind_ms ~ ' as decimal(19,0))', up_ms) }} - case when {{ registered_ms }} > 0 then {{ wide_idiv('cast(' ~ overhead ~ ' as decimal(38,0)) * cast(' ~ kind_ms ~ ' as decimal(19,0))', registered_ms) }} else cast(0 as decimal(38,0)) end, cast(0 as decimal(38,0))){% endmacro %}
 
+{# Of what a pod claims in an hour, the part within `blind_ms`: what it asked for then, and of what it claims beyond its
+   requests, or short of them, as large a part as of its time. #}
+{% macro blind_claim(claim, requested, blind_requested) %}case when blind_ms = 0 then cast(0 as decimal(38,0)) when {{ claim }} >= {{ requested }} then cast({{ blind_requested }} as decimal(38,0)) + {{ wide_idiv('cast(' ~ claim ~ ' - (' ~ requested ~ ') as decimal(38,0)) * cast(blind_ms as decimal(19,0))', 'cast(held_ms as decimal(38,0))') }} else {{ wide_idiv('cast(' ~ claim ~ ' as decimal(38,0)) * cast(blind_ms as decimal(19,0))', 'cast(held_ms as decimal(38,0))') }} end{% endmacro %}
+
 {# What of a pod's cost was waste: all that it ran for if its try failed or was lost, else what it asked for in vain. #}
 {% macro wasted(pods, costs) %}case when {{ costs }}.cost_nano is null then cast(null as bigint) when {{ pods }}.pod_class <> 'workload' then cast(0 as bigint) when {{ pods }}.attempt_outcome in ('failed', 'lost') then {{ costs }}.stuck_nano + {{ costs }}.running_nano else {{ costs }}.stuck_nano + {{ costs }}.unused_nano end{% endmacro %}

@@ -62,7 +62,7 @@ pub fn validate(fact: &'static Fact, batch: &RecordBatch, first_row: u64) -> Res
 fn required(rule: Rule) -> bool {
     matches!(
         rule,
-        Rule::Required | Rule::RequiredNotNegative | Rule::RequiredOneOf(_)
+        Rule::Required | Rule::RequiredNotNegative | Rule::RequiredOneOf(_) | Rule::RequiredNotBefore(_)
     )
 }
 
@@ -165,7 +165,7 @@ fn check(fact: &'static Fact, column: &'static Column, facts: &RecordBatch, firs
                 return broken(index, &format!("it must be one of {}", allowed.join(", ")));
             }
         }
-        Rule::NotBefore(other) => {
+        Rule::NotBefore(other) | Rule::RequiredNotBefore(other) => {
             let Some(floor) = facts.column_by_name(other) else {
                 return Ok(());
             };

@@ -7,7 +7,7 @@ with allocated as (
         hour_start_ms
 {%- for resource, unit in resources %},
         sum({{ resource }}_{{ unit }}) as {{ resource }}_time,
-        sum(case when consumer_kind = 'idle' then {{ resource }}_{{ unit }} else cast(0 as decimal(38,0)) end) as {{ resource }}_idle_time
+        sum(case when consumer_kind in ('idle', 'unobserved') then {{ resource }}_{{ unit }} else cast(0 as decimal(38,0)) end) as {{ resource }}_idle_time
 {%- endfor %}
     from {{ touched('machine_pod_hours') }}
     group by
@@ -24,7 +24,7 @@ left join allocated
     and hours.hour_start_ms = allocated.hour_start_ms
 where
 {%- for resource, unit in resources %}
-    -- Short of the capacity, or beyond it although something is idle.
+    -- Short of the capacity, or beyond it although something is idle or unobserved.
     coalesce(allocated.{{ resource }}_time, cast(0 as decimal(38,0))) < hours.{{ resource }}_capacity_{{ unit }}
     or (
         coalesce(allocated.{{ resource }}_time, cast(0 as decimal(38,0))) > hours.{{ resource }}_capacity_{{ unit }}

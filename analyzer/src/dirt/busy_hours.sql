@@ -60,9 +60,22 @@ with edges as (
     full outer join old_intermediate_int_machine_lives as old
         on machines.cluster = old.cluster and machines.machine = old.machine
 ),
+-- Nobody watched then, or did after all.
+gaps as (
+    (select cluster, start_ms, end_ms from staging.stg_collection_gaps
+     except select cluster, start_ms, end_ms from old_staging_stg_collection_gaps)
+    union all
+    (select cluster, start_ms, end_ms from old_staging_stg_collection_gaps
+     except select cluster, start_ms, end_ms from staging.stg_collection_gaps)
+),
 stretches as (
     select cluster, machine, start_ms, end_ms from dirty_spans where machine is not null
     union all
     select cluster, machine, edge.a, edge.b from edges where edge.a < edge.b
+    union all
+    select machines.cluster, machines.machine, greatest(machines.start_ms, gaps.start_ms), least(machines.end_ms, gaps.end_ms)
+    from intermediate.int_machines as machines
+    inner join gaps
+        on machines.cluster = gaps.cluster and machines.start_ms < gaps.end_ms and machines.end_ms > gaps.start_ms
 )
 select distinct cluster, machine, unnest(range(start_ms - start_ms % 3600000, end_ms, 3600000)) from stretches;

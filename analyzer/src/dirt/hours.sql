@@ -82,6 +82,7 @@ with moved as (
         lives.machine,
         unnest([
             {'a': lives.end_ms, 'b': old.end_ms},
+            {'a': lives.up_to_ms, 'b': old.up_to_ms},
             {'a': lives.first_workload_ms, 'b': old.first_workload_ms},
             {'a': lives.last_workload_ms, 'b': old.last_workload_ms},
             {

@@ -268,11 +268,11 @@ impl Intake {
         let recovered = if name == "pods" {
             let recovered = self.index.recover(&blind.evidence.events, blind.since, at);
             facts.extend(recovered.facts);
-            recovered.pods
+            Some(recovered.pods)
         } else {
-            0
+            None
         };
-        self.metrics.recovered(recovered);
+        self.metrics.recovered(recovered.unwrap_or(0));
         tracing::warn!(
             resource = name,
             since = %blind.since,
@@ -288,7 +288,7 @@ impl Intake {
                 gap_start_at: blind.since,
                 gap_end_at: at,
                 reason: blind.reason,
-                recovered_pods: i64::try_from(recovered).unwrap_or(i64::MAX),
+                recovered_pods: recovered.map(|pods| i64::try_from(pods).unwrap_or(i64::MAX)),
             }
             .into(),
         );

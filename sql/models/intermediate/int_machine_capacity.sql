@@ -1,6 +1,7 @@
 -- grain: one row per machine and hour: capacity and reservation, integrated over the hour, and how its time was spent
--- guarantee: boot + startup + busy + gap + tail = up time of the hour
--- inputs: int_machine_lives, stg_node_states, int_busy_hours; only hours that this build computes
+-- guarantee: boot + startup + busy + gap + tail + unobserved = up time of the hour; of a moment in which nobody watched pods
+--     nothing else is said
+-- inputs: int_machine_lives, int_machine_shapes, int_busy_hours, int_blind_capacity; only hours that this build computes
 {{ config(materialized='view') }}
 with lives as (
     select
@@ -21,34 +22,11 @@ machine_hours as (
         and lives.hour_start_ms = dirty.hour_start_ms
 ),
 
-shapes as (
-    select
-        cluster,
-        machine,
-        observed_ms as registered_ms,
-        -- The shape that a machine registers with is what was paid for since its launch.
-        case
-            when row_number() over (
-                partition by cluster, machine order by observed_ms asc nulls last, next_observed_ms asc nulls last
-            ) = 1 then cast(-9000000000000000 as bigint)
-            else observed_ms
-        end as from_ms,
-        coalesce(next_observed_ms, cast(9000000000000000 as bigint)) as to_ms,
-        cpu_capacity_millicores,
-        cpu_capacity_millicores - cpu_allocatable_millicores as cpu_reserved_millicores,
-        memory_capacity_bytes,
-        memory_capacity_bytes - memory_allocatable_bytes as memory_reserved_bytes,
-        gpu_capacity_milligpus,
-        gpu_capacity_milligpus - gpu_allocatable_milligpus as gpu_reserved_milligpus
-    from {{ ref('stg_node_states') }}
-),
-
 pieces as (
     select
         hours.cluster,
         hours.machine,
         hours.hour_start_ms,
-        shapes.registered_ms,
         shapes.cpu_capacity_millicores,
         shapes.cpu_reserved_millicores,
         shapes.memory_capacity_bytes,
@@ -58,7 +36,8 @@ pieces as (
         {{ overlap('hours.from_ms', 'hours.to_ms', 'shapes.from_ms', 'shapes.to_ms') }} as shape_ms,
         {{ overlap('greatest(hours.from_ms, hours.registered_ms)', 'hours.to_ms', 'shapes.from_ms', 'shapes.to_ms') }} as reserved_ms
     from machine_hours as hours
-    inner join shapes on hours.cluster = shapes.cluster and hours.machine = shapes.machine
+    inner join {{ ref('int_machine_shapes') }} as shapes
+        on hours.cluster = shapes.cluster and hours.machine = shapes.machine
     where shapes.from_ms < hours.to_ms and shapes.to_ms > hours.from_ms
 ),
 
@@ -85,17 +64,23 @@ timed as (
         hours.*,
         coalesce(busy.busy_ms, cast(0 as bigint)) as busy_ms,
         {{ overlap('hours.from_ms', 'hours.to_ms', 'hours.start_ms', 'least(hours.registered_ms, hours.first_workload_ms)') }} as boot_ms,
-        {{ overlap('hours.from_ms', 'hours.to_ms', 'least(hours.registered_ms, hours.first_workload_ms)', 'hours.first_workload_ms') }} as startup_ms,
+        {{ overlap('hours.from_ms', 'hours.to_ms', 'least(hours.registered_ms, hours.first_workload_ms)', 'hours.first_workload_ms') }}
+        - coalesce(blind.startup_ms, cast(0 as bigint)) as startup_ms,
         case
             when hours.is_ended
                 then {{ overlap('hours.from_ms', 'hours.to_ms', 'hours.last_workload_ms', 'hours.end_ms') }}
             else cast(0 as bigint)
-        end as tail_ms
+        end - coalesce(blind.tail_ms, cast(0 as bigint)) as tail_ms,
+        coalesce(blind.unobserved_ms, cast(0 as bigint)) as unobserved_ms
     from machine_hours as hours
     left join {{ ref('int_busy_hours') }} as busy
         on hours.cluster = busy.cluster
         and hours.machine = busy.machine
         and hours.hour_start_ms = busy.hour_start_ms
+    left join {{ ref('int_blind_capacity') }} as blind
+        on hours.cluster = blind.cluster
+        and hours.machine = blind.machine
+        and hours.hour_start_ms = blind.hour_start_ms
 )
 
 select
@@ -106,8 +91,9 @@ select
     timed.boot_ms,
     timed.startup_ms,
     timed.busy_ms,
-    timed.to_ms - timed.from_ms - timed.boot_ms - timed.startup_ms - timed.busy_ms - timed.tail_ms as gap_ms,
+    timed.to_ms - timed.from_ms - timed.boot_ms - timed.startup_ms - timed.busy_ms - timed.tail_ms - timed.unobserved_ms as gap_ms,
     timed.tail_ms,
+    timed.unobserved_ms,
     coalesce(capacities.cpu_capacity_millicore_ms, cast(0 as bigint)) as cpu_capacity_millicore_ms,
     coalesce(capacities.cpu_reserved_millicore_ms, cast(0 as bigint)) as cpu_reserved_millicore_ms,
     coalesce(capacities.memory_capacity_byte_ms, cast(0 as decimal(38,0))) as memory_capacity_byte_ms,

@@ -120,6 +120,7 @@ select
     busy_ms,
     gap_ms,
     tail_ms,
+    unobserved_ms,
     unpriced_ms,
     cost_nano,
     cpu_nano,
@@ -144,6 +145,7 @@ select
     hours.busy_ms,
     hours.gap_ms,
     hours.tail_ms,
+    hours.unobserved_ms,
     case
         when billed.cpu_nano is null and billed.cpu_claim_millicore_ms > 0 then hours.up_ms
         else cast(0 as bigint)

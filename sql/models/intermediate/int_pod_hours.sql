@@ -1,6 +1,7 @@
--- grain: one row per machine, hour and pod: resource-time asked for by stage, used, and claimed from the machine
+-- grain: one row per machine, hour and pod: resource-time asked for by stage, used, and claimed from the machine, also within
+--     the time in which nobody watched
 -- guarantee: only time within the machine's life; integers; usage counts in hours in which the pod held the machine
--- inputs: int_pod_spans, int_machines, stg_usage_hours; only hours that this build computes
+-- inputs: int_pod_spans, int_machines, stg_usage_hours, int_blind_hours; only hours that this build computes
 {{ config(materialized='view') }}
 with placed as (
     select
@@ -47,13 +48,38 @@ clipped as (
         and exploded.hour_start_ms = dirty.hour_start_ms
 ),
 
+-- Cut where a gap begins or ends.
+cut as (
+    select
+        clipped.cluster,
+        clipped.machine,
+        clipped.hour_start_ms,
+        clipped.pod_uid,
+        clipped.is_billed_by_pod,
+        clipped.is_stuck,
+        clipped.running_from_ms,
+        clipped.finished_from_ms,
+        clipped.cpu_request_millicores,
+        clipped.memory_request_bytes,
+        clipped.gpu_request_milligpus,
+        greatest(clipped.from_ms, coalesce(stretches.from_ms, clipped.from_ms)) as from_ms,
+        least(clipped.to_ms, coalesce(stretches.to_ms, clipped.to_ms)) as to_ms,
+        coalesce(stretches.is_blind, false) as is_blind
+    from clipped
+    left join {{ ref('int_blind_hours') }} as stretches
+        on clipped.cluster = stretches.cluster
+        and clipped.hour_start_ms = stretches.hour_start_ms
+        and clipped.from_ms < stretches.to_ms
+        and clipped.to_ms > stretches.from_ms
+),
+
 staged as (
     select
         *,
         case when is_stuck then to_ms - from_ms else cast(0 as bigint) end as stuck_ms,
         case when is_stuck then cast(0 as bigint) else greatest(least(running_from_ms, to_ms) - from_ms, cast(0 as bigint)) end as starting_ms,
         case when is_stuck then cast(0 as bigint) else greatest(to_ms - greatest(finished_from_ms, running_from_ms, from_ms), cast(0 as bigint)) end as terminating_ms
-    from clipped
+    from cut
 ),
 
 pod_hours as (
@@ -67,6 +93,10 @@ pod_hours as (
         cast(sum(stuck_ms) as bigint) as stuck_ms,
         cast(sum(starting_ms) as bigint) as starting_ms,
         cast(sum(terminating_ms) as bigint) as terminating_ms,
+        cast(sum(case when is_blind then to_ms - from_ms else cast(0 as bigint) end) as bigint) as blind_ms,
+        cast(sum(case when is_blind then cpu_request_millicores * (to_ms - from_ms) else cast(0 as bigint) end) as bigint) as cpu_blind_millicore_ms,
+        sum(case when is_blind then cast(memory_request_bytes as decimal(19,0)) * cast(to_ms - from_ms as decimal(19,0)) else cast(0 as decimal(38,0)) end) as memory_blind_byte_ms,
+        cast(sum(case when is_blind then gpu_request_milligpus * (to_ms - from_ms) else cast(0 as bigint) end) as bigint) as gpu_blind_milligpu_ms,
 {%- for stage, part in [('stuck', 'stuck_ms'), ('starting', 'starting_ms'), ('terminating', 'terminating_ms'), ('running', '(to_ms - from_ms - stuck_ms - starting_ms - terminating_ms)')] %}
         cast(sum(cpu_request_millicores * {{ part }}) as bigint) as cpu_{{ stage }}_millicore_ms,
         sum(cast(memory_request_bytes as decimal(19,0)) * cast({{ part }} as decimal(19,0))) as memory_{{ stage }}_byte_ms,
@@ -106,11 +136,20 @@ charged as (
         end as {{ resource }}_charged{% if not loop.last %},{% endif %}
 {%- endfor %}
     from with_usage
+),
+
+claimed as (
+    select
+        *,
+{%- for resource, unit in [('cpu', 'millicore_ms'), ('memory', 'byte_ms'), ('gpu', 'milligpu_ms')] %}
+        {{ resource }}_charged + {{ resource }}_stuck_{{ unit }} + {{ resource }}_starting_{{ unit }} + {{ resource }}_terminating_{{ unit }} as {{ resource }}_claim{% if not loop.last %},{% endif %}
+{%- endfor %}
+    from charged
 )
 
 select
     *,
 {%- for resource, unit in [('cpu', 'millicore_ms'), ('memory', 'byte_ms'), ('gpu', 'milligpu_ms')] %}
-    {{ resource }}_charged + {{ resource }}_stuck_{{ unit }} + {{ resource }}_starting_{{ unit }} + {{ resource }}_terminating_{{ unit }} as {{ resource }}_claim{% if not loop.last %},{% endif %}
+    {{ blind_claim(resource ~ '_claim', resource ~ '_claim - ' ~ resource ~ '_charged + ' ~ resource ~ '_running_' ~ unit, resource ~ '_blind_' ~ unit) }} as {{ resource }}_blind_claim{% if not loop.last %},{% endif %}
 {%- endfor %}
-from charged
+from claimed

@@ -1,9 +1,12 @@
--- grain: one row per machine, hour, consumer (pod, node_reserved, idle) and stage
+-- grain: one row per machine, hour, consumer (pod, node_reserved, idle, unobserved) and stage
 -- guarantee: in every machine-hour the rows add up to its cost to the nano-dollar and to its capacity (or, where pods
 --     claim more than there is, to what they claim) to the millisecond
--- inputs: int_machine_hours, int_pod_hours, int_pod_charges, int_system_pods; only hours that this build computes
+-- inputs: int_machine_hours, int_pod_hours, int_pod_charges, int_system_pods, int_blind_capacity; only hours that this build
+--     computes
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_hours', ['cluster', 'machine', 'hour_start_ms']) }}") }}
 {%- set resources = [('cpu', 'millicore_ms'), ('memory', 'byte_ms'), ('gpu', 'milligpu_ms')] %}
+{#- What of a pool nobody is known to have held, by why; the first takes what it explains before the others do. #}
+{%- set kinds = [('unobserved', 'unobserved'), ('boot', 'idle_boot'), ('startup', 'idle_startup'), ('gap', 'idle_gap'), ('tail', 'idle_tail')] %}
 with pod_hours as (
     select * from {{ ref('int_pod_hours') }}
 ),
@@ -15,7 +18,9 @@ claims as (
         pod_hours.hour_start_ms
 {%- for resource, unit in resources %},
         cast(sum(pod_hours.{{ resource }}_claim) as decimal(38,0)) as {{ resource }}_claims,
-        cast(sum(case when pods.pod_uid is not null then pod_hours.{{ resource }}_claim else cast(0 as bigint) end) as decimal(38,0)) as {{ resource }}_system_claims
+        cast(sum(case when pods.pod_uid is not null then pod_hours.{{ resource }}_claim else cast(0 as bigint) end) as decimal(38,0)) as {{ resource }}_system_claims,
+        cast(sum(pod_hours.{{ resource }}_blind_claim) as decimal(38,0)) as {{ resource }}_blind_claims,
+        cast(sum(case when pods.pod_uid is not null then pod_hours.{{ resource }}_blind_claim else cast(0 as decimal(38,0)) end) as decimal(38,0)) as {{ resource }}_blind_system_claims
 {%- endfor %}
     from pod_hours
     left join {{ ref('int_system_pods') }} as pods
@@ -31,7 +36,16 @@ machine_hours as (
         hours.*
 {%- for resource, unit in resources %},
         coalesce(claims.{{ resource }}_claims, cast(0 as decimal(38,0))) as {{ resource }}_claims,
-        coalesce(claims.{{ resource }}_system_claims, cast(0 as decimal(38,0))) as {{ resource }}_system_claims,
+        coalesce(blind.{{ resource }}_capacity_{{ unit }}, cast(0 as decimal(38,0))) as {{ resource }}_blind_capacity,
+        greatest(
+            coalesce(blind.{{ resource }}_capacity_{{ unit }} - blind.{{ resource }}_reserved_{{ unit }}, cast(0 as decimal(38,0)))
+            - coalesce(claims.{{ resource }}_blind_claims, cast(0 as decimal(38,0))),
+            cast(0 as decimal(38,0))
+        ) as {{ resource }}_unobserved,
+        -- What of the time that was seen is nobody's to be free: reservations and system pods.
+        cast(hours.{{ resource }}_reserved_{{ unit }} as decimal(38,0))
+        - coalesce(blind.{{ resource }}_reserved_{{ unit }}, cast(0 as decimal(38,0)))
+        + coalesce(claims.{{ resource }}_system_claims - claims.{{ resource }}_blind_system_claims, cast(0 as decimal(38,0))) as {{ resource }}_overhead,
         greatest(
             cast(hours.{{ resource }}_capacity_{{ unit }} as decimal(38,0)),
             cast(hours.{{ resource }}_reserved_{{ unit }} as decimal(38,0)) + coalesce(claims.{{ resource }}_claims, cast(0 as decimal(38,0)))
@@ -42,6 +56,10 @@ machine_hours as (
         on hours.cluster = claims.cluster
         and hours.machine = claims.machine
         and hours.hour_start_ms = claims.hour_start_ms
+    left join {{ ref('int_blind_capacity') }} as blind
+        on hours.cluster = blind.cluster
+        and hours.machine = blind.machine
+        and hours.hour_start_ms = blind.hour_start_ms
 ),
 
 pod_parts as (
@@ -118,7 +136,7 @@ machine_parts as (
         and hours.hour_start_ms = parts.hour_start_ms
 ),
 
--- What is left of each pool is idle; the stage that absorbs what the others do not explain comes last.
+-- What is left of each pool is idle or unobserved; the stage that absorbs what the others do not explain comes last.
 idle as (
     select
         *,
@@ -127,7 +145,8 @@ idle as (
             when gap_ms > 0 then 'idle_gap'
             when tail_ms > 0 then 'idle_tail'
             when startup_ms > 0 then 'idle_startup'
-            else 'idle_boot'
+            when boot_ms > 0 then 'idle_boot'
+            else 'unobserved'
         end as rest_stage
 {%- for resource, unit in resources %},
         {{ resource }}_nano - {{ resource }}_reserved_part - {{ resource }}_parts as {{ resource }}_idle_nano,
@@ -139,10 +158,10 @@ idle as (
 free as (
     select
         *
-{%- for resource, unit in resources %}{% for kind in ['boot', 'startup', 'gap', 'tail'] %},
+{%- for resource, unit in resources %}{% for kind, stage in kinds %},
         case
-            when rest_stage = 'idle_{{ kind }}' or {{ kind }}_ms = 0 then cast(0 as decimal(38,0))
-            else {{ free_time(resource ~ '_capacity_' ~ unit, '0' if kind == 'boot' else '(' ~ resource ~ '_reserved_' ~ unit ~ ' + ' ~ resource ~ '_system_claims)', kind ~ '_ms', '(up_ms - boot_ms)', 'up_ms') }}
+            when rest_stage = '{{ stage }}' or {{ kind }}_ms = 0 then cast(0 as decimal(38,0))
+            else {% if kind == 'unobserved' %}{{ resource }}_unobserved{% else %}{{ free_time('(' ~ resource ~ '_capacity_' ~ unit ~ ' - ' ~ resource ~ '_blind_capacity)', '0' if kind == 'boot' else resource ~ '_overhead', kind ~ '_ms', '(up_ms - boot_ms - unobserved_ms)', '(up_ms - unobserved_ms)') }}{% endif %}
         end as {{ resource }}_{{ kind }}_free
 {%- endfor %}{% endfor %}
     from idle
@@ -151,19 +170,19 @@ free as (
 idle_times as (
     select
         *
-{%- for resource, unit in resources %},
-        least({{ resource }}_boot_free, {{ resource }}_idle_time) as {{ resource }}_boot_time,
-        least({{ resource }}_startup_free, {{ resource }}_idle_time - least({{ resource }}_boot_free, {{ resource }}_idle_time)) as {{ resource }}_startup_time,
-        least({{ resource }}_gap_free, {{ resource }}_idle_time - least({{ resource }}_boot_free + {{ resource }}_startup_free, {{ resource }}_idle_time)) as {{ resource }}_gap_time,
-        least({{ resource }}_tail_free, {{ resource }}_idle_time - least({{ resource }}_boot_free + {{ resource }}_startup_free + {{ resource }}_gap_free, {{ resource }}_idle_time)) as {{ resource }}_tail_time
-{%- endfor %}
+{%- for resource, unit in resources %}{% for kind, stage in kinds %},
+        least(
+            {{ resource }}_{{ kind }}_free,
+            {{ resource }}_idle_time - least({% for before, other in kinds[:loop.index0] %}{{ resource }}_{{ before }}_free + {% endfor %}cast(0 as decimal(38,0)), {{ resource }}_idle_time)
+        ) as {{ resource }}_{{ kind }}_time
+{%- endfor %}{% endfor %}
     from free
 ),
 
 idle_parts as (
     select
         *
-{%- for resource, unit in resources %}{% for kind in ['boot', 'startup', 'gap', 'tail'] %},
+{%- for resource, unit in resources %}{% for kind, stage in kinds %},
         {{ share(resource ~ '_idle_nano', resource ~ '_' ~ kind ~ '_time', resource ~ '_idle_time') }} as {{ resource }}_{{ kind }}_part
 {%- endfor %}{% endfor %}
     from idle_times
@@ -208,15 +227,15 @@ select
 {%- endfor %}
 from idle_parts
 where cpu_reserved_millicore_ms > 0 or memory_reserved_byte_ms > 0 or gpu_reserved_milligpu_ms > 0
-{%- for kind in ['boot', 'startup', 'gap', 'tail'] %}
+{%- for kind, stage in kinds %}
 union all
 select
     cluster,
     machine,
     hour_start_ms,
-    'idle' as consumer_kind,
+    '{{ 'unobserved' if kind == 'unobserved' else 'idle' }}' as consumer_kind,
     cast(null as string) as pod_uid,
-    'idle_{{ kind }}' as stage,
+    '{{ stage }}' as stage,
     {{ kind }}_ms as held_ms
 {%- for resource, unit in resources %},
     {{ resource }}_{{ kind }}_part as {{ resource }}_nano,
@@ -231,7 +250,7 @@ select
     cluster,
     machine,
     hour_start_ms,
-    'idle' as consumer_kind,
+    case when rest_stage = 'unobserved' then 'unobserved' else 'idle' end as consumer_kind,
     cast(null as string) as pod_uid,
     rest_stage as stage,
     case rest_stage
@@ -239,12 +258,13 @@ select
         when 'idle_gap' then gap_ms
         when 'idle_tail' then tail_ms
         when 'idle_startup' then startup_ms
-        else boot_ms
+        when 'idle_boot' then boot_ms
+        else unobserved_ms
     end as held_ms
 {%- for resource, unit in resources %},
-    {{ resource }}_idle_nano - {{ resource }}_boot_part - {{ resource }}_startup_part - {{ resource }}_gap_part - {{ resource }}_tail_part as {{ resource }}_nano,
+    {{ resource }}_idle_nano{% for kind, stage in kinds %} - {{ resource }}_{{ kind }}_part{% endfor %} as {{ resource }}_nano,
     cast(null as bigint) as {{ resource }}_used_nano,
-    {{ resource }}_idle_time - {{ resource }}_boot_time - {{ resource }}_startup_time - {{ resource }}_gap_time - {{ resource }}_tail_time as {{ resource }}_{{ unit }}
+    {{ resource }}_idle_time{% for kind, stage in kinds %} - {{ resource }}_{{ kind }}_time{% endfor %} as {{ resource }}_{{ unit }}
 {%- endfor %}
 from idle_parts
 where

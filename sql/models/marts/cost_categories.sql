@@ -18,6 +18,7 @@
     ('idle_unpacked', 'idle', true, 'free beside a running workload'),
     ('idle_gap', 'idle', true, 'free between workloads'),
     ('idle_tail', 'idle', true, 'free after the last workload of a machine that has ended'),
+    ('unobserved', 'unobserved', false, 'nobody watched, and no pod is known to have held it'),
 ] %}
 {% for category, category_group, is_waste, description in categories %}
 select

@@ -1,6 +1,6 @@
 -- grain: one row per cluster and measure
 -- guarantee: what is unknown, clipped or uncertain is counted here, never hidden in another figure
--- inputs: pods, int_pod_spans, int_machines, machine_pod_hours, int_pod_costs, int_costs_hourly
+-- inputs: pods, int_pod_spans, int_machines, machine_pod_hours, int_pod_costs, int_costs_hourly, stg_collection_gaps
 {{ config(materialized='view') }}
 with pod_measures as (
     select
@@ -67,8 +67,19 @@ cost_measures as (
         cast(sum(cost_nano) as bigint) as cost_nano,
         cast(sum(case when pipeline <> 'unattributed' then cost_nano else cast(0 as bigint) end) as bigint) as cost_of_known_pipelines_nano,
         cast(sum(case when team <> 'unattributed' then cost_nano else cast(0 as bigint) end) as bigint) as cost_of_known_teams_nano,
-        cast(sum(case when cost_category = 'unmetered' then cost_nano else cast(0 as bigint) end) as bigint) as unmetered_nano
+        cast(sum(case when cost_category = 'unmetered' then cost_nano else cast(0 as bigint) end) as bigint) as unmetered_nano,
+        cast(sum(case when cost_category = 'unobserved' then cost_nano else cast(0 as bigint) end) as bigint) as unobserved_nano
     from {{ ref('int_costs_hourly') }}
+    group by cluster
+),
+
+gap_measures as (
+    select
+        cluster,
+        cast(sum(gaps) as bigint) as collection_gaps,
+        cast(sum(end_ms - start_ms) as bigint) as blind_ms,
+        cast(sum(recovered_pods) as bigint) as recovered_pods
+    from {{ ref('stg_collection_gaps') }}
     group by cluster
 )
 {%- set measures = [
@@ -93,6 +104,10 @@ cost_measures as (
     ('cost_measures', 'cost_of_known_pipelines_nano', 'nano-usd'),
     ('cost_measures', 'cost_of_known_teams_nano', 'nano-usd'),
     ('cost_measures', 'unmetered_nano', 'nano-usd'),
+    ('cost_measures', 'unobserved_nano', 'nano-usd'),
+    ('gap_measures', 'collection_gaps', 'gaps'),
+    ('gap_measures', 'blind_ms', 'ms'),
+    ('gap_measures', 'recovered_pods', 'pods'),
 ] %}
 {% for inputs, measure, unit in measures %}
 select

@@ -15,7 +15,7 @@ with costs as (
         cast(0 as bigint) as failed_pods
     from {{ touched('int_costs_hourly') }} as costs
     inner join {{ ref('cost_categories') }} as categories on costs.cost_category = categories.cost_category
-    where categories.category_group <> 'idle' and costs.cost_category <> 'node_reserved'
+    where categories.category_group not in ('idle', 'unobserved') and costs.cost_category <> 'node_reserved'
     group by
         {{ date_of('costs.hour_start_ms') }},
         costs.cluster,

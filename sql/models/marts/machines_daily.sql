@@ -1,6 +1,6 @@
 -- grain: one row per charge date (UTC), cluster and machine
--- guarantee: cost = allocated_cost + idle_cost + node_reserved_cost; NULL where no price is known
--- inputs: machine_pod_hours, int_machine_lives, stg_node_states
+-- guarantee: cost = allocated_cost + idle_cost + unobserved_cost + node_reserved_cost; NULL where no price is known
+-- inputs: machine_pod_hours, int_machine_lives, int_machine_shapes
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_days', ['charge_date']) }}") }}
 with all_days as (
     select
@@ -25,19 +25,6 @@ up as (
     from days
 ),
 
-shapes as (
-    select
-        *,
-        case
-            when row_number() over (
-                partition by cluster, machine order by observed_ms asc nulls last, next_observed_ms asc nulls last
-            ) = 1 then cast(-9000000000000000 as bigint)
-            else observed_ms
-        end as from_ms,
-        coalesce(next_observed_ms, cast(9000000000000000 as bigint)) as to_ms
-    from {{ ref('stg_node_states') }}
-),
-
 capacities as (
     select
         up.cluster,
@@ -46,7 +33,7 @@ capacities as (
         sum(cast(shapes.cpu_capacity_millicores as decimal(19,0)) * cast({{ overlap('up.from_ms', 'up.to_ms', 'shapes.from_ms', 'shapes.to_ms') }} as decimal(19,0))) as cpu_capacity_time,
         sum(cast(shapes.memory_capacity_bytes as decimal(19,0)) * cast({{ overlap('up.from_ms', 'up.to_ms', 'shapes.from_ms', 'shapes.to_ms') }} as decimal(19,0))) as memory_capacity_time
     from up
-    inner join shapes on up.cluster = shapes.cluster and up.machine = shapes.machine
+    inner join {{ ref('int_machine_shapes') }} as shapes on up.cluster = shapes.cluster and up.machine = shapes.machine
     group by
         up.cluster,
         up.machine,
@@ -61,6 +48,7 @@ costs as (
         cast(sum(cpu_nano + memory_nano + gpu_nano) as bigint) as cost_nano,
         cast(sum(case when consumer_kind = 'pod' then cpu_nano + memory_nano + gpu_nano else cast(0 as bigint) end) as bigint) as allocated_nano,
         cast(sum(case when consumer_kind = 'idle' then cpu_nano + memory_nano + gpu_nano else cast(0 as bigint) end) as bigint) as idle_nano,
+        cast(sum(case when consumer_kind = 'unobserved' then cpu_nano + memory_nano + gpu_nano else cast(0 as bigint) end) as bigint) as unobserved_nano,
         cast(sum(case when consumer_kind = 'node_reserved' then cpu_nano + memory_nano + gpu_nano else cast(0 as bigint) end) as bigint) as reserved_nano,
         cast(sum(case when consumer_kind = 'pod' then cpu_millicore_ms else cast(0 as decimal(38,0)) end) as decimal(38,0)) as cpu_claim_time,
         cast(sum(case when consumer_kind = 'pod' then memory_byte_ms else cast(0 as decimal(38,0)) end) as decimal(38,0)) as memory_claim_time
@@ -84,6 +72,7 @@ select
     {{ usd('costs.cost_nano') }} as cost,
     {{ usd('costs.allocated_nano') }} as allocated_cost,
     {{ usd('costs.idle_nano') }} as idle_cost,
+    {{ usd('costs.unobserved_nano') }} as unobserved_cost,
     {{ usd('costs.reserved_nano') }} as node_reserved_cost,
     {{ ratio('costs.cpu_claim_time', 'capacities.cpu_capacity_time') }} as cpu_request_ratio,
     {{ ratio('costs.memory_claim_time', 'capacities.memory_capacity_time') }} as memory_request_ratio

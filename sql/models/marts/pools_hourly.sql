@@ -35,7 +35,7 @@ held as (
 {%- endfor %},
         sum(case when consumers.stage = 'running' then cast(usage.cpu_usage_millicore_ms as decimal(38,0)) end) as cpu_usage_millicore_ms,
         sum(case when consumers.stage = 'running' then cast(usage.memory_usage_byte_ms as decimal(38,0)) end) as memory_usage_byte_ms
-{%- for stage in ['idle_boot', 'idle_startup', 'idle_gap', 'idle_tail', 'idle_unpacked', 'node_reserved'] %},
+{%- for stage in ['idle_boot', 'idle_startup', 'idle_gap', 'idle_tail', 'idle_unpacked', 'unobserved', 'node_reserved'] %},
         cast(sum(case when consumers.stage = '{{ stage }}' then consumers.cost_nano else cast(0 as bigint) end) as bigint) as {{ stage }}_nano
 {%- endfor %}
     from consumers
@@ -62,7 +62,7 @@ select
     cast(sum(hours.up_ms) as bigint) as up_ms,
     cast(sum(hours.unpriced_ms) as bigint) as unpriced_ms,
     {{ usd('sum(hours.cost_nano)') }} as cost
-{%- for stage in ['idle_boot', 'idle_startup', 'idle_gap', 'idle_tail', 'idle_unpacked', 'node_reserved'] %},
+{%- for stage in ['idle_boot', 'idle_startup', 'idle_gap', 'idle_tail', 'idle_unpacked', 'unobserved', 'node_reserved'] %},
     {{ usd('sum(held.' ~ stage ~ '_nano)') }} as {{ stage }}_cost
 {%- endfor %}
 {%- for resource, unit in resources %},

@@ -26,6 +26,7 @@ pub fn describe() -> String {
                 Rule::RequiredOneOf(values) => format!("required, one of {}", values.join(", ")),
                 Rule::OneOf(values) => format!("one of {}", values.join(", ")),
                 Rule::NotBefore(other) => format!("not before `{other}`"),
+                Rule::RequiredNotBefore(other) => format!("required, not before `{other}`"),
             };
             text += &format!("| `{}` | {} | {rule} |\n", column.name, column.kind.duckdb());
         }

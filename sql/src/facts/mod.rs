@@ -94,6 +94,8 @@ pub enum Rule {
     OneOf(&'static [&'static str]),
     /// NULL, or an instant not before the named column of the same row.
     NotBefore(&'static str),
+    /// Required and an instant not before the named column of the same row.
+    RequiredNotBefore(&'static str),
 }
 
 /// One column of a fact.
@@ -187,7 +189,9 @@ const fn column(name: &'static str, kind: ColumnType) -> Column {
     }
 }
 
-use Rule::{Any, NotBefore, NotNegative, OneOf, Required, RequiredNotNegative, RequiredOneOf};
+use Rule::{
+    Any, NotBefore, NotNegative, OneOf, Required, RequiredNotBefore, RequiredNotNegative, RequiredOneOf,
+};
 
 /// How a machine is paid for: by `instance`; by each pod's request (`pod_request`: Fargate, Autopilot, virtual nodes);
 /// at a price that somebody `declared` (own hardware); or not at all.
@@ -235,6 +239,10 @@ pub const END_SOURCES: &[&str] = &[
     "sampled",
     "declared",
 ];
+
+/// Why nobody watched for a while: the collector was not running (`restart`); the watch broke and the API server no longer
+/// kept what had happened since (`expired`); the API server could not be reached (`outage`).
+pub const GAP_REASONS: &[&str] = &["restart", "expired", "outage"];
 
 /// How an attempt can end; `running` is said while it has not.
 pub const OUTCOMES: &[&str] = &[
@@ -606,6 +614,20 @@ pub const FACTS: &[Fact] = &[
         ],
     },
     Fact {
+        table: "collection_gaps",
+        key: &["cluster", "resource", "gap_start_at"],
+        columns: &[
+            text("cluster", Required),
+            // The watch that was blind, in the plural as Kubernetes names it: `pods`.
+            text("resource", Required),
+            instant("gap_start_at", Required),
+            instant("gap_end_at", RequiredNotBefore("gap_start_at")),
+            text("reason", RequiredOneOf(GAP_REASONS)),
+            // Pods that came and went unseen, and that Events or their owners told of later.
+            integer("recovered_pods", NotNegative),
+        ],
+    },
+    Fact {
         table: "collection_watermarks",
         key: &["cluster", "observed_through_at"],
         columns: &[
@@ -626,7 +648,7 @@ mod tests {
                 assert!(fact.column(key).is_some(), "{}.{key}", fact.table);
             }
             for column in fact.columns {
-                if let Rule::NotBefore(other) = column.rule {
+                if let Rule::NotBefore(other) | Rule::RequiredNotBefore(other) = column.rule {
                     assert!(fact.column(other).is_some(), "{}.{other}", fact.table);
                 }
             }

@@ -1,0 +1,48 @@
+-- grain: one row per cluster and stretch of time in which nobody watched its pods
+-- guarantee: stretches [start_ms, end_ms) of one cluster neither overlap nor touch, whatever the order or repetition of the facts
+-- inputs: lake.collection_gaps; blindness for other resources leaves what pods hold known
+{{ config(materialized='table') }}
+with facts as (
+    select
+        cluster,
+        {{ ms('gap_start_at') }} as start_ms,
+        max({{ ms('gap_end_at') }}) as end_ms,
+        max(coalesce(recovered_pods, cast(0 as bigint))) as recovered_pods
+    from {{ source('lake', 'collection_gaps') }}
+    where resource = 'pods'
+    group by
+        cluster,
+        {{ ms('gap_start_at') }}
+),
+
+reached as (
+    select
+        *,
+        max(end_ms) over (
+            partition by cluster order by start_ms asc nulls last
+            rows between unbounded preceding and 1 preceding
+        ) as reached_ms
+    from facts
+    where end_ms > start_ms
+),
+
+numbered as (
+    select
+        *,
+        cast(sum(case when start_ms <= reached_ms then 0 else 1 end) over (
+            partition by cluster order by start_ms asc nulls last
+            rows between unbounded preceding and current row
+        ) as bigint) as stretch
+    from reached
+)
+
+select
+    cluster,
+    min(start_ms) as start_ms,
+    max(end_ms) as end_ms,
+    count(*) as gaps,
+    cast(sum(recovered_pods) as bigint) as recovered_pods
+from numbered
+group by
+    cluster,
+    stretch
