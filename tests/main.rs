@@ -14,6 +14,7 @@ mod imports;
 mod kubernetes_import;
 mod kubernetes_objects;
 mod lake;
+mod live;
 mod parity;
 mod prices;
 mod real_trace;

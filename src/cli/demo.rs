@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
@@ -10,13 +11,16 @@ use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
 use podledger_analyzer::build::{build, check, describe};
 use podledger_analyzer::config::Config;
-use podledger_collector::import::{kubernetes, prices, query, recording};
+use podledger_collector::import::{prices, query};
+use podledger_collector::live::{Clock, Collection, Figures, Settings};
 use podledger_reports::display::{dollars, percent, permille, thousands};
 use podledger_reports::weekly::{self, Request};
-use podledger_simulator::{Scenario, record};
+use podledger_simulator::{ApiServer, Observed, Scenario, observe};
+use podledger_sql::intake::Intake;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
 
+use super::simulated::client;
 use super::report::{Format, last_week, write};
 use super::{Cli, DEFAULT_DATA, VIOLATED};
 
@@ -38,6 +42,8 @@ const FOLDER: &str = "podledger-demo";
 /// A file that says that a folder is the demo's, and may be made anew.
 const MARK: &str = "demo.txt";
 const MARKED: &str = "Made by `podledger demo`, which makes it anew each time.\n";
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 const DAYS: u32 = 14;
 const TEAMS: usize = 8;
@@ -123,9 +129,10 @@ impl Demo {
             has_noise: true,
             has_pod_events: false,
         };
-        // Recordings are large, and nobody needs them afterwards.
-        let folder = tempfile::tempdir_in(data).context("cannot make a folder for the recording")?;
-        let (_, sums) = record(scenario, folder.path(), |_| {}).context("cannot write the recording")?;
+        let folder = tempfile::tempdir_in(data).context("cannot make a folder for prices and usage")?;
+        let mut observed = observe(scenario, folder.path()).context("cannot simulate")?;
+        watch(&mut observed, data, lake, config)?;
+        let sums = observed.finish().context("cannot simulate")?;
         println!(
             "podledger demo · simulated platform, seed {} · {} pods, 4 node pools",
             self.seed,
@@ -133,13 +140,6 @@ impl Demo {
         );
         let recorded_date = START.saturating_add(jiff::Span::new().days(i64::from(DAYS)));
         prices::import(lake, &folder.path().join("prices.csv"), recorded_date)?;
-        let options = kubernetes::Options {
-            cluster: None,
-            observed_at: None,
-            annotations: config.annotations()?,
-            recorded_date,
-        };
-        recording::import(lake, folder.path(), &options)?;
         let usage = folder
             .path()
             .join("usage.csv")
@@ -153,6 +153,56 @@ impl Demo {
             started.elapsed().as_secs_f64()
         ))
     }
+}
+
+/// Collects a simulated cluster as `collect` does a real one, through the same client and watches. Time is simulated too: it
+/// passes as soon as everything that happens at an instant is taken in.
+fn watch(observed: &mut Observed, data: &Path, lake: &Lake, config: &Config) -> anyhow::Result<()> {
+    let start = START.to_zoned(TimeZone::UTC)?.timestamp();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()?;
+    runtime.block_on(async {
+        let server = ApiServer::new(podledger_simulator::Settings {
+            bookmark_every: HOUR,
+            ..podledger_simulator::Settings::new(start)
+        });
+        let clock = {
+            let server = server.clone();
+            Clock::new(move || server.now())
+        };
+        let collection = Collection {
+            client: client(&server),
+            name: "demo".to_owned(),
+            settings: Arc::new(Settings {
+                annotations: config.annotations()?,
+                watch_timeout: 6 * HOUR,
+                commit_every: 6 * HOUR,
+                commit_changes: 20_000,
+                seal_every: 48 * HOUR,
+                ..Settings::default()
+            }),
+            store: Arc::new(Intake::open(&data.join("intake.duckdb"), start)?),
+            lake: lake.clone(),
+            clock,
+            figures: Figures::default(),
+        };
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let collect = async {
+            // What is there at first has to be there before it is asked for.
+            tokio::task::yield_now().await;
+            collection.run(stopped).await
+        };
+        let platform = async {
+            server.run(observed).await;
+            // Everybody hears of the end first.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let _ = stop.send(true);
+        };
+        let (_, collected) = tokio::join!(platform, collect);
+        collected.map(drop).context("cannot collect the simulated cluster")
+    })
 }
 
 /// Makes room for a new demo; a folder that is not the demo's is left alone.

@@ -10,10 +10,12 @@ mod demo;
 mod export;
 mod import;
 mod record;
+mod replay;
 mod report;
 mod rules;
 mod serve;
 mod simulate;
+mod simulated;
 mod sql;
 mod status;
 mod summary;
@@ -90,6 +92,7 @@ enum Command {
     /// Measure writing facts, building and asking, on generated pods.
     Bench(bench::Bench),
     Record(record::Record),
+    Replay(replay::Replay),
     Simulate(simulate::Simulate),
     /// Write or check the configuration.
     #[command(subcommand)]
@@ -115,6 +118,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Export(command) => command.run(cli),
         Command::Bench(command) => command.run(cli),
         Command::Record(command) => command.run(cli),
+        Command::Replay(command) => command.run(),
         Command::Simulate(command) => command.run(),
         Command::Config(command) => command.run(cli),
     }

@@ -6,19 +6,25 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use podledger_simulator::{Scenario, record};
+use podledger_simulator::{Scenario, Settings, Told, World, record};
 
-/// Write what a watch would record of a simulated data platform, the prices of its machines, and what everything really cost.
+use super::simulated::Listen;
+
+/// Write what a watch would record of a simulated data platform, the prices of its machines, and what everything really cost;
+/// or serve it as a Kubernetes API server.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: podledger simulate --out week --seed 7 --days 7 && podledger --data week-data import kubernetes week"
 )]
 pub struct Simulate {
     /// Folder to write: recording-*.jsonl, usage.csv, prices.csv and the truth.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "listen")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    listen: Listen,
     /// The same seed gives the same bytes.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -44,8 +50,10 @@ const MARK: &str = "truth.json";
 
 impl Simulate {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
+        let Some(out) = &self.out else {
+            return self.serve();
+        };
         let started = Instant::now();
-        let out = &self.out;
         if out.exists() && !out.join(MARK).exists() && out.read_dir()?.next().is_some() {
             anyhow::bail!(
                 "{} is there and was not written by this command; name another folder",
@@ -56,15 +64,7 @@ impl Simulate {
             std::fs::remove_dir_all(out).with_context(|| format!("cannot clear {}", out.display()))?;
         }
         std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
-        let scenario = Scenario {
-            seed: self.seed,
-            start_ms: self.start.to_zoned(TimeZone::UTC)?.timestamp().as_millisecond(),
-            days: self.days,
-            teams: self.teams,
-            pipelines: self.pipelines,
-            has_noise: !self.without_noise,
-            has_pod_events: false,
-        };
+        let scenario = self.scenario()?;
         let (changes, sums) =
             record(scenario, out, |_| {}).with_context(|| format!("cannot write into {}", out.display()))?;
         println!(
@@ -80,6 +80,32 @@ impl Simulate {
             "  podledger import query --into usage_hours --from \"from '{}'\"",
             out.join("usage.csv").display()
         );
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn scenario(&self) -> anyhow::Result<Scenario> {
+        Ok(Scenario {
+            seed: self.seed,
+            start_ms: self.start.to_zoned(TimeZone::UTC)?.timestamp().as_millisecond(),
+            days: self.days,
+            teams: self.teams,
+            pipelines: self.pipelines,
+            has_noise: !self.without_noise,
+            // Who lists Events of a live cluster expects those of pods.
+            has_pod_events: self.out.is_none(),
+        })
+    }
+
+    /// Serves the platform as the API server of its cluster.
+    fn serve(&self) -> anyhow::Result<ExitCode> {
+        let address = self.listen.listen.context("say with --listen where to serve it")?;
+        let scenario = self.scenario()?;
+        let settings = Settings::new(Timestamp::from_millisecond(scenario.start_ms)?);
+        let changes = World::new(scenario).filter_map(|told| match told {
+            Told::Change(change) => Some(change),
+            _ => None,
+        });
+        self.listen.serve(address, settings, changes)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -128,6 +128,16 @@ impl Figures {
         self.through.get(&cluster).is_some()
     }
 
+    /// Until when a cluster has been observed, in whole microseconds.
+    #[must_use]
+    pub fn observed_through(&self, cluster: &str) -> Option<Timestamp> {
+        let cluster = OfCluster {
+            cluster: cluster.to_owned(),
+        };
+        let seconds = self.through.get(&cluster)?.get();
+        Timestamp::from_microsecond((seconds * 1e6).round() as i64).ok()
+    }
+
     /// The figures of one cluster.
     #[must_use]
     pub fn of(&self, cluster: &str) -> Metrics {

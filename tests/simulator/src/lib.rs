@@ -22,5 +22,5 @@ mod workload;
 mod world;
 
 pub use api_server::{Access, ApiServer, Fault, Settings, Use};
-pub use recording::record;
+pub use recording::{Observed, observe, record};
 pub use world::{Change, ChangeKind, Object, Scenario, Told, World};

@@ -33,6 +33,9 @@ struct ReadLine {
     object: Value,
 }
 
+const USAGE_COLUMNS: &str =
+    "cluster,pod_uid,hour_start_at,source,cpu_usage_millicore_ms,memory_usage_byte_ms,memory_peak_bytes";
+
 /// What `truth.json` holds.
 #[derive(Serialize)]
 struct Summary<'a> {
@@ -69,10 +72,7 @@ pub fn record(scenario: Scenario, out: &Path, mut look: impl FnMut(&Told)) -> io
     let mut machines = truth("machines.jsonl")?;
     let mut volumes = truth("volumes.jsonl")?;
     let mut usage = create(out.join("usage.csv"))?;
-    writeln!(
-        usage,
-        "cluster,pod_uid,hour_start_at,source,cpu_usage_millicore_ms,memory_usage_byte_ms,memory_peak_bytes"
-    )?;
+    writeln!(usage, "{USAGE_COLUMNS}")?;
     let mut changes = Changes {
         out,
         count: 0,
@@ -175,6 +175,60 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     {
         Some(file) => invalid(format!("{} is gzip: unpack it first", file.display())),
         None => Ok(files),
+    }
+}
+
+/// The changes of a scenario as they happen. What machines cost (`prices.csv`) and what pods use (`usage.csv`) is written into a
+/// folder meanwhile.
+#[derive(Debug)]
+pub struct Observed {
+    world: World,
+    usage: BufWriter<File>,
+    failure: Option<io::Error>,
+}
+
+/// Begins to observe `scenario`.
+///
+/// # Errors
+/// Those of writing files into `out`.
+pub fn observe(scenario: Scenario, out: &Path) -> io::Result<Observed> {
+    let world = World::new(scenario);
+    write_prices(&out.join("prices.csv"), &world)?;
+    let mut usage = create(out.join("usage.csv"))?;
+    writeln!(usage, "{USAGE_COLUMNS}")?;
+    Ok(Observed {
+        world,
+        usage,
+        failure: None,
+    })
+}
+
+impl Observed {
+    /// What it all came to, once there are no more changes.
+    ///
+    /// # Errors
+    /// Those of writing files.
+    pub fn finish(mut self) -> io::Result<Sums> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        self.usage.flush()?;
+        Ok(self.world.sums().clone())
+    }
+}
+
+impl Iterator for Observed {
+    type Item = Change;
+
+    fn next(&mut self) -> Option<Change> {
+        while self.failure.is_none() {
+            match self.world.next()? {
+                Told::Change(change) => return Some(change),
+                Told::Usage(hour) => self.failure = write_usage(&mut self.usage, &hour).err(),
+                Told::Pod(_) | Told::Machine(_) | Told::Volume(_) => {}
+            }
+        }
+        None
     }
 }
 

@@ -1,0 +1,120 @@
+//! What `deploy/rbac.yaml` allows is all that the collector asks for, and all that it needs.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use podledger_collector::live::{Settings, lease};
+use podledger_simulator::{Access, ApiServer};
+use serde::Deserialize;
+
+use super::{begin, changes, client, collection, in_simulated_time, scenario, settings, start};
+use crate::harness::World;
+
+const ACCOUNT: &str = "system:serviceaccount:podledger:podledger-collector";
+
+fn manifest() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/rbac.yaml")).unwrap()
+}
+
+/// Everything that the manifest allows: verb, group, resource.
+fn allowed() -> BTreeSet<(String, String, String)> {
+    #[derive(Deserialize)]
+    struct Document {
+        kind: String,
+        #[serde(default)]
+        rules: Vec<Rule>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Rule {
+        api_groups: Vec<String>,
+        resources: Vec<String>,
+        verbs: Vec<String>,
+    }
+    let mut allowed = BTreeSet::new();
+    for document in yaml_serde::Deserializer::from_str(&manifest()) {
+        let document = Document::deserialize(document).unwrap();
+        assert!(document.kind.ends_with("Binding") || document.kind.ends_with("Role") || document.rules.is_empty());
+        for rule in document.rules {
+            for group in &rule.api_groups {
+                for resource in &rule.resources {
+                    for verb in &rule.verbs {
+                        allowed.insert((verb.clone(), group.clone(), resource.clone()));
+                    }
+                }
+            }
+        }
+    }
+    allowed
+}
+
+/// Everything that was asked for while a day was collected, twice interrupted, by an account with these rights.
+fn asked(manifest: &str, has_streaming_lists: bool) -> (BTreeSet<(String, String, String)>, bool) {
+    let world = World::new();
+    in_simulated_time(async {
+        let server = ApiServer::new(podledger_simulator::Settings {
+            access: Some(Access::from_yaml(manifest).unwrap()),
+            has_streaming_lists,
+            ..podledger_simulator::Settings::new(start())
+        });
+        let platform = tokio::spawn({
+            let server = server.clone();
+            async move { server.run(changes(scenario(3, 1, 3, true))).await }
+        });
+        tokio::task::yield_now().await;
+        let mut is_observed = true;
+        for _ in 0..2 {
+            let settings = Settings {
+                lease: Some(lease::Settings {
+                    namespace: "podledger".to_owned(),
+                    name: "podledger-collector".to_owned(),
+                    holder: "test".to_owned(),
+                }),
+                commit_every: Duration::from_secs(10),
+                ..settings(&world)
+            };
+            let mut collection = collection(&world, &server, settings);
+            collection.client = client(&server, Some(ACCOUNT));
+            let figures = collection.figures.clone();
+            let running = begin(collection);
+            tokio::time::sleep(Duration::from_secs(7200)).await;
+            is_observed &= figures.is_observed("test");
+            let _ = running.stop.send(true);
+            let _ = running.ended.await;
+            // Longer than the server remembers.
+            tokio::time::sleep(Duration::from_secs(600)).await;
+        }
+        platform.abort();
+        let uses = server.uses().into_iter();
+        let uses = uses.map(|used| (used.verb.to_owned(), used.group, used.resource)).collect();
+        (uses, is_observed)
+    })
+}
+
+#[test]
+fn the_role_is_sufficient_and_minimal() {
+    let (mut uses, is_observed) = asked(&manifest(), true);
+    assert!(is_observed, "the role does not suffice");
+    uses.extend(asked(&manifest(), false).0);
+    let served: BTreeSet<String> = uses.iter().map(|(_, group, _)| group.clone()).collect();
+    for used in &uses {
+        assert!(allowed().contains(used), "{used:?} is not allowed and was asked for");
+    }
+    for rule in allowed() {
+        // Engines that this cluster does not have cannot be asked for; their rules have the same two verbs.
+        let (verb, group, _) = &rule;
+        if served.contains(group) {
+            assert!(uses.contains(&rule), "{rule:?} is allowed and never asked for");
+        } else {
+            assert!(verb == "list" || verb == "watch", "{rule:?}");
+        }
+    }
+}
+
+#[test]
+fn without_pods_nothing_is_collected_and_the_rest_goes_on() {
+    let manifest = manifest().replace("pods, services", "services");
+    let (uses, is_observed) = asked(&manifest, true);
+    assert!(!is_observed);
+    assert!(uses.contains(&("watch".to_owned(), String::new(), "nodes".to_owned())));
+}

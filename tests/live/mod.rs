@@ -1,0 +1,157 @@
+//! Live collection from a simulated API server, through the client and the watches of real clusters, in simulated time.
+
+mod access;
+mod equal;
+mod faults;
+mod kubectl;
+mod leases;
+mod real_cluster;
+mod restarts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::Client;
+use podledger_collector::import::kubernetes::Options;
+use podledger_collector::import::recording;
+use podledger_collector::live::{Clock, Collection, Ended, Figures, Settings};
+use podledger_simulator::{ApiServer, Change, Scenario, Told, World as Simulated};
+use podledger_sql::intake::Intake;
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use crate::harness::World;
+
+/// Monday 2026-11-02, 00:00 UTC.
+pub const START_MS: i64 = 1_793_577_600_000;
+
+pub const DAY: Duration = Duration::from_secs(86_400);
+
+pub fn start() -> Timestamp {
+    Timestamp::from_millisecond(START_MS).unwrap()
+}
+
+pub fn scenario(seed: u64, days: u32, pipelines: usize, has_noise: bool) -> Scenario {
+    Scenario {
+        seed,
+        start_ms: START_MS,
+        days,
+        teams: 3,
+        pipelines,
+        has_noise,
+        has_pod_events: false,
+    }
+}
+
+/// The changes of a scenario.
+pub fn changes(scenario: Scenario) -> impl Iterator<Item = Change> {
+    Simulated::new(scenario).filter_map(|told| match told {
+        Told::Change(change) => Some(change),
+        _ => None,
+    })
+}
+
+/// A client of a simulated API server, without sockets; `account` names who asks.
+pub fn client(server: &ApiServer, account: Option<&'static str>) -> Client {
+    let service = server
+        .router()
+        .map_request(move |request: axum::http::Request<kube::client::Body>| {
+            let mut request = request.map(axum::body::Body::new);
+            if let Some(account) = account {
+                let bearer = format!("Bearer {account}").parse().unwrap();
+                request.headers_mut().insert("authorization", bearer);
+            }
+            request
+        });
+    Client::new(service, "default")
+}
+
+/// Runs `work` in simulated time: it passes when nothing is left to do at an instant.
+pub fn in_simulated_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(work)
+}
+
+/// How tests collect: the file is written less often than in real time, since every commit is flushed to the disk.
+pub fn settings(world: &World) -> Settings {
+    Settings {
+        annotations: world.config.annotations().unwrap(),
+        watch_timeout: Duration::from_secs(3600),
+        commit_every: Duration::from_secs(1800),
+        seal_every: Duration::from_secs(6 * 3600),
+        ..Settings::default()
+    }
+}
+
+/// Begins to collect a server into the world's lake.
+pub fn collection(world: &World, server: &ApiServer, settings: Settings) -> Collection {
+    let told = server.clone();
+    Collection {
+        client: client(server, None),
+        name: "test".to_owned(),
+        settings: Arc::new(settings),
+        store: Arc::new(Intake::open(&world.folder.path().join("intake.duckdb"), start()).unwrap()),
+        lake: world.lake(),
+        clock: Clock::new(move || told.now()),
+        figures: Figures::default(),
+    }
+}
+
+/// A collection that runs, until it is stopped.
+pub struct Running {
+    stop: watch::Sender<bool>,
+    ended: tokio::task::JoinHandle<podledger_collector::Result<Ended>>,
+}
+
+pub fn begin(collection: Collection) -> Running {
+    let (stop, stopped) = watch::channel(false);
+    Running {
+        stop,
+        ended: tokio::spawn(collection.run(stopped)),
+    }
+}
+
+impl Running {
+    pub async fn stop(self) -> Ended {
+        self.stop.send(true).unwrap();
+        self.ended.await.unwrap().unwrap()
+    }
+}
+
+/// Collects a scenario from beginning to end.
+pub fn collect(world: &World, scenario: Scenario, server: podledger_simulator::Settings, settings: Settings) -> ApiServer {
+    in_simulated_time(async {
+        let server = ApiServer::new(server);
+        let platform = tokio::spawn({
+            let server = server.clone();
+            async move { server.run(changes(scenario)).await }
+        });
+        // What is there at first has to be there before it is asked for.
+        tokio::task::yield_now().await;
+        let running = begin(collection(world, &server, settings));
+        platform.await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        running.stop().await;
+        server
+    })
+}
+
+/// Imports what a watch of the scenario would have recorded.
+pub fn import(world: &World, scenario: Scenario) {
+    let out = world.folder.path().join("recorded");
+    std::fs::create_dir(&out).unwrap();
+    podledger_simulator::record(scenario, &out, |_| {}).unwrap();
+    let options = Options {
+        cluster: None,
+        observed_at: None,
+        annotations: world.config.annotations().unwrap(),
+        recorded_date: jiff::civil::date(2026, 11, 16),
+    };
+    let (_, contents) = recording::import(&world.lake(), &out, &options).unwrap();
+    assert_eq!(contents.rejected, Vec::<String>::new());
+}

@@ -1,0 +1,219 @@
+//! A collector that was not there for a while: what the server still remembers is told late, what it has forgotten is a gap
+//! with stated ends, of which Events tell the pods.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use duckdb::Connection;
+use jiff::{SignedDuration, Timestamp};
+use podledger_collector::import::prices;
+use podledger_collector::live::Settings;
+use podledger_simulator::{ApiServer, Change, ChangeKind, Object, Scenario};
+
+use super::{START_MS, begin, changes, collection, in_simulated_time, scenario, settings, start};
+use crate::harness::{World, rows};
+
+/// When the collector stops: in the middle of a minute of a busy hour.
+const STOPPED_AFTER: Duration = Duration::from_secs(10 * 3600 + 1837);
+
+fn platform() -> Scenario {
+    Scenario {
+        has_pod_events: true,
+        ..scenario(11, 1, 12, false)
+    }
+}
+
+/// Collects a day, with an interruption of so many seconds.
+fn interrupted(seconds: u64) -> World {
+    let world = World::new();
+    let out = world.folder.path().join("prices");
+    std::fs::create_dir(&out).unwrap();
+    podledger_simulator::observe(platform(), &out).unwrap().for_each(drop);
+    prices::import(&world.lake(), &out.join("prices.csv"), jiff::civil::date(2026, 11, 2)).unwrap();
+    in_simulated_time(async {
+        let server = ApiServer::new(podledger_simulator::Settings::new(start()));
+        let platform = tokio::spawn({
+            let server = server.clone();
+            async move { server.run(changes(platform())).await }
+        });
+        tokio::task::yield_now().await;
+        let settings = Settings {
+            commit_every: Duration::from_secs(60),
+            ..settings(&world)
+        };
+        let first = begin(collection(&world, &server, settings.clone()));
+        tokio::time::sleep(STOPPED_AFTER).await;
+        first.stop().await;
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let second = begin(collection(&world, &server, settings));
+        platform.await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        second.stop().await;
+    });
+    world
+}
+
+/// The gap of pods, if there is one: from, to, reason, recovered pods.
+fn gap(world: &World) -> Option<(Timestamp, Timestamp, String, u64)> {
+    let connection = Connection::open_in_memory().unwrap();
+    let folder = world.folder.path().join("lake/collection_gaps");
+    let found = rows(
+        &connection,
+        &format!(
+            "select epoch_us(gap_start_at), epoch_us(gap_end_at), reason, recovered_pods from read_parquet('{}/*/*.parquet', \
+             hive_partitioning = true, union_by_name = true) where resource = 'pods'",
+            folder.display()
+        ),
+    );
+    assert!(found.len() <= 1, "{found:?}");
+    let row: Vec<&str> = found.first()?.split('|').map(str::trim).collect();
+    let instant = |text: &str| Timestamp::from_microsecond(text.parse().unwrap()).unwrap();
+    Some((instant(row[0]), instant(row[1]), row[2].to_owned(), row[3].parse().unwrap()))
+}
+
+/// A pod that was there between two instants only.
+struct Unseen {
+    bound_at: Option<Timestamp>,
+}
+
+/// Pods that were made and deleted between two instants, as the platform knows.
+fn unseen(since: Timestamp, until: Timestamp) -> BTreeMap<String, Unseen> {
+    let (mut made, mut unseen) = (BTreeSet::new(), BTreeMap::new());
+    let at = |change: &Change| Timestamp::from_millisecond(change.at_ms).unwrap();
+    for change in changes(platform()) {
+        let Object::Pod(pod) = &change.object else { continue };
+        let uid = pod.metadata.uid.clone().unwrap();
+        let inside = at(&change) > since && at(&change) <= until;
+        if change.kind == ChangeKind::Added && inside {
+            made.insert(uid);
+        } else if change.kind == ChangeKind::Deleted && inside && made.contains(&uid) {
+            let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+            let bound_at = conditions
+                .filter(|condition| condition.type_ == "PodScheduled" && condition.status == "True")
+                .find_map(|condition| condition.last_transition_time.as_ref().map(|time| time.0));
+            unseen.insert(uid, Unseen { bound_at });
+        }
+    }
+    unseen
+}
+
+#[test]
+fn after_thirty_seconds_everything_is_told_late_and_nobody_was_blind() {
+    let world = interrupted(30);
+    assert_eq!(gap(&world), None);
+    world.build(true);
+    assert_eq!(all_pods(&world), every_pod());
+}
+
+#[test]
+fn after_ninety_seconds_there_is_a_gap_and_pods_that_came_and_went_are_recovered() {
+    assert_gap(90);
+}
+
+#[test]
+fn after_ten_minutes_there_is_a_gap_and_pods_that_came_and_went_are_recovered() {
+    assert_gap(600);
+}
+
+fn assert_gap(seconds: u64) {
+    let world = interrupted(seconds);
+    let (since, until, reason, recovered) = gap(&world).unwrap();
+    assert_eq!(reason, "restart");
+    let stopped_at = start() + STOPPED_AFTER;
+    let heard = stopped_at.duration_since(since);
+    assert!(!heard.is_negative() && heard <= SignedDuration::from_secs(60), "blind since {since}");
+    assert_eq!(until, stopped_at + Duration::from_secs(seconds));
+
+    // Pods that nobody saw are known by their Events, with the second in which they were bound.
+    let expected: BTreeMap<String, Timestamp> = unseen(since, until)
+        .into_iter()
+        .filter_map(|(uid, pod)| Some((uid, pod.bound_at?)))
+        .collect();
+    if seconds >= 600 {
+        assert!(expected.len() >= 5, "the platform has {} such pods", expected.len());
+    }
+    assert_eq!(recovered, expected.len() as u64);
+    world.build(true);
+    let found = world.rows(
+        "select pod_uid, epoch_us(bound_at), end_source from intermediate.int_pods where start_source = 'event' order by 1",
+    );
+    let found: BTreeMap<String, Timestamp> = found
+        .iter()
+        .map(|row| {
+            let row: Vec<&str> = row.split('|').map(str::trim).collect();
+            assert_eq!(row[2], "event");
+            (row[0].to_owned(), Timestamp::from_microsecond(row[1].parse().unwrap()).unwrap())
+        })
+        .filter(|(uid, _)| expected.contains_key(uid))
+        .collect();
+    assert_eq!(found, expected);
+    // Those whose Job or siblings are known have requests and an owner, and so somebody pays for them.
+    let with_request = world.rows(
+        "select count(*) from intermediate.int_pods where start_source = 'event' and cpu_request_millicores > 0",
+    );
+    assert!(expected.is_empty() || with_request != ["0"], "no request is known");
+    assert_eq!(all_pods(&world), every_pod());
+
+    assert_unobserved(&world, since, until);
+}
+
+fn all_pods(world: &World) -> BTreeSet<String> {
+    let rows = world.rows("select pod_uid from intermediate.int_pods where bound_at is not null");
+    rows.into_iter().collect()
+}
+
+/// Every pod that ever had a machine: a static pod under the hash of its configuration.
+fn every_pod() -> BTreeSet<String> {
+    let mut pods = BTreeSet::new();
+    for change in changes(platform()) {
+        if let Object::Pod(pod) = &change.object
+            && pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+        {
+            let annotations = pod.metadata.annotations.as_ref();
+            let hash = annotations.and_then(|annotations| annotations.get("kubernetes.io/config.mirror"));
+            pods.insert(hash.or(pod.metadata.uid.as_ref()).unwrap().clone());
+        }
+    }
+    pods
+}
+
+/// What is unobserved is what would be idle if the time had been watched, machine-hour by machine-hour, and it lies in the
+/// hours of the gap only: no more than the gap's part of what the machines cost.
+fn assert_unobserved(world: &World, since: Timestamp, until: Timestamp) {
+    let by_hour = "select machine, epoch(hour_start_at)::bigint, \
+         sum(case when cost_category = 'unobserved' then total_cost else 0 end), \
+         sum(case when cost_category like 'idle%' or cost_category = 'unobserved' then total_cost else 0 end), \
+         sum(total_cost) from marts.allocations_hourly where machine is not null group by all order by all";
+    let blind = world.rows(by_hour);
+    // The same facts, but for the one that tells of the gap.
+    let lake = world.folder.path().join("lake");
+    std::fs::remove_dir_all(lake.join("collection_gaps")).unwrap();
+    std::fs::remove_file(world.folder.path().join("ledger.duckdb")).unwrap();
+    world.build(true);
+    let watched = world.rows(by_hour);
+    assert_eq!(blind.len(), watched.len());
+    let (mut unobserved_sum, mut span_cost) = (0.0, 0.0);
+    let hour_of = |at: Timestamp| at.as_second() - at.as_second().rem_euclid(3600);
+    for (blind, watched) in blind.iter().zip(&watched) {
+        let blind: Vec<&str> = blind.split('|').map(str::trim).collect();
+        let watched: Vec<&str> = watched.split('|').map(str::trim).collect();
+        assert_eq!(blind[..2], watched[..2]);
+        assert_eq!(blind[3..], watched[3..], "money of {} was made or lost", blind[0]);
+        assert_eq!(watched[2].parse::<f64>().unwrap(), 0.0);
+        let hour: i64 = blind[1].parse().unwrap();
+        let (unobserved, total): (f64, f64) = (blind[2].parse().unwrap(), blind[4].parse().unwrap());
+        if (hour_of(since)..=hour_of(until)).contains(&hour) {
+            let overlap = until.as_second().min(hour + 3600) - since.as_second().max(hour) + 1;
+            #[expect(clippy::cast_precision_loss, reason = "a part of an hour")]
+            let bound = total * overlap as f64 / 3600.0;
+            // A machine that lived for a part of the hour only may have lived in the gap alone.
+            assert!(unobserved <= total, "{blind:?}");
+            unobserved_sum += unobserved;
+            span_cost += bound.max(unobserved);
+        } else {
+            assert_eq!(unobserved, 0.0, "{blind:?}");
+        }
+    }
+    assert!(unobserved_sum > 0.0 && unobserved_sum <= span_cost, "{unobserved_sum} of {span_cost}");
+    assert_eq!(START_MS % 3_600_000, 0);
+}
