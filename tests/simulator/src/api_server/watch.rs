@@ -314,6 +314,7 @@ impl Watch {
     }
 
     fn line(&mut self, chunk: &mut BytesMut, kind: &str, version: &Version, now_ms: i64) {
+        chunk.reserve(version.whole.len() + 64);
         chunk.extend_from_slice(b"{\"type\":\"");
         chunk.extend_from_slice(kind.as_bytes());
         chunk.extend_from_slice(b"\",\"object\":");
