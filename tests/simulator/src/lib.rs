@@ -5,11 +5,14 @@
 //!                                  ├─> Kubernetes objects, change by change, as a watch shows them
 //!                                  ├─> what pods used, hour by hour
 //!                                  └─> truth: costs in plain 128-bit loops over time, planted wastes
+//!
+//! World, or a recording of one -> ApiServer: lists, watches, writes, roles, faults, as clients of Kubernetes find them
 //! ```
 //!
 //! Architecture invariant: it depends on no other crate of this workspace, so it shares no formula with what it judges.
 //! Architecture invariant: what is over is told and forgotten, so that its size is not bounded by memory.
-//! Architecture invariant: everything follows from the seed. No clock, no environment, no floating point.
+//! Architecture invariant: everything follows from the seed. No clock, no environment, no floating point. The API server adds
+//! tokio's time, which tests stop, and what its clients ask.
 
 pub mod api_server;
 mod draw;

@@ -95,6 +95,15 @@ pub struct Use {
     pub name: Option<String>,
 }
 
+/// Lets simulated time go on when changes are told no more, also where that was given up halfway.
+struct Held<'a>(&'a Clock);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
 /// The server. Clones are the same server.
 #[derive(Debug, Clone)]
 pub struct ApiServer(Arc<Shared>);
@@ -135,6 +144,7 @@ impl ApiServer {
     /// Applies changes when they are due, those of one instant together. After the last, watches get a bookmark. Simulated
     /// time does not pass a change before it is applied.
     pub async fn run(&self, changes: impl Iterator<Item = Change>) {
+        let held = Held(self.clock());
         let mut changes = changes.peekable();
         while let Some(at_ms) = changes.peek().map(|change| change.at_ms) {
             self.wait(at_ms).await;
@@ -155,7 +165,7 @@ impl ApiServer {
             // Who was woken reads before time goes on.
             tokio::task::yield_now().await;
         }
-        self.clock().release();
+        drop(held);
         let mut store = self.store();
         store.bookmark();
         store.wake();

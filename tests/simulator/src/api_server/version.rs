@@ -25,6 +25,9 @@ pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
         .unwrap_or_default()
 }
 
+/// Objects are seldom larger.
+const USUAL_BYTES: usize = 4096;
+
 /// What an object says it is.
 pub(super) struct Identity<'a> {
     pub api_version: &'a str,
@@ -94,9 +97,10 @@ impl Version {
             Object::Event(event) => event.metadata.resource_version = version,
             Object::Other(value) => return Self::of_value(resource, std::mem::take(value), revision),
         }
-        let whole = serde_json::to_vec(&object).unwrap_or_default();
+        let mut whole = Vec::with_capacity(USUAL_BYTES);
+        let is_written = serde_json::to_writer(&mut whole, &object).is_ok();
         let head = head(resource);
-        if !whole.starts_with(head.as_bytes()) {
+        if !is_written || !whole.starts_with(head.as_bytes()) {
             let value = serde_json::to_value(&object).unwrap_or_default();
             return Self::of_value(resource, value, revision);
         }

@@ -1,6 +1,5 @@
 //! Watches: what is there, what changes, and how far one has come.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,7 +49,7 @@ struct Watch {
     bookmarks: u64,
     closings: u64,
     /// What is sent before anything that happens.
-    first: VecDeque<Bytes>,
+    first: Bytes,
     end: Option<End>,
     next_bookmark: Instant,
     deadline: Instant,
@@ -121,7 +120,7 @@ pub(super) fn open(
         news,
         bookmarks: store.bookmarks,
         closings: store.faults.closings,
-        first: VecDeque::new(),
+        first: Bytes::new(),
         end: None,
         next_bookmark: next_bookmark(now, every, deadline),
         deadline,
@@ -196,16 +195,11 @@ impl Watch {
         if self.parameters.is_set("sendInitialEvents") && self.wants_bookmarks {
             self.bookmark(&mut chunk, store.revision, true);
         }
-        if !chunk.is_empty() {
-            self.first.push_back(chunk.freeze());
-        }
+        self.first = chunk.freeze();
     }
 
     /// The next lines, as soon as there are some; nothing at the end.
     async fn next(&mut self) -> Option<std::io::Result<Bytes>> {
-        if let Some(chunk) = self.first.pop_front() {
-            return Some(Ok(chunk));
-        }
         loop {
             match self.end {
                 Some(End::Closed) => return None,
@@ -250,6 +244,9 @@ impl Watch {
         }
         if store.faults.is_silent {
             return (Bytes::new(), true);
+        }
+        if !self.first.is_empty() {
+            return (std::mem::take(&mut self.first), false);
         }
         let mut chunk = BytesMut::new();
         let mut last_line = 0;
@@ -314,6 +311,7 @@ impl Watch {
     }
 
     fn line(&mut self, chunk: &mut BytesMut, kind: &str, version: &Version, now_ms: i64) {
+        chunk.reserve(version.whole.len() + 64);
         chunk.extend_from_slice(b"{\"type\":\"");
         chunk.extend_from_slice(kind.as_bytes());
         chunk.extend_from_slice(b"\",\"object\":");
