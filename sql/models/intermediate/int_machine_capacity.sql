@@ -3,6 +3,7 @@
 --     nothing else is said
 -- inputs: int_machine_lives, int_machine_shapes, int_busy_hours, int_blind_capacity; only hours that this build computes
 {{ config(materialized='view') }}
+{%- set resources = [('cpu', 'millicore_ms'), ('memory', 'byte_ms'), ('gpu', 'milligpu_ms')] %}
 with lives as (
     select
         *,
@@ -72,6 +73,10 @@ timed as (
             else cast(0 as bigint)
         end - coalesce(blind.tail_ms, cast(0 as bigint)) as tail_ms,
         coalesce(blind.unobserved_ms, cast(0 as bigint)) as unobserved_ms
+{%- for resource, unit in resources %},
+        coalesce(blind.{{ resource }}_capacity_{{ unit }}, cast(0 as decimal(38,0))) as {{ resource }}_blind_capacity_{{ unit }},
+        coalesce(blind.{{ resource }}_reserved_{{ unit }}, cast(0 as decimal(38,0))) as {{ resource }}_blind_reserved_{{ unit }}
+{%- endfor %}
     from machine_hours as hours
     left join {{ ref('int_busy_hours') }} as busy
         on hours.cluster = busy.cluster
@@ -94,6 +99,10 @@ select
     timed.to_ms - timed.from_ms - timed.boot_ms - timed.startup_ms - timed.busy_ms - timed.tail_ms - timed.unobserved_ms as gap_ms,
     timed.tail_ms,
     timed.unobserved_ms,
+{%- for resource, unit in resources %}
+    timed.{{ resource }}_blind_capacity_{{ unit }},
+    timed.{{ resource }}_blind_reserved_{{ unit }},
+{%- endfor %}
     coalesce(capacities.cpu_capacity_millicore_ms, cast(0 as bigint)) as cpu_capacity_millicore_ms,
     coalesce(capacities.cpu_reserved_millicore_ms, cast(0 as bigint)) as cpu_reserved_millicore_ms,
     coalesce(capacities.memory_capacity_byte_ms, cast(0 as decimal(38,0))) as memory_capacity_byte_ms,

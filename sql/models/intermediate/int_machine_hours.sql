@@ -2,6 +2,7 @@
 -- guarantee: cpu_nano + memory_nano + gpu_nano = cost_nano; NULL where no price is known
 -- inputs: int_machine_capacity, int_machines, int_machine_prices, int_pod_request_hours, stg_allocation_weights
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_hours', ['cluster', 'machine', 'hour_start_ms']) }}") }}
+{%- set resources = [('cpu', 'millicore_ms'), ('memory', 'byte_ms'), ('gpu', 'milligpu_ms')] %}
 with capacities as (
     select
         hours.*,
@@ -132,6 +133,10 @@ select
     memory_reserved_byte_ms,
     gpu_capacity_milligpu_ms,
     gpu_reserved_milligpu_ms
+{%- for resource, unit in resources %},
+    {{ resource }}_blind_capacity_{{ unit }},
+    {{ resource }}_blind_reserved_{{ unit }}
+{%- endfor %}
 from split
 union all
 -- Where pods are billed and not machines, an hour has what its pods were billed for and nothing else.
@@ -160,6 +165,10 @@ select
     cast(0 as decimal(38,0)) as memory_reserved_byte_ms,
     coalesce(billed.gpu_claim_milligpu_ms, cast(0 as bigint)) as gpu_capacity_milligpu_ms,
     cast(0 as bigint) as gpu_reserved_milligpu_ms
+{%- for resource, unit in resources %},
+    cast(0 as decimal(38,0)) as {{ resource }}_blind_capacity_{{ unit }},
+    cast(0 as decimal(38,0)) as {{ resource }}_blind_reserved_{{ unit }}
+{%- endfor %}
 from capacities as hours
 left join {{ ref('int_pod_request_hours') }} as billed
     on hours.cluster = billed.cluster

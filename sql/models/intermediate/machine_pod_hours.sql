@@ -1,8 +1,7 @@
 -- grain: one row per machine, hour, consumer (pod, node_reserved, idle, unobserved) and stage
 -- guarantee: in every machine-hour the rows add up to its cost to the nano-dollar and to its capacity (or, where pods
 --     claim more than there is, to what they claim) to the millisecond
--- inputs: int_machine_hours, int_pod_hours, int_pod_charges, int_system_pods, int_blind_capacity; only hours that this build
---     computes
+-- inputs: int_machine_hours, int_pod_hours, int_pod_charges, int_system_pods; only hours that this build computes
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_hours', ['cluster', 'machine', 'hour_start_ms']) }}") }}
 {%- set resources = [('cpu', 'millicore_ms'), ('memory', 'byte_ms'), ('gpu', 'milligpu_ms')] %}
 {#- What of a pool nobody is known to have held, by why; the first takes what it explains before the others do. #}
@@ -36,15 +35,14 @@ machine_hours as (
         hours.*
 {%- for resource, unit in resources %},
         coalesce(claims.{{ resource }}_claims, cast(0 as decimal(38,0))) as {{ resource }}_claims,
-        coalesce(blind.{{ resource }}_capacity_{{ unit }}, cast(0 as decimal(38,0))) as {{ resource }}_blind_capacity,
         greatest(
-            coalesce(blind.{{ resource }}_capacity_{{ unit }} - blind.{{ resource }}_reserved_{{ unit }}, cast(0 as decimal(38,0)))
+            hours.{{ resource }}_blind_capacity_{{ unit }} - hours.{{ resource }}_blind_reserved_{{ unit }}
             - coalesce(claims.{{ resource }}_blind_claims, cast(0 as decimal(38,0))),
             cast(0 as decimal(38,0))
         ) as {{ resource }}_unobserved,
         -- What of the time that was seen is nobody's to be free: reservations and system pods.
         cast(hours.{{ resource }}_reserved_{{ unit }} as decimal(38,0))
-        - coalesce(blind.{{ resource }}_reserved_{{ unit }}, cast(0 as decimal(38,0)))
+        - hours.{{ resource }}_blind_reserved_{{ unit }}
         + coalesce(claims.{{ resource }}_system_claims - claims.{{ resource }}_blind_system_claims, cast(0 as decimal(38,0))) as {{ resource }}_overhead,
         greatest(
             cast(hours.{{ resource }}_capacity_{{ unit }} as decimal(38,0)),
@@ -56,10 +54,6 @@ machine_hours as (
         on hours.cluster = claims.cluster
         and hours.machine = claims.machine
         and hours.hour_start_ms = claims.hour_start_ms
-    left join {{ ref('int_blind_capacity') }} as blind
-        on hours.cluster = blind.cluster
-        and hours.machine = blind.machine
-        and hours.hour_start_ms = blind.hour_start_ms
 ),
 
 pod_parts as (
@@ -161,7 +155,7 @@ free as (
 {%- for resource, unit in resources %}{% for kind, stage in kinds %},
         case
             when rest_stage = '{{ stage }}' or {{ kind }}_ms = 0 then cast(0 as decimal(38,0))
-            else {% if kind == 'unobserved' %}{{ resource }}_unobserved{% else %}{{ free_time('(' ~ resource ~ '_capacity_' ~ unit ~ ' - ' ~ resource ~ '_blind_capacity)', '0' if kind == 'boot' else resource ~ '_overhead', kind ~ '_ms', '(up_ms - boot_ms - unobserved_ms)', '(up_ms - unobserved_ms)') }}{% endif %}
+            else {% if kind == 'unobserved' %}{{ resource }}_unobserved{% else %}{{ free_time('(' ~ resource ~ '_capacity_' ~ unit ~ ' - ' ~ resource ~ '_blind_capacity_' ~ unit ~ ')', '0' if kind == 'boot' else resource ~ '_overhead', kind ~ '_ms', '(up_ms - boot_ms - unobserved_ms)', '(up_ms - unobserved_ms)') }}{% endif %}
         end as {{ resource }}_{{ kind }}_free
 {%- endfor %}{% endfor %}
     from idle
