@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         .unwrap_or_else(|_| "warn,podledger=info,podledger_collector=info".into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(std::io::stderr)
         .init();
     match cli::run(&cli::Cli::parse()) {

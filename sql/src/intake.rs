@@ -112,7 +112,7 @@ impl Intake {
                 known: MIGRATIONS.len() as i64,
             });
         }
-        for fact in FACTS {
+        for fact in tables() {
             let columns: Vec<String> = fact
                 .columns
                 .iter()
@@ -167,7 +167,7 @@ impl Intake {
                 (select coalesce(max(through_batch), 0) from seals where cluster = $1))",
         )?;
         let mut unsealed = 0;
-        for fact in FACTS {
+        for fact in tables() {
             let (rows, last): (i64, i64) = connection
                 .query_row(
                     &format!(
@@ -330,7 +330,7 @@ impl ClusterIntake {
         let mut rows = 0;
         if !lake.is_committed(&self.cluster, &id) {
             let mut commit = lake.begin(&self.cluster, &id, "collect", date)?;
-            for fact in FACTS {
+            for fact in tables() {
                 rows += self.write(&mut commit, fact, through)?;
             }
             more(&mut commit)?;
@@ -397,7 +397,7 @@ impl ClusterIntake {
             return Err(error);
         }
         let mut unsealed = 0;
-        for fact in FACTS {
+        for fact in tables() {
             let rows: i64 = self
                 .connection
                 .query_row(
@@ -414,7 +414,7 @@ impl ClusterIntake {
 
     fn delete(&mut self, seal: i64, through: i64) -> Result<()> {
         let doing = "clear the intake";
-        for fact in FACTS {
+        for fact in tables() {
             self.connection
                 .execute(
                     &format!(
@@ -487,6 +487,11 @@ impl ClusterIntake {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Tables of facts that a cluster tells: prices and the like have no cluster, and are written by whoever knows them.
+fn tables() -> impl Iterator<Item = &'static Fact> {
+    FACTS.iter().filter(|fact| fact.column("cluster").is_some())
 }
 
 fn with_batch(rows: &RecordBatch, batch: i64) -> Result<RecordBatch> {

@@ -178,6 +178,7 @@ fn watch(observed: &mut Observed, data: &Path, lake: &Lake, config: &Config) -> 
             settings: Arc::new(Settings {
                 annotations: config.annotations()?,
                 watch_timeout: 6 * HOUR,
+                patience: 12 * HOUR,
                 commit_every: 6 * HOUR,
                 commit_changes: 20_000,
                 seal_every: 48 * HOUR,

@@ -59,7 +59,7 @@ impl Summary {
                     connection,
                     &format!(
                         "select {column}, {NANO} from marts.costs_daily inner join marts.cost_categories using (cost_category) \
-                         where category_group <> 'idle' and cost_category <> 'node_reserved' \
+                         where category_group not in ('idle', 'unobserved') and cost_category <> 'node_reserved' \
                          group by {column} order by sum(cost) desc nulls last, {column}"
                     ),
                 )?,

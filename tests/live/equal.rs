@@ -78,7 +78,7 @@ fn a_ledger_of_what_is_collected_equals_that_of_the_recording() {
     let (collected, imported) = collected_equals_imported(77, true, 12);
     collected.build(true);
     imported.build(true);
-    let through = "select observed_through_at from staging.stg_collection_watermarks";
+    let through = "select cluster, max(observed_through_at) from raw.collection_watermarks group by all";
     assert_eq!(collected.rows(through), imported.rows(through));
     assert_eq!(contents(&collected), contents(&imported));
 }

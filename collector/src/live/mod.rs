@@ -40,7 +40,7 @@ pub use resources::{Resource, resources};
 
 use crate::error::{Error, Result};
 use crate::index;
-use intake::Intake;
+use intake::{Intake, held_back};
 use message::Message;
 use metrics::Metrics;
 use watch::{Position, Watch};
@@ -52,6 +52,8 @@ pub struct Settings {
     pub annotations: Vec<String>,
     /// How long a watch lasts before it is asked for anew.
     pub watch_timeout: Duration,
+    /// After how long a watch that says nothing at all, not even a bookmark, is doubted. Servers send one every minute or so.
+    pub patience: Duration,
     /// How many changes may wait for their commit; then the watches wait.
     pub queue: usize,
     /// How long a commit waits for more to commit, and how many changes it takes.
@@ -75,6 +77,7 @@ impl Default for Settings {
         Self {
             annotations: Vec::new(),
             watch_timeout: Duration::from_secs(290),
+            patience: Duration::from_secs(150),
             queue: 10_000,
             commit_every: Duration::from_secs(1),
             commit_changes: 5_000,
@@ -213,9 +216,10 @@ impl Collection {
         watches.discover().await?;
         let mut discover_at = Instant::now() + self.settings.discover_every;
         let mut seal_at = Instant::now() + self.settings.seal_every;
+        let mut held = Vec::new();
         while !is_stopped {
             let commit_at = Instant::now() + self.settings.commit_every;
-            let mut batch = Vec::new();
+            let mut batch = std::mem::take(&mut held);
             while batch.len() < self.settings.commit_changes {
                 tokio::select! {
                     biased;
@@ -236,6 +240,8 @@ impl Collection {
                 while let Ok(message) = receiver.try_recv() {
                     batch.push(message);
                 }
+            } else {
+                held = held_back(&mut batch, self.clock.now());
             }
             let seals =
                 is_stopped || Instant::now() >= seal_at || intake.unsealed() >= self.settings.seal_facts;

@@ -32,9 +32,6 @@ use crate::object::Object;
 use crate::occupancy::Sight;
 use crate::words::Word;
 
-/// How much longer than the watch was to last nothing may be heard.
-const GRACE: Duration = Duration::from_secs(30);
-
 /// How long is waited before a resource that is not there, or not allowed, is asked for again.
 const REFUSED: Duration = Duration::from_secs(600);
 
@@ -213,30 +210,41 @@ impl Watch {
             () = self.sender.closed() => return Err(Stop::Closed),
         };
         self.freshness.connected();
-        let mut is_listing = self.version.is_none();
+        let (mut is_listing, mut has_spoken) = (self.version.is_none(), false);
         if is_listing {
             self.tell(Told::Listing).await?;
         }
         loop {
             let sender = self.sender.clone();
             let line = tokio::select! {
-                line = next_line(&mut reader, timeout + GRACE) => line,
+                line = next_line(&mut reader, self.settings.patience) => line,
                 () = sender.closed() => return Err(Stop::Closed),
             };
             let line = match line {
                 Ok(line) => line,
                 Err(Broken::End { waited }) => {
                     if !is_listing {
-                        self.freshness.heard(waited, self.clock.now());
+                        // One that said nothing may have had nothing to say, or not have been able to.
+                        if has_spoken {
+                            self.freshness.heard(waited, self.clock.now());
+                        }
                         return Ok(());
                     }
                     return Err(Failure::Other("the streamed list broke off".to_owned()).into());
+                }
+                Err(Broken::Silent) if !is_listing => {
+                    self.check_version().await?;
+                    return Ok(());
+                }
+                Err(Broken::Silent) => {
+                    return Err(Failure::Other("the streamed list does not go on".to_owned()).into());
                 }
                 Err(Broken::Failed(reason)) => {
                     self.reason = "outage";
                     return Err(Failure::Other(reason).into());
                 }
             };
+            has_spoken = true;
             let now = self.clock.now();
             let seen = if is_listing {
                 Sight {
@@ -282,6 +290,12 @@ impl Watch {
                 other => return Err(Failure::Other(format!("the watch said `{other}`")).into()),
             }
         }
+    }
+
+    /// A watch says nothing: a server that was set back knows no version as high as the last, and waits for it.
+    async fn check_version(&self) -> Result<(), Stop> {
+        let page = api::page(&self.client, &self.resource, None, Some("metadata.name=none")).await?;
+        self.ahead(page.version).map(drop)
     }
 
     /// Reads a list page by page.
