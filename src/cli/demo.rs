@@ -20,8 +20,8 @@ use podledger_sql::intake::Intake;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
 
-use super::simulated::client;
 use super::report::{Format, last_week, write};
+use super::simulated::client;
 use super::{Cli, DEFAULT_DATA, VIOLATED};
 
 /// Show what podledger does, on two weeks of a simulated platform: collected, built, checked, and reported.
@@ -202,7 +202,9 @@ fn watch(observed: &mut Observed, data: &Path, lake: &Lake, config: &Config) -> 
             let _ = stop.send(true);
         };
         let (_, collected) = tokio::join!(platform, collect);
-        collected.map(drop).context("cannot collect the simulated cluster")
+        collected
+            .map(drop)
+            .context("cannot collect the simulated cluster")
     })
 }
 

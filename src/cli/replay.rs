@@ -22,15 +22,25 @@ pub struct Replay {
 
 impl Replay {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
-        let address = self.listen.listen.context("say with --listen where to serve it")?;
+        let address = self
+            .listen
+            .listen
+            .context("say with --listen where to serve it")?;
         let mut changes = recording::changes(&self.path);
         let cannot = || format!("cannot replay {}", self.path.display());
-        let first: Change = changes.next().context("records no change").with_context(cannot)?.with_context(cannot)?;
+        let first: Change = changes
+            .next()
+            .context("records no change")
+            .with_context(cannot)?
+            .with_context(cannot)?;
         let start = Timestamp::from_millisecond(first.at_ms)?;
         let rest = changes.map_while(|change| {
-            change.inspect_err(|error| tracing::error!(%error, "the rest of the recording is not replayed")).ok()
+            change
+                .inspect_err(|error| tracing::error!(%error, "the rest of the recording is not replayed"))
+                .ok()
         });
-        self.listen.serve(address, Settings::new(start), std::iter::once(first).chain(rest))?;
+        self.listen
+            .serve(address, Settings::new(start), std::iter::once(first).chain(rest))?;
         Ok(ExitCode::SUCCESS)
     }
 }

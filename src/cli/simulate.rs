@@ -98,7 +98,10 @@ impl Simulate {
 
     /// Serves the platform as the API server of its cluster.
     fn serve(&self) -> anyhow::Result<ExitCode> {
-        let address = self.listen.listen.context("say with --listen where to serve it")?;
+        let address = self
+            .listen
+            .listen
+            .context("say with --listen where to serve it")?;
         let scenario = self.scenario()?;
         let settings = Settings::new(Timestamp::from_millisecond(scenario.start_ms)?);
         let changes = World::new(scenario).filter_map(|told| match told {

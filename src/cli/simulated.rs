@@ -55,7 +55,10 @@ impl Listen {
                 std::fs::write(path, kubeconfig(address))
                     .with_context(|| format!("cannot write {}", path.display()))?;
             }
-            println!("simulated API server on http://{address} at {} s per second; Ctrl-C ends it", self.speed);
+            println!(
+                "simulated API server on http://{address} at {} s per second; Ctrl-C ends it",
+                self.speed
+            );
             println!("  kubectl --server http://{address} get pods -A");
             let mut stop = stopped_by_signal();
             let server = ApiServer::new(Settings {

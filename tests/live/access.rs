@@ -34,7 +34,11 @@ fn allowed() -> BTreeSet<(String, String, String)> {
     let mut allowed = BTreeSet::new();
     for document in yaml_serde::Deserializer::from_str(&manifest()) {
         let document = Document::deserialize(document).unwrap();
-        assert!(document.kind.ends_with("Binding") || document.kind.ends_with("Role") || document.rules.is_empty());
+        assert!(
+            document.kind.ends_with("Binding")
+                || document.kind.ends_with("Role")
+                || document.rules.is_empty()
+        );
         for rule in document.rules {
             for group in &rule.api_groups {
                 for resource in &rule.resources {
@@ -86,7 +90,9 @@ fn asked(manifest: &str, has_streaming_lists: bool) -> (BTreeSet<(String, String
         }
         platform.abort();
         let uses = server.uses().into_iter();
-        let uses = uses.map(|used| (used.verb.to_owned(), used.group, used.resource)).collect();
+        let uses = uses
+            .map(|used| (used.verb.to_owned(), used.group, used.resource))
+            .collect();
         (uses, is_observed)
     })
 }
@@ -101,7 +107,10 @@ fn the_role_is_sufficient_and_minimal() {
         .map(|(_, group, resource)| (group.clone(), resource.clone()))
         .collect();
     for used in &uses {
-        assert!(allowed().contains(used), "{used:?} is not allowed and was asked for");
+        assert!(
+            allowed().contains(used),
+            "{used:?} is not allowed and was asked for"
+        );
     }
     for rule in allowed() {
         // Engines that this cluster does not have cannot be asked for; their rules have the same two verbs.

@@ -37,7 +37,11 @@ fn assert_equal(seed: u64, collected: &World, imported: &World) {
             continue;
         }
         let differences = differences(collected, imported, fact.table);
-        assert!(differences.is_empty(), "seed {seed}: {}: {differences:#?}", fact.table);
+        assert!(
+            differences.is_empty(),
+            "seed {seed}: {}: {differences:#?}",
+            fact.table
+        );
     }
 }
 
@@ -67,7 +71,11 @@ fn collected_equals_imported(seed: u64, has_noise: bool, pipelines: usize) -> (W
 
 #[test]
 fn collected_live_equals_imported_from_the_recording() {
-    let seeds = if std::env::var_os("PODLEDGER_SOAK").is_some() { 40 } else { 20 };
+    let seeds = if std::env::var_os("PODLEDGER_SOAK").is_some() {
+        40
+    } else {
+        20
+    };
     for seed in 1..=seeds {
         collected_equals_imported(seed, seed % 2 == 1, 4);
     }

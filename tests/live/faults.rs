@@ -69,7 +69,8 @@ fn short_faults_change_nothing_that_is_known() {
         Fault::CloseWatches,
     ];
     collect_with(&collected, &faults, Duration::from_secs(20));
-    let columns = "pod_name, machine, bound_at, start_source, phase, exit_code, end_reason, cpu_request_millicores";
+    let columns =
+        "pod_name, machine, bound_at, start_source, phase, exit_code, end_reason, cpu_request_millicores";
     assert_eq!(last_states(&collected, columns), last_states(&imported, columns));
     for table in ["machines", "container_requests", "container_ends", "node_claims"] {
         let keys = differences(&collected, &imported, table);

@@ -36,15 +36,31 @@ impl Drop for Program {
 /// Serves an hour of a platform per second; returns the address.
 fn simulate(kubeconfig: &Path) -> (Program, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_podledger"))
-        .args(["simulate", "--listen", "127.0.0.1:0", "--speed", "3600", "--days", "1", "--pipelines", "6"])
+        .args([
+            "simulate",
+            "--listen",
+            "127.0.0.1:0",
+            "--speed",
+            "3600",
+            "--days",
+            "1",
+            "--pipelines",
+            "6",
+        ])
         .arg("--kubeconfig-out")
         .arg(kubeconfig)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let address = line
+        .split_whitespace()
+        .find(|word| word.starts_with("http://"))
+        .unwrap()
+        .to_owned();
     (Program(child), address)
 }
 
@@ -85,7 +101,11 @@ fn kubectl_reads_the_simulated_cluster() {
         .take(40)
         .collect();
     assert_eq!(lines.len(), 40);
-    assert!(lines[0].starts_with("NAMESPACE") && lines[0].contains("STATUS"), "{}", lines[0]);
+    assert!(
+        lines[0].starts_with("NAMESPACE") && lines[0].contains("STATUS"),
+        "{}",
+        lines[0]
+    );
     assert!(lines.iter().any(|line| line.contains("Running")), "{lines:#?}");
     let pods = run(&kubectl, &address, &["get", "pods", "-A"]);
     assert!(pods.lines().count() > 5, "{pods}");
@@ -103,7 +123,14 @@ fn collect_reads_a_cluster_over_a_socket_and_ends_when_it_is_told_to() {
     let mut collect = Command::new(env!("CARGO_BIN_EXE_podledger"))
         .arg("--data")
         .arg(world.folder.path())
-        .args(["collect", "--listen", "127.0.0.1:0", "--seal-every", "1", "--kubeconfig"])
+        .args([
+            "collect",
+            "--listen",
+            "127.0.0.1:0",
+            "--seal-every",
+            "1",
+            "--kubeconfig",
+        ])
         .arg(&kubeconfig)
         .env("RUST_LOG", "info")
         .stderr(Stdio::piped())
@@ -114,7 +141,10 @@ fn collect_reads_a_cluster_over_a_socket_and_ends_when_it_is_told_to() {
     for line in said.by_ref().lines().map_while(Result::ok) {
         if let Some((_, rest)) = line.split_once("address=") {
             let rest: String = rest.chars().filter(|c| !c.is_control()).collect();
-            address = rest.split_whitespace().next().map(|address| address.replace("\u{1b}[0m", ""));
+            address = rest
+                .split_whitespace()
+                .next()
+                .map(|address| address.replace("\u{1b}[0m", ""));
         }
         if line.contains("collecting") {
             break;
@@ -124,7 +154,11 @@ fn collect_reads_a_cluster_over_a_socket_and_ends_when_it_is_told_to() {
     // It is ready when the first lists are read: asked for over and over, each answer takes its time.
     let get = |path: &str| -> String {
         let mut stream = TcpStream::connect(&address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()
@@ -136,11 +170,28 @@ fn collect_reads_a_cluster_over_a_socket_and_ends_when_it_is_told_to() {
         std::thread::yield_now();
     }
     let metrics = get("/metrics");
-    for figure in ["changes_total", "facts_total", "queued_changes", "lag_seconds", "relists", "skipped_objects", "leader"] {
-        assert!(metrics.contains(&format!("podledger_collector_{figure}")), "{figure} is missing in {metrics}");
+    for figure in [
+        "changes_total",
+        "facts_total",
+        "queued_changes",
+        "lag_seconds",
+        "relists",
+        "skipped_objects",
+        "leader",
+    ] {
+        assert!(
+            metrics.contains(&format!("podledger_collector_{figure}")),
+            "{figure} is missing in {metrics}"
+        );
     }
     let id = collect.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
     assert!(collect.wait().unwrap().success());
     drop(server);
     world.build(true);

@@ -123,7 +123,12 @@ impl Running {
 }
 
 /// Collects a scenario from beginning to end.
-pub fn collect(world: &World, scenario: Scenario, server: podledger_simulator::Settings, settings: Settings) -> ApiServer {
+pub fn collect(
+    world: &World,
+    scenario: Scenario,
+    server: podledger_simulator::Settings,
+    settings: Settings,
+) -> ApiServer {
     in_simulated_time(async {
         let server = ApiServer::new(server);
         let platform = tokio::spawn({

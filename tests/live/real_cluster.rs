@@ -36,7 +36,12 @@ fn object<T: DeserializeOwned>(value: Value) -> T {
 }
 
 /// Makes, runs and deletes nodes and pods; waits `pause` between steps, so that times of whole seconds differ.
-async fn work(client: &Client, name: &str, now: &(dyn Fn() -> Timestamp + Sync), pause: Duration) -> Vec<Done> {
+async fn work(
+    client: &Client,
+    name: &str,
+    now: &(dyn Fn() -> Timestamp + Sync),
+    pause: Duration,
+) -> Vec<Done> {
     let nodes: Api<Node> = Api::all(client.clone());
     let pods: Api<Pod> = Api::namespaced(client.clone(), name);
     let (post, patch) = (PostParams::default(), PatchParams::default());
@@ -53,7 +58,10 @@ async fn work(client: &Client, name: &str, now: &(dyn Fn() -> Timestamp + Sync),
         "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "",
             "lastTransitionTime": now(), "lastHeartbeatTime": now()}],
     }});
-    nodes.patch_status(name, &patch, &Patch::Merge(&status)).await.unwrap();
+    nodes
+        .patch_status(name, &patch, &Patch::Merge(&status))
+        .await
+        .unwrap();
     let mut done = Vec::new();
     for number in 0..PODS {
         let millicores = 100 * (i64::try_from(number).unwrap() + 1);
@@ -76,7 +84,9 @@ async fn work(client: &Client, name: &str, now: &(dyn Fn() -> Timestamp + Sync),
         let running = json!({"status": {"phase": "Running", "startTime": created_at, "containerStatuses": [{
             "name": "main", "image": "", "imageID": "", "ready": true, "restartCount": 0,
             "state": {"running": {"startedAt": started_at}}}]}});
-        pods.patch_status(&pod_name, &patch, &Patch::Merge(&running)).await.unwrap();
+        pods.patch_status(&pod_name, &patch, &Patch::Merge(&running))
+            .await
+            .unwrap();
         tokio::time::sleep(pause).await;
         let exit = i32::from(fails);
         let over = json!({"status": {"phase": if fails { "Failed" } else { "Succeeded" }, "containerStatuses": [{
@@ -86,10 +96,14 @@ async fn work(client: &Client, name: &str, now: &(dyn Fn() -> Timestamp + Sync),
         // Every other pod is deleted while it runs.
         let is_cut = number % 2 == 1;
         if !is_cut {
-            pods.patch_status(&pod_name, &patch, &Patch::Merge(&over)).await.unwrap();
+            pods.patch_status(&pod_name, &patch, &Patch::Merge(&over))
+                .await
+                .unwrap();
             tokio::time::sleep(pause).await;
         }
-        pods.delete(&pod_name, &DeleteParams::default().grace_period(0)).await.unwrap();
+        pods.delete(&pod_name, &DeleteParams::default().grace_period(0))
+            .await
+            .unwrap();
         done.push(Done {
             uid: created.metadata.uid.unwrap(),
             millicores,
@@ -102,16 +116,29 @@ async fn work(client: &Client, name: &str, now: &(dyn Fn() -> Timestamp + Sync),
             deleted_at: now(),
         });
     }
-    nodes.delete(name, &DeleteParams::default().grace_period(0)).await.unwrap();
+    nodes
+        .delete(name, &DeleteParams::default().grace_period(0))
+        .await
+        .unwrap();
     done
 }
 
 /// Collects while the work is done, and holds what was collected against it.
-async fn suite(world: &World, client: Client, now: fn(&ApiServer) -> Timestamp, server: ApiServer, pause: Duration) {
+async fn suite(
+    world: &World,
+    client: Client,
+    now: fn(&ApiServer) -> Timestamp,
+    server: ApiServer,
+    pause: Duration,
+) {
     let name = format!("podledger-test-{}", now(&server).as_millisecond());
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let namespace: Namespace = object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
-    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    let namespace: Namespace =
+        object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
+    namespaces
+        .create(&PostParams::default(), &namespace)
+        .await
+        .unwrap();
     let figures = Figures::default();
     let clock = server.clone();
     let running = begin(Collection {
@@ -133,7 +160,10 @@ async fn suite(world: &World, client: Client, now: fn(&ApiServer) -> Timestamp, 
     let done = work(&client, &name, &|| now(&server), pause).await;
     let worked_until = now(&server);
     // Bookmarks come every minute or so.
-    while figures.observed_through("test").is_none_or(|through| through < worked_until) {
+    while figures
+        .observed_through("test")
+        .is_none_or(|through| through < worked_until)
+    {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     running.stop().await;
@@ -146,14 +176,19 @@ async fn suite(world: &World, client: Client, now: fn(&ApiServer) -> Timestamp, 
              from marts.pods where pod_uid = '{}'",
             done.uid
         ));
-        let [row] = rows.as_slice() else { panic!("{}: {rows:?}", done.uid) };
+        let [row] = rows.as_slice() else {
+            panic!("{}: {rows:?}", done.uid)
+        };
         let row: Vec<&str> = row.split('|').map(str::trim).collect();
         assert_eq!(row[0], done.millicores.to_string());
         assert!(row[1] == done.outcome || done.outcome == "unknown", "{row:?}");
         let (bound, released): (i64, i64) = (row[2].parse().unwrap(), row[3].parse().unwrap());
         // A clock of another machine may differ by seconds.
         assert!((bound - done.created_at.as_second()).abs() <= 3, "{row:?}");
-        assert!(released >= bound && released <= done.deleted_at.as_second() + 3, "{row:?}");
+        assert!(
+            released >= bound && released <= done.deleted_at.as_second() + 3,
+            "{row:?}"
+        );
         assert_eq!(row[4], "true");
     }
 }
@@ -170,7 +205,14 @@ fn what_is_done_to_the_simulated_cluster_is_what_is_collected() {
             kind: ChangeKind::Added,
             object: Object::Other(Box::new(kube_system)),
         });
-        suite(&world, client(&server, None), ApiServer::now, server.clone(), Duration::from_secs(2)).await;
+        suite(
+            &world,
+            client(&server, None),
+            ApiServer::now,
+            server.clone(),
+            Duration::from_secs(2),
+        )
+        .await;
     });
 }
 
@@ -181,13 +223,25 @@ fn what_is_done_to_a_real_cluster_is_what_is_collected() {
         return;
     };
     let world = World::new();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let kubeconfig = Kubeconfig::read_from(path).unwrap();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .unwrap();
         let client = Client::try_from(config).unwrap();
         // The simulated server lends its type only: time is the system's.
         let unused = ApiServer::new(podledger_simulator::Settings::new(start()));
-        suite(&world, client, |_| Timestamp::now(), unused, Duration::from_secs(2)).await;
+        suite(
+            &world,
+            client,
+            |_| Timestamp::now(),
+            unused,
+            Duration::from_secs(2),
+        )
+        .await;
     });
 }

@@ -308,3 +308,229 @@ fn owner_of<'a>(owners: &HashMap<(&str, &str), &'a str>, trace: &Trace) -> Optio
     let named = |name: &str| owners.get(&(trace.namespace.as_str(), name)).copied();
     named(first).or_else(|| named(first.rsplit_once('-')?.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::index::Settings;
+    use crate::object::Object;
+    use crate::occupancy::Sight;
+
+    fn at(time: &str) -> Timestamp {
+        format!("2026-11-16T{time}Z").parse().unwrap()
+    }
+
+    fn apply(index: &mut Index, kind: &str, object: &serde_json::Value, time: &str) {
+        let seen = Sight {
+            at: at(time),
+            is_prompt: true,
+        };
+        let object = Object::from_json(kind, &object.to_string()).unwrap();
+        index.apply(&object, seen).unwrap();
+    }
+
+    fn event(pod: &str, reason: &str, time: &str, message: &str) -> Event {
+        serde_json::from_value(json!({
+            "metadata": {"name": format!("{pod}.{reason}"), "namespace": "data", "uid": format!("{pod}-{reason}")},
+            "involvedObject": {"kind": "Pod", "namespace": "data", "name": pod, "uid": format!("uid-{pod}")},
+            "reason": reason, "message": message, "lastTimestamp": at(time),
+        }))
+        .unwrap()
+    }
+
+    /// A node and a Job that has finished at 10:05.
+    fn index() -> Index {
+        let mut index = Index::new(Settings::new("c"));
+        let node = json!({
+            "metadata": {"name": "n", "uid": "node", "creationTimestamp": at("09:00:00")},
+            "status": {"capacity": {"cpu": "4", "memory": "16Gi"}, "allocatable": {"cpu": "4", "memory": "16Gi"},
+                "nodeInfo": {"architecture": "", "bootID": "b", "containerRuntimeVersion": "", "kernelVersion": "",
+                    "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "", "operatingSystem": "", "osImage": "",
+                    "systemUUID": "s"}},
+        });
+        apply(&mut index, "Node", &node, "09:00:01");
+        let job = json!({
+            "metadata": {"name": "load", "namespace": "data", "uid": "job", "creationTimestamp": at("10:01:00")},
+            "spec": {"template": {"spec": {"containers": [
+                {"name": "main", "resources": {"requests": {"cpu": "1500m", "memory": "2Gi"}}}]}}},
+            "status": {"conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": at("10:05:00")}]},
+        });
+        apply(&mut index, "Job", &job, "10:10:00");
+        index
+    }
+
+    fn states(recovered: &Recovered) -> Vec<&PodState> {
+        let states = recovered.facts.iter().filter_map(|fact| match fact {
+            Fact::PodState(state) => Some(state.as_ref()),
+            _ => None,
+        });
+        states.collect()
+    }
+
+    #[test]
+    fn a_pod_that_nobody_saw_has_the_request_of_its_job_and_ends_with_it() {
+        let mut index = index();
+        let events = [
+            event(
+                "load-x7k2p",
+                "Scheduled",
+                "10:02:00",
+                "Successfully assigned data/load-x7k2p to n",
+            ),
+            event("load-x7k2p", "Started", "10:02:09", "Started container main"),
+        ];
+        let recovered = index.recover(&events, at("10:00:00"), at("10:10:00"));
+        assert_eq!(recovered.pods, 1);
+        let state = states(&recovered)[0];
+        assert_eq!(
+            (state.pod_uid.as_str(), state.machine.as_deref()),
+            ("uid-load-x7k2p", Some("s#b"))
+        );
+        assert_eq!(
+            (state.bound_at, state.running_at),
+            (Some(at("10:02:00")), Some(at("10:02:09")))
+        );
+        assert_eq!(
+            (state.released_at, state.end_latest_at),
+            (Some(at("10:05:00")), Some(at("10:05:00")))
+        );
+        assert_eq!(
+            (state.cpu_request_millicores, state.memory_request_bytes),
+            (1500, 2 << 30)
+        );
+        assert_eq!(state.phase.as_deref(), Some("Succeeded"));
+        let owners = recovered.facts.iter().find_map(|fact| match fact {
+            Fact::PodIdentity(identity) => Some(&identity.owners),
+            _ => None,
+        });
+        assert_eq!(owners.unwrap()[0].uid, "job");
+    }
+
+    #[test]
+    fn a_pod_of_which_nothing_else_is_known_ends_with_its_last_sign_of_life_and_asks_for_nothing() {
+        let mut index = index();
+        let events = [event(
+            "loner",
+            "Scheduled",
+            "10:02:00",
+            "Successfully assigned data/loner to n",
+        )];
+        let recovered = index.recover(&events, at("10:00:00"), at("10:10:00"));
+        let state = states(&recovered)[0];
+        assert_eq!(
+            (state.released_at, state.end_earliest_at),
+            (Some(at("10:02:00")), Some(at("10:02:00")))
+        );
+        assert_eq!(state.end_latest_at, Some(at("10:10:00")));
+        assert_eq!(state.cpu_request_millicores, 0);
+    }
+
+    #[test]
+    fn what_was_told_before_the_gap_and_pods_that_are_there_are_left_alone() {
+        let mut index = index();
+        let pod = json!({
+            "metadata": {"name": "here", "namespace": "data", "uid": "uid-here", "creationTimestamp": at("10:03:00")},
+            "spec": {"nodeName": "n", "containers": [{"name": "main"}]},
+        });
+        apply(&mut index, "Pod", &pod, "10:10:00");
+        let events = [
+            event(
+                "here",
+                "Scheduled",
+                "10:03:00",
+                "Successfully assigned data/here to n",
+            ),
+            event(
+                "before",
+                "Scheduled",
+                "09:58:00",
+                "Successfully assigned data/before to n",
+            ),
+        ];
+        assert_eq!(index.recover(&events, at("10:00:00"), at("10:10:00")).facts, []);
+    }
+
+    #[test]
+    fn a_pod_that_vanished_ends_where_an_event_says() {
+        let mut index = index();
+        let pod = json!({
+            "metadata": {"name": "web", "namespace": "data", "uid": "uid-web", "creationTimestamp": at("09:30:00")},
+            "spec": {"nodeName": "n", "containers": [{"name": "main"}]},
+            "status": {"phase": "Running", "startTime": at("09:30:00")},
+        });
+        apply(&mut index, "Pod", &pod, "09:30:00");
+        let seen = Sight {
+            at: at("10:10:00"),
+            is_prompt: false,
+        };
+        index.relisting("Pod");
+        let facts = index.relisted("Pod", seen, Some(at("10:00:00")));
+        let Some(Fact::PodState(gone)) = facts.first() else {
+            panic!("{facts:?}")
+        };
+        assert_eq!(
+            (gone.end_source, gone.end_earliest_at),
+            (Some("sampled"), Some(at("10:00:00")))
+        );
+        let events = [event("web", "Killing", "10:04:00", "Stopping container main")];
+        let recovered = index.recover(&events, at("10:00:00"), at("10:10:00"));
+        assert_eq!(recovered.pods, 0);
+        let state = states(&recovered)[0];
+        assert_eq!(
+            (state.end_source, state.released_at),
+            (Some("event"), Some(at("10:04:00")))
+        );
+    }
+
+    #[test]
+    fn an_index_that_is_restored_answers_as_if_it_had_never_stopped() {
+        let mut whole = index();
+        let mut restored = Index::new(Settings::new("c"));
+        for entry in whole.changed().unwrap() {
+            restored.restore(&entry).unwrap();
+        }
+        let pod = |phase: &str, label: &str| {
+            json!({
+                "metadata": {"name": "load-x7k2p", "namespace": "data", "uid": "p", "creationTimestamp": at("10:12:00"),
+                    "labels": {"team": label},
+                    "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "load", "uid": "job", "controller": true}]},
+                "spec": {"nodeName": "n", "containers": [{"name": "main"}]},
+                "status": {"phase": phase, "startTime": at("10:12:00")},
+            })
+        };
+        let steps = [
+            ("Pending", "a", "10:12:01"),
+            ("Running", "b", "10:12:05"),
+            ("Running", "b", "10:12:06"),
+            ("Succeeded", "b", "10:13:00"),
+        ];
+        for (phase, label, time) in steps {
+            let seen = Sight {
+                at: at(time),
+                is_prompt: true,
+            };
+            let object = Object::from_json("Pod", &pod(phase, label).to_string()).unwrap();
+            assert_eq!(
+                restored.apply(&object, seen).unwrap(),
+                whole.apply(&object, seen).unwrap()
+            );
+            // Kept and taken back after every change.
+            let mut again = Index::new(Settings::new("c"));
+            let mut kept: BTreeMap<(String, String), crate::index::Entry> = BTreeMap::new();
+            for entry in index()
+                .changed()
+                .unwrap()
+                .into_iter()
+                .chain(restored.changed().unwrap())
+            {
+                kept.insert((entry.kind.clone(), entry.key.clone()), entry);
+            }
+            for entry in kept.values() {
+                again.restore(entry).unwrap();
+            }
+            restored = again;
+        }
+    }
+}

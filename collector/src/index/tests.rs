@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Index, Settings};
 use crate::facts::{Fact, Machine, PodState};
-use crate::object::{Kind, Object};
+use crate::object::Object;
 use crate::occupancy::Sight;
 
 fn at(clock: &str) -> Timestamp {

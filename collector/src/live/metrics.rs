@@ -169,6 +169,23 @@ impl Metrics {
         }
     }
 
+    /// A resource is watched: its figures begin at nothing.
+    pub(super) fn watches(&self, resource: &str) {
+        let labels = self.resource(resource);
+        let figures = &self.figures;
+        for family in [
+            &figures.changes,
+            &figures.late,
+            &figures.skipped,
+            &figures.relists,
+            &figures.failures,
+        ] {
+            drop(family.get_or_create(&labels));
+        }
+        drop(figures.recovered.get_or_create(&self.cluster()));
+        drop(figures.sealed.get_or_create(&self.cluster()));
+    }
+
     pub(super) fn heard(&self, resource: &str, seen: Sight) {
         self.figures.changes.get_or_create(&self.resource(resource)).inc();
         if !seen.is_prompt {

@@ -138,9 +138,9 @@ pub async fn resources(client: &Client) -> Result<Vec<Resource>> {
         .run_aggregated()
         .await;
     let found = match aggregated {
-        Ok(found) => found,
-        // Servers older than 1.26 answer group by group only.
-        Err(_) => Discovery::new(client.clone())
+        Ok(found) if found.groups().next().is_some() => found,
+        // Servers older than 1.26 answer group by group only, and take the question for another one.
+        _ => Discovery::new(client.clone())
             .filter(&groups)
             .run()
             .await

@@ -113,6 +113,7 @@ impl Watch {
         metrics: Metrics,
         position: Option<Position>,
     ) -> Self {
+        metrics.watches(&resource.name);
         Self {
             has_streaming_lists: settings.has_streaming_lists,
             freshness: Freshness::new(position.as_ref().map(|position| position.through)),
