@@ -48,7 +48,10 @@ fn the_demo_collects_builds_checks_and_reports_two_weeks() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     left.sort();
-    assert_eq!(left, ["demo.txt", "lake", "ledger.duckdb", "reports"]);
+    assert_eq!(
+        left,
+        ["demo.txt", "intake.duckdb", "lake", "ledger.duckdb", "reports"]
+    );
 }
 
 #[test]

@@ -80,14 +80,9 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 pub fn stopped_by_signal() -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
-        for _ in 0..2 {
-            if *sender.borrow() {
-                eprintln!("podledger: ended; what was committed is kept");
-            }
-            if asked_to_end().await.is_err() {
-                return;
-            }
+        while asked_to_end().await.is_ok() {
             if sender.send_replace(true) {
+                eprintln!("podledger: ended at once; what was committed is kept");
                 std::process::exit(1);
             }
         }

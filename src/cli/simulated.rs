@@ -55,16 +55,22 @@ impl Listen {
                 std::fs::write(path, kubeconfig(address))
                     .with_context(|| format!("cannot write {}", path.display()))?;
             }
+            let mut changes = changes.peekable();
+            let server = ApiServer::new(Settings {
+                speed: self.speed,
+                ..settings
+            });
+            // What is there at first is there before anybody can ask.
+            let start_ms = server.now().as_millisecond();
+            while let Some(change) = changes.next_if(|change| change.at_ms <= start_ms) {
+                server.feed(&change);
+            }
             println!(
                 "simulated API server on http://{address} at {} s per second; Ctrl-C ends it",
                 self.speed
             );
             println!("  kubectl --server http://{address} get pods -A");
             let mut stop = stopped_by_signal();
-            let server = ApiServer::new(Settings {
-                speed: self.speed,
-                ..settings
-            });
             let serve = axum::serve(listener, server.router());
             tokio::select! {
                 served = serve.into_future() => served?,
