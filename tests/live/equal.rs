@@ -52,8 +52,8 @@ fn collected_equals_imported(seed: u64, has_noise: bool, pipelines: usize) -> (W
     let server = podledger_simulator::Settings {
         seed,
         // Every other server is older.
-        has_streaming_lists: seed % 2 == 0,
-        has_aggregated_discovery: seed % 3 != 0,
+        has_streaming_lists: seed.is_multiple_of(2),
+        has_aggregated_discovery: !seed.is_multiple_of(3),
         ..podledger_simulator::Settings::new(start())
     };
     let settings = Settings {

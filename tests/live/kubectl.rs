@@ -52,10 +52,10 @@ fn simulate(kubeconfig: &Path) -> (Program, String) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    // Both lines: who writes to somebody who does not read any more is ended.
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said: Vec<String> = lines.map_while(Result::ok).take(2).collect();
+    let line = &said[0];
     let address = line
         .split_whitespace()
         .find(|word| word.starts_with("http://"))
@@ -137,19 +137,17 @@ fn collect_reads_a_cluster_over_a_socket_and_ends_when_it_is_told_to() {
         .spawn()
         .unwrap();
     let mut said = BufReader::new(collect.stderr.take().unwrap());
-    let mut address = None;
+    let (mut address, mut lines) = (None, Vec::new());
     for line in said.by_ref().lines().map_while(Result::ok) {
-        if let Some((_, rest)) = line.split_once("address=") {
-            let rest: String = rest.chars().filter(|c| !c.is_control()).collect();
-            address = rest
-                .split_whitespace()
-                .next()
-                .map(|address| address.replace("\u{1b}[0m", ""));
+        if let Some((_, listening)) = line.split_once("address=") {
+            address = Some(listening.to_owned());
         }
-        if line.contains("collecting") {
+        lines.push(line);
+        if lines.last().is_some_and(|line| line.contains("open_pods")) {
             break;
         }
     }
+    assert_eq!(lines.len(), 2, "{lines:#?}");
     let address = address.unwrap();
     // It is ready when the first lists are read: asked for over and over, each answer takes its time.
     let get = |path: &str| -> String {

@@ -176,9 +176,8 @@ async fn suite(
              from marts.pods where pod_uid = '{}'",
             done.uid
         ));
-        let [row] = rows.as_slice() else {
-            panic!("{}: {rows:?}", done.uid)
-        };
+        assert_eq!(rows.len(), 1, "{}: {rows:?}", done.uid);
+        let row = &rows[0];
         let row: Vec<&str> = row.split('|').map(str::trim).collect();
         assert_eq!(row[0], done.millicores.to_string());
         assert!(row[1] == done.outcome || done.outcome == "unknown", "{row:?}");

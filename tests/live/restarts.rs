@@ -175,12 +175,12 @@ fn assert_gap(seconds: u64) {
         .filter(|(uid, _)| expected.contains_key(uid))
         .collect();
     assert_eq!(found, expected);
-    // No Event tells of a static pod, which the kubelet makes without a scheduler.
+    // The platform tells no Events of static pods, and of those of DaemonSets.
     let (found, every) = (all_pods(&world), every_pod());
     assert_eq!(found.difference(&every).count(), 0);
     let unknown: Vec<&String> = every.difference(&found).collect();
     assert!(
-        unknown.iter().all(|pod| static_pods().contains(*pod)),
+        unknown.iter().all(|pod| pods_of_machines().contains(*pod)),
         "{unknown:?}"
     );
 
@@ -197,8 +197,12 @@ fn every_pod() -> BTreeSet<String> {
     keys(|_| true)
 }
 
-fn static_pods() -> BTreeSet<String> {
-    keys(|pod| config_hash(pod).is_some())
+fn pods_of_machines() -> BTreeSet<String> {
+    let is_daemon = |pod: &Pod| {
+        let mut owners = pod.metadata.owner_references.iter().flatten();
+        owners.any(|owner| owner.kind == "DaemonSet")
+    };
+    keys(|pod| config_hash(pod).is_some() || is_daemon(pod))
 }
 
 fn keys(counts: impl Fn(&Pod) -> bool) -> BTreeSet<String> {
