@@ -134,6 +134,14 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
 }
 
 impl Cli {
+    /// What is logged unless `RUST_LOG` says otherwise: who runs on and on says what it does.
+    pub fn log_filter(&self) -> &'static str {
+        match self.command {
+            Command::Serve(_) | Command::Collect(_) => "warn,podledger=info,podledger_collector=info",
+            _ => "warn",
+        }
+    }
+
     fn lake(&self) -> anyhow::Result<Lake> {
         Ok(Lake::open(&self.data.join("lake"))?)
     }

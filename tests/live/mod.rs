@@ -6,6 +6,7 @@ mod faults;
 mod kubectl;
 mod leases;
 mod real_cluster;
+mod recorded;
 mod restarts;
 
 use std::sync::Arc;

@@ -357,7 +357,7 @@ fn moment(message: &Message) -> Option<(Timestamp, u128)> {
 
 /// Puts changes of different resources into the order in which they happened, as far as versions tell it: the watches of
 /// a cluster arrive one beside the other. What one watch tells stays in its order.
-fn in_order(messages: &mut Vec<Message>) {
+pub(super) fn in_order(messages: &mut Vec<Message>) {
     let mut last: BTreeMap<String, (Timestamp, u128)> = BTreeMap::new();
     let mut keyed: Vec<((Timestamp, u128), Message)> = messages
         .drain(..)

@@ -9,8 +9,10 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch as signal};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
 use super::clock::Clock;
+use super::intake::{held_back, in_order};
 use super::message::{Change, Message, Told};
 use super::metrics::Figures;
 use super::watch::Watch;
@@ -59,21 +61,37 @@ pub async fn record(
     drop(sender);
     let mut changes = 0;
     let mut last = Timestamp::MIN;
-    loop {
-        let message = tokio::select! {
-            biased;
-            _ = stop.wait_for(|stop| *stop) => break,
-            message = receiver.recv() => match message {
-                Some(message) => message,
-                None => break,
-            },
-        };
-        let line = line_of(message)?;
-        if let Some(line) = line {
-            // Watches arrive one beside the other; a recording goes forward only.
-            last = last.max(line.at);
-            write(&mut out, &Line { at: last, ..line })?;
-            changes += 1;
+    let (mut held, mut is_stopped) = (Vec::new(), false);
+    while !is_stopped {
+        let write_at = Instant::now() + settings.commit_every;
+        let mut batch = std::mem::take(&mut held);
+        while batch.len() < settings.commit_changes && !is_stopped {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => is_stopped = true,
+                message = receiver.recv() => match message {
+                    Some(message) => batch.push(message),
+                    None => is_stopped = true,
+                },
+                () = sleep_until(write_at) => break,
+            }
+        }
+        if is_stopped {
+            receiver.close();
+            while let Ok(message) = receiver.try_recv() {
+                batch.push(message);
+            }
+        } else {
+            held = held_back(&mut batch, clock.now());
+        }
+        // Watches arrive one beside the other; a recording goes forward only.
+        in_order(&mut batch);
+        for message in batch {
+            if let Some(line) = line_of(message)? {
+                last = last.max(line.at);
+                write(&mut out, &Line { at: last, ..line })?;
+                changes += 1;
+            }
         }
     }
     running.shutdown().await;
