@@ -99,9 +99,6 @@ async fn keep_building(
             }
             Ok(report.ingested_rows)
         });
-        figures
-            .milliseconds
-            .set(i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX));
         match built.await {
             Ok(Ok(facts)) => {
                 compacted = Some(today);

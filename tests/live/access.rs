@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use podledger_collector::live::{Settings, lease};
-use podledger_simulator::{Access, ApiServer};
+use podledger_simulator::Access;
 use serde::Deserialize;
 
-use super::{begin, changes, client, collection, in_simulated_time, scenario, settings, start};
+use super::{begin, client, collection, in_simulated_time, scenario, serve, settings, start};
 use crate::harness::World;
 
 const ACCOUNT: &str = "system:serviceaccount:podledger:podledger-collector";
@@ -20,7 +20,6 @@ fn manifest() -> String {
 fn allowed() -> BTreeSet<(String, String, String)> {
     #[derive(Deserialize)]
     struct Document {
-        kind: String,
         #[serde(default)]
         rules: Vec<Rule>,
     }
@@ -34,11 +33,6 @@ fn allowed() -> BTreeSet<(String, String, String)> {
     let mut allowed = BTreeSet::new();
     for document in yaml_serde::Deserializer::from_str(&manifest()) {
         let document = Document::deserialize(document).unwrap();
-        assert!(
-            document.kind.ends_with("Binding")
-                || document.kind.ends_with("Role")
-                || document.rules.is_empty()
-        );
         for rule in document.rules {
             for group in &rule.api_groups {
                 for resource in &rule.resources {
@@ -56,16 +50,12 @@ fn allowed() -> BTreeSet<(String, String, String)> {
 fn asked(manifest: &str, has_streaming_lists: bool) -> (BTreeSet<(String, String, String)>, bool) {
     let world = World::new();
     in_simulated_time(async {
-        let server = ApiServer::new(podledger_simulator::Settings {
+        let of_server = podledger_simulator::Settings {
             access: Some(Access::from_yaml(manifest).unwrap()),
             has_streaming_lists,
             ..podledger_simulator::Settings::new(start())
-        });
-        let platform = tokio::spawn({
-            let server = server.clone();
-            async move { server.run(changes(scenario(3, 1, 3, true))).await }
-        });
-        tokio::task::yield_now().await;
+        };
+        let (server, platform) = serve(of_server, scenario(3, 1, 3, true)).await;
         let mut is_observed = true;
         for _ in 0..2 {
             let settings = Settings {

@@ -64,10 +64,11 @@ fn simulate(kubeconfig: &Path) -> (Program, String) {
     (Program(child), address)
 }
 
-fn run(kubectl: &Path, address: &str, arguments: &[&str]) -> String {
+/// Runs `kubectl`, which may keep what it learns in `home`.
+fn run(kubectl: &Path, home: &Path, address: &str, arguments: &[&str]) -> String {
     let output = Command::new(kubectl)
-        .env("HOME", "/nonexistent")
-        .args(["--server", address, "--cache-dir", "/tmp/podledger-kubectl-cache"])
+        .env("HOME", home)
+        .args(["--server", address])
         .args(arguments)
         .output()
         .unwrap();
@@ -85,11 +86,11 @@ fn kubectl_reads_the_simulated_cluster() {
     let folder = tempfile::tempdir().unwrap();
     let (_server, address) = simulate(&folder.path().join("kubeconfig"));
 
-    let nodes = run(&kubectl, &address, &["get", "nodes"]);
+    let nodes = run(&kubectl, folder.path(), &address, &["get", "nodes"]);
     assert!(nodes.starts_with("NAME") && nodes.contains("Ready"), "{nodes}");
     // Pods come as time goes on; a watch shows the first ones.
     let mut watch = Command::new(&kubectl)
-        .env("HOME", "/nonexistent")
+        .env("HOME", folder.path())
         .args(["--server", &address, "get", "pods", "-A", "-w"])
         .stdout(Stdio::piped())
         .spawn()
@@ -107,9 +108,14 @@ fn kubectl_reads_the_simulated_cluster() {
         lines[0]
     );
     assert!(lines.iter().any(|line| line.contains("Running")), "{lines:#?}");
-    let pods = run(&kubectl, &address, &["get", "pods", "-A"]);
+    let pods = run(&kubectl, folder.path(), &address, &["get", "pods", "-A"]);
     assert!(pods.lines().count() > 5, "{pods}");
-    let json = run(&kubectl, &address, &["get", "pods", "-A", "-o", "json"]);
+    let json = run(
+        &kubectl,
+        folder.path(),
+        &address,
+        &["get", "pods", "-A", "-o", "json"],
+    );
     let list: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(list["kind"], "List");
     assert!(list["items"].as_array().unwrap().len() > 4);

@@ -7,7 +7,7 @@ use kube::Api;
 use podledger_collector::live::{Ended, Settings, lease};
 use podledger_simulator::ApiServer;
 
-use super::{begin, changes, client, collection, in_simulated_time, scenario, settings, start};
+use super::{begin, client, collection, in_simulated_time, scenario, serve, settings, start};
 use crate::harness::World;
 
 fn held_by(world: &World, holder: &str) -> Settings {
@@ -32,12 +32,8 @@ async fn holder(server: &ApiServer) -> String {
 fn a_second_collector_waits_until_the_first_is_stopped() {
     let (one, two) = (World::new(), World::new());
     in_simulated_time(async {
-        let server = ApiServer::new(podledger_simulator::Settings::new(start()));
-        let platform = tokio::spawn({
-            let server = server.clone();
-            async move { server.run(changes(scenario(1, 1, 2, false))).await }
-        });
-        tokio::task::yield_now().await;
+        let settings = podledger_simulator::Settings::new(start());
+        let (server, platform) = serve(settings, scenario(1, 1, 2, false)).await;
         let first = begin(collection(&one, &server, held_by(&one, "first")));
         tokio::time::sleep(Duration::from_secs(60)).await;
         let second = begin(collection(&two, &server, held_by(&two, "second")));
@@ -56,12 +52,8 @@ fn a_second_collector_waits_until_the_first_is_stopped() {
 fn a_collector_that_was_killed_is_followed_once_its_lease_has_run_out() {
     let (one, two) = (World::new(), World::new());
     in_simulated_time(async {
-        let server = ApiServer::new(podledger_simulator::Settings::new(start()));
-        let platform = tokio::spawn({
-            let server = server.clone();
-            async move { server.run(changes(scenario(1, 1, 2, false))).await }
-        });
-        tokio::task::yield_now().await;
+        let settings = podledger_simulator::Settings::new(start());
+        let (server, platform) = serve(settings, scenario(1, 1, 2, false)).await;
         let first = begin(collection(&one, &server, held_by(&one, "first")));
         tokio::time::sleep(Duration::from_secs(60)).await;
         first.ended.abort();

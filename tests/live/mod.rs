@@ -20,6 +20,7 @@ use podledger_collector::live::{Clock, Collection, Ended, Figures, Settings};
 use podledger_simulator::{ApiServer, Change, Scenario, Told, World as Simulated};
 use podledger_sql::intake::Intake;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
 use crate::harness::World;
@@ -104,7 +105,7 @@ pub fn collection(world: &World, server: &ApiServer, settings: Settings) -> Coll
 /// A collection that runs, until it is stopped.
 pub struct Running {
     stop: watch::Sender<bool>,
-    ended: tokio::task::JoinHandle<podledger_collector::Result<Ended>>,
+    ended: JoinHandle<podledger_collector::Result<Ended>>,
 }
 
 pub fn begin(collection: Collection) -> Running {
@@ -123,6 +124,21 @@ impl Running {
     }
 }
 
+/// A server in which a scenario happens.
+pub async fn serve(
+    settings: podledger_simulator::Settings,
+    scenario: Scenario,
+) -> (ApiServer, JoinHandle<()>) {
+    let server = ApiServer::new(settings);
+    let platform = tokio::spawn({
+        let server = server.clone();
+        async move { server.run(changes(scenario)).await }
+    });
+    // What is there at first has to be there before it is asked for.
+    tokio::task::yield_now().await;
+    (server, platform)
+}
+
 /// Collects a scenario from beginning to end.
 pub fn collect(
     world: &World,
@@ -131,13 +147,7 @@ pub fn collect(
     settings: Settings,
 ) -> ApiServer {
     in_simulated_time(async {
-        let server = ApiServer::new(server);
-        let platform = tokio::spawn({
-            let server = server.clone();
-            async move { server.run(changes(scenario)).await }
-        });
-        // What is there at first has to be there before it is asked for.
-        tokio::task::yield_now().await;
+        let (server, platform) = serve(server, scenario).await;
         let running = begin(collection(world, &server, settings));
         platform.await.unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;

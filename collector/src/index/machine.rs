@@ -133,6 +133,20 @@ impl Machines {
         older(self.claims.iter().map(|(uid, claim)| (uid, claim.list)), list)
     }
 
+    /// A list shows a node, whatever it is like.
+    pub(super) fn keep_node(&mut self, name: &str, list: u64) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.list = list;
+        }
+    }
+
+    /// A list shows a claim, whatever it is like.
+    pub(super) fn keep_claim(&mut self, uid: &str, list: u64) {
+        if let Some(claim) = self.claims.get_mut(uid) {
+            claim.list = list;
+        }
+    }
+
     pub(super) fn machine_of(&self, node: &str) -> Option<&str> {
         self.nodes.get(node).map(|node| node.machine.as_str())
     }

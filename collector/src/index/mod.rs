@@ -10,6 +10,7 @@
 //! Architecture invariant: an update that changes nothing of what facts hold makes no fact, and the same objects in the
 //! same order make the same facts.
 
+mod container;
 mod entry;
 mod event;
 mod machine;
@@ -170,6 +171,19 @@ impl Index {
         }
         self.touch(&facts);
         facts
+    }
+
+    /// A list shows an object that cannot be read. If it is known, it is not gone.
+    pub fn unread(&mut self, kind: &str, uid: &str, name: &str) {
+        let list = self.list(kind);
+        match Kind::of(kind) {
+            Kind::Pod => self.pods.keep(uid, list),
+            Kind::Node => self.machines.keep_node(name, list),
+            Kind::NodeClaim => self.machines.keep_claim(uid, list),
+            Kind::Owner => self.owners.keep(uid, list),
+            Kind::Event => {}
+            plain => self.plain.keep(plain, uid, list),
+        }
     }
 
     /// How many pods are there.

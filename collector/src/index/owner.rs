@@ -52,6 +52,13 @@ pub(super) struct Record {
 }
 
 impl Owners {
+    /// A list shows an object, whatever it is like.
+    pub(super) fn keep(&mut self, uid: &str, list: u64) {
+        if let Some(known) = self.by_uid.get_mut(uid) {
+            known.list = list;
+        }
+    }
+
     pub(super) fn older_than(&self, kind: &str, list: u64) -> Vec<String> {
         let mut older: Vec<String> = self
             .by_uid

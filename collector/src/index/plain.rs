@@ -32,6 +32,13 @@ impl Plain {
         self.0.insert((kind, uid), Known { list: 0, fact });
     }
 
+    /// A list shows an object, whatever it is like.
+    pub(super) fn keep(&mut self, kind: Kind, uid: &str, list: u64) {
+        if let Some(known) = self.0.get_mut(&(kind, uid.to_owned())) {
+            known.list = list;
+        }
+    }
+
     pub(super) fn older_than(&self, kind: Kind, list: u64) -> Vec<String> {
         let mut older: Vec<String> = self
             .0

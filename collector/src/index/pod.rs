@@ -3,15 +3,15 @@
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
 
 use super::{Index, after, labels, micros, name, time, uid};
 use crate::error::Result;
-use crate::facts::{ContainerEnd, ContainerRequest, Fact, PodIdentity, PodState};
+use crate::facts::{ContainerRequest, Fact, PodIdentity, PodState};
 use crate::fargate::billed_shape;
 use crate::occupancy::{self, Clues, Ending, Sight};
-use crate::request::{ContainerKind, container_request, effective_request, init_kind};
+use crate::request::effective_request;
 
 /// The kubelet's mark on the API object of a static pod: the hash of its configuration.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
@@ -63,7 +63,7 @@ pub(super) struct Known {
     state: Option<PodState>,
     identity: Option<PodIdentity>,
     requests: HashMap<String, ContainerRequest>,
-    ends: HashSet<(String, i64)>,
+    pub(super) ends: HashSet<(String, i64)>,
     /// Name of the object in its engine's records, beside the pod's own.
     engine_node: Option<String>,
 }
@@ -92,6 +92,13 @@ impl Pods {
             .collect();
         older.sort_unstable();
         older
+    }
+
+    /// A list shows a pod, whatever it is like.
+    pub(super) fn keep(&mut self, uid: &str, list: u64) {
+        if let Some(known) = self.by_uid.get_mut(uid) {
+            known.list = list;
+        }
     }
 
     /// Takes a pod back as it was kept.
@@ -464,59 +471,6 @@ impl Index {
         facts.push(identity.into());
     }
 
-    fn container_requests(&self, pod: &Pod, key: &str, seen: Sight) -> Result<Vec<ContainerRequest>> {
-        containers(pod)
-            .map(|(container, kind)| {
-                let request = container_request(container, &self.settings.accelerators)?;
-                Ok(ContainerRequest {
-                    cluster: self.settings.cluster.clone(),
-                    pod_uid: key.to_owned(),
-                    container_name: container.name.clone(),
-                    observed_at: micros(seen.at),
-                    container_kind: kind.name(),
-                    image: container.image.clone(),
-                    cpu_request_millicores: request.cpu_millicores,
-                    memory_request_bytes: request.memory_bytes,
-                    gpu_request_milligpus: request.gpu_milligpus,
-                })
-            })
-            .collect()
-    }
-
-    fn container_ends(&mut self, pod: &Pod, key: &str, seen: Sight, facts: &mut Vec<Fact>) {
-        let (Some(status), Some(known)) = (&pod.status, self.pods.by_uid.get_mut(key)) else {
-            return;
-        };
-        let created_at = occupancy::created_at(pod);
-        let inits = status.init_container_statuses.iter().flatten();
-        for container in inits.chain(status.container_statuses.iter().flatten()) {
-            let kind = kind_of(pod, &container.name);
-            for (restarts, end) in ends(container) {
-                if !known.ends.insert((container.name.clone(), restarts)) {
-                    continue;
-                }
-                let started_at = occupancy::valid(end.started_at.as_ref(), created_at).map(micros);
-                let finished_at = occupancy::valid(end.finished_at.as_ref(), created_at)
-                    .map(|at| micros(started_at.map_or(at, |started| at.max(started))));
-                facts.push(
-                    ContainerEnd {
-                        cluster: self.settings.cluster.clone(),
-                        pod_uid: key.to_owned(),
-                        container_name: container.name.clone(),
-                        container_kind: kind.name(),
-                        restart_count: restarts,
-                        observed_at: micros(seen.at),
-                        started_at,
-                        finished_at,
-                        exit_code: Some(i64::from(end.exit_code)),
-                        reason: end.reason.clone(),
-                    }
-                    .into(),
-                );
-            }
-        }
-    }
-
     /// The UID of the pod that an engine's record names.
     pub(super) fn pod_of_engine(&self, namespace: &str, name: &str) -> Option<String> {
         self.pods.named(namespace, name).cloned()
@@ -570,35 +524,6 @@ fn release(
     // Containers do not outlive the pod, whatever clock wrote their end.
     state.running_at = state.running_at.map(|at| at.min(micros(end.latest_at)));
     state.finished_at = state.finished_at.map(|at| at.min(micros(end.latest_at)));
-}
-
-/// The ends that a status shows: the current one, and the one before the last restart.
-fn ends(status: &ContainerStatus) -> impl Iterator<Item = (i64, &ContainerStateTerminated)> {
-    let restarts = i64::from(status.restart_count.max(0));
-    let current = status.state.as_ref().and_then(|state| state.terminated.as_ref());
-    let before = status
-        .last_state
-        .as_ref()
-        .and_then(|state| state.terminated.as_ref());
-    let before = before.filter(|_| restarts > 0).map(|end| (restarts - 1, end));
-    before.into_iter().chain(current.map(|end| (restarts, end)))
-}
-
-fn containers(pod: &Pod) -> impl Iterator<Item = (&Container, ContainerKind)> {
-    let spec = pod.spec.as_ref();
-    let inits = spec
-        .into_iter()
-        .flat_map(|spec| spec.init_containers.iter().flatten());
-    let regular = spec.into_iter().flat_map(|spec| spec.containers.iter());
-    inits
-        .map(|container| (container, init_kind(container)))
-        .chain(regular.map(|container| (container, ContainerKind::Container)))
-}
-
-fn kind_of(pod: &Pod, container: &str) -> ContainerKind {
-    containers(pod)
-        .find(|(each, _)| each.name == container)
-        .map_or(ContainerKind::Container, |(_, kind)| kind)
 }
 
 fn sorted(keys: Option<&HashSet<String>>) -> Vec<String> {

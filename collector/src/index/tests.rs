@@ -551,6 +551,25 @@ fn an_object_that_cannot_be_read_leaves_the_index_as_it_was() {
 }
 
 #[test]
+fn an_object_that_a_list_shows_and_nobody_can_read_is_not_gone() {
+    let mut index = index();
+    for uid in ["u", "v"] {
+        index.apply(&object(&pod(uid, "n")), watched("10:00:11")).unwrap();
+    }
+    index
+        .apply(&object(&node("n", "aws:///a/i-1", "b1")), watched("10:00:11"))
+        .unwrap();
+    index.relisting("Node");
+    index.unread("Node", "", "n");
+    assert_eq!(index.relisted("Node", listed("10:39:00"), None), []);
+    index.relisting("Pod");
+    index.unread("Pod", "u", "");
+    let gone = pods(&index.relisted("Pod", listed("10:40:00"), None));
+    let gone: Vec<&str> = gone.iter().map(|state| state.pod_uid.as_str()).collect();
+    assert_eq!(gone, ["v"]);
+}
+
+#[test]
 fn only_load_balancers_volumes_and_namespaces_are_plain_costs_and_each_is_told_once() {
     let mut index = index();
     let mut service = json!({"kind": "Service", "metadata": {"name": "s", "namespace": "ns", "uid": "s",

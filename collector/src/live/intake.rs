@@ -108,12 +108,11 @@ impl Intake {
         self.observed_through
     }
 
-    /// Takes in what was told: facts, positions and what the index knows are committed together.
+    /// Takes in what was told, in the order in which it happened: facts, positions and what the index knows are committed together.
     ///
     /// # Errors
     /// Where it cannot be committed; this intake must then be opened anew.
-    pub fn take(&mut self, mut messages: Vec<Message>) -> Result<()> {
-        in_order(&mut messages);
+    pub fn take(&mut self, messages: Vec<Message>) -> Result<()> {
         let mut facts = Vec::new();
         let mut moved = BTreeSet::new();
         for message in messages {
@@ -188,11 +187,18 @@ impl Intake {
         self.index.forget_ended(now);
         let date = now.to_zoned(TimeZone::UTC).date();
         let machines = std::mem::take(&mut self.unpriced);
+        let mut contents = Contents::default();
         let sealed = self.store.seal(lake, date, |commit| {
-            catalogue_of(commit, &machines, &mut Contents::default()).map(drop)
+            catalogue_of(commit, &machines, &mut contents).map(drop)
         });
         match sealed {
             Ok(facts) => {
+                for machine in contents.unpriced {
+                    tracing::warn!(
+                        machine,
+                        "no price is known: import one with `podledger import prices`"
+                    );
+                }
                 for fact in machines {
                     if let Fact::Machine(machine) = fact {
                         self.priced
@@ -229,7 +235,15 @@ impl Intake {
                 };
                 match made {
                     Ok(made) => facts.extend(made),
-                    Err(error) => self.skip(name, &object, &error),
+                    Err(error) => {
+                        self.skip(name, &object, &error);
+                        if change == Change::Listed {
+                            let metadata = object.metadata();
+                            let uid = metadata.uid.as_deref().unwrap_or_default();
+                            self.index
+                                .unread(kind, uid, metadata.name.as_deref().unwrap_or_default());
+                        }
+                    }
                 }
                 (change != Change::Listed).then_some(Position { version, through })
             }
@@ -243,6 +257,10 @@ impl Intake {
                 Some(Position { version, through: at })
             }
             Told::Reached { version, through } => Some(Position { version, through }),
+            Told::Unread { uid, name } => {
+                self.index.unread(kind, &uid, &name);
+                None
+            }
         }
     }
 
@@ -340,59 +358,4 @@ fn observed_through(positions: &BTreeMap<String, Position>) -> Option<Timestamp>
         .map(|name| positions.get(*name).map(|position| position.through))
         .min()
         .flatten()
-}
-
-/// When a message was read and the number of its version, where it is a change.
-fn moment(message: &Message) -> Option<(Timestamp, u128)> {
-    match &message.told {
-        Told::Object {
-            change: Change::Applied | Change::Deleted,
-            seen,
-            version,
-            ..
-        } => Some((seen.at, version.parse().unwrap_or(0))),
-        _ => None,
-    }
-}
-
-/// Puts changes of different resources into the order in which they happened, as far as versions tell it: the watches of
-/// a cluster arrive one beside the other. What one watch tells stays in its order.
-pub(super) fn in_order(messages: &mut Vec<Message>) {
-    let mut last: BTreeMap<String, (Timestamp, u128)> = BTreeMap::new();
-    let mut keyed: Vec<((Timestamp, u128), Message)> = messages
-        .drain(..)
-        .map(|message| {
-            let last = last
-                .entry(message.resource.name.clone())
-                .or_insert((Timestamp::MIN, 0));
-            // Lists and bookmarks stay behind what their watch told before.
-            *last = moment(&message).map_or(*last, |moment| moment.max(*last));
-            (*last, message)
-        })
-        .collect();
-    keyed.sort_by_key(|(key, _)| *key);
-    messages.extend(keyed.into_iter().map(|(_, message)| message));
-}
-
-/// Takes what was read at `now` out of a batch: other watches may be about to tell what happened before it.
-pub(super) fn held_back(batch: &mut Vec<Message>, now: Timestamp) -> Vec<Message> {
-    let mut held = Vec::new();
-    let mut kept = Vec::with_capacity(batch.len());
-    let mut waiting = BTreeSet::new();
-    for message in batch.drain(..) {
-        let is_new = moment(&message).is_some_and(|(at, _)| at >= now);
-        if is_new || waiting.contains(&message.resource.name) {
-            waiting.insert(message.resource.name.clone());
-            held.push(message);
-        } else {
-            kept.push(message);
-        }
-    }
-    if kept.is_empty() {
-        // More happened at one instant than a batch takes.
-        *batch = held;
-        return Vec::new();
-    }
-    *batch = kept;
-    held
 }

@@ -42,6 +42,8 @@ pub enum Told {
         /// Until when all is told.
         through: Timestamp,
     },
+    /// A list shows an object that cannot be read: it is there, and that is all that is learnt of it.
+    Unread { uid: String, name: String },
     /// The list is complete.
     Listed {
         version: String,

@@ -10,6 +10,7 @@
 //! Architecture invariant: no clock and no randomness of its own: the instant and the seed are given.
 
 mod api;
+mod batches;
 mod clock;
 mod intake;
 pub mod lease;
@@ -31,7 +32,7 @@ use podledger_sql::intake::Intake as Store;
 use podledger_sql::lake::Lake;
 use tokio::sync::{mpsc, watch as signal};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 pub use clock::Clock;
 pub use metrics::Figures;
@@ -40,7 +41,8 @@ pub use resources::{Resource, resources};
 
 use crate::error::{Error, Result};
 use crate::index;
-use intake::{Intake, held_back};
+use batches::{Batch, Batches};
+use intake::Intake;
 use message::Message;
 use metrics::Metrics;
 use watch::{Position, Watch};
@@ -198,7 +200,8 @@ impl Collection {
                 () = &mut lost => ended = Ended::Superseded,
             }
         };
-        self.intake(intake, receiver, watches, metrics, stopped).await?;
+        self.intake(intake, Batches::new(receiver), watches, metrics, stopped)
+            .await?;
         Ok(ended)
     }
 
@@ -206,7 +209,7 @@ impl Collection {
     async fn intake(
         &self,
         mut intake: Intake,
-        mut receiver: mpsc::Receiver<Message>,
+        mut batches: Batches,
         mut watches: Watches<'_>,
         metrics: &Metrics,
         stopped: impl Future<Output = ()>,
@@ -216,40 +219,19 @@ impl Collection {
         watches.discover().await?;
         let mut discover_at = Instant::now() + self.settings.discover_every;
         let mut seal_at = Instant::now() + self.settings.seal_every;
-        let mut held = Vec::new();
         while !is_stopped {
-            let commit_at = Instant::now() + self.settings.commit_every;
-            let mut batch = std::mem::take(&mut held);
-            while batch.len() < self.settings.commit_changes {
-                tokio::select! {
-                    biased;
-                    () = &mut stopped => {
-                        is_stopped = true;
-                        break;
-                    }
-                    message = receiver.recv() => match message {
-                        Some(message) => batch.push(message),
-                        None => break,
-                    },
-                    () = sleep_until(commit_at) => break,
-                }
-            }
-            if is_stopped {
-                // What was told before counts; watches that wait to tell more are told that nobody listens.
-                receiver.close();
-                while let Ok(message) = receiver.try_recv() {
-                    batch.push(message);
-                }
-            } else {
-                held = held_back(&mut batch, self.clock.now());
-            }
+            let batch;
+            Batch {
+                messages: batch,
+                is_last: is_stopped,
+            } = batches.next(&self.settings, &self.clock, &mut stopped).await;
             let seals =
                 is_stopped || Instant::now() >= seal_at || intake.unsealed() >= self.settings.seal_facts;
             intake = self.commit(intake, batch, seals).await?;
             if seals {
                 seal_at = Instant::now() + self.settings.seal_every;
             }
-            metrics.state(receiver.len(), intake.open_pods(), intake.unsealed());
+            metrics.state(batches.waiting(), intake.open_pods(), intake.unsealed());
             if let Some(through) = intake.observed_through() {
                 metrics.observed(through, self.clock.now());
             }

@@ -9,10 +9,9 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch as signal};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
 
+use super::batches::Batches;
 use super::clock::Clock;
-use super::intake::{held_back, in_order};
 use super::message::{Change, Message, Told};
 use super::metrics::Figures;
 use super::watch::Watch;
@@ -44,7 +43,7 @@ pub async fn record(
 ) -> Result<u64> {
     let metrics = Figures::default().of("recording");
     let settings = Arc::new(settings);
-    let (sender, mut receiver) = mpsc::channel::<Message>(settings.queue.max(1));
+    let (sender, receiver) = mpsc::channel::<Message>(settings.queue.max(1));
     let mut running = JoinSet::new();
     for resource in resources(&client).await? {
         let watch = Watch::new(
@@ -61,32 +60,16 @@ pub async fn record(
     drop(sender);
     let mut changes = 0;
     let mut last = Timestamp::MIN;
-    let (mut held, mut is_stopped) = (Vec::new(), false);
+    let mut batches = Batches::new(receiver);
+    let mut is_stopped = false;
     while !is_stopped {
-        let write_at = Instant::now() + settings.commit_every;
-        let mut batch = std::mem::take(&mut held);
-        while batch.len() < settings.commit_changes && !is_stopped {
-            tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => is_stopped = true,
-                message = receiver.recv() => match message {
-                    Some(message) => batch.push(message),
-                    None => is_stopped = true,
-                },
-                () = sleep_until(write_at) => break,
-            }
-        }
-        if is_stopped {
-            receiver.close();
-            while let Ok(message) = receiver.try_recv() {
-                batch.push(message);
-            }
-        } else {
-            held = held_back(&mut batch, clock.now());
-        }
+        let stopped = std::pin::pin!(async {
+            let _ = stop.wait_for(|stop| *stop).await;
+        });
+        let batch = batches.next(&settings, &clock, stopped).await;
+        is_stopped = batch.is_last;
         // Watches arrive one beside the other; a recording goes forward only.
-        in_order(&mut batch);
-        for message in batch {
+        for message in batch.messages {
             if let Some(line) = line_of(message)? {
                 last = last.max(line.at);
                 write(&mut out, &Line { at: last, ..line })?;

@@ -12,7 +12,7 @@ use crate::object::{Object, Other};
 /// Annotations that the index itself reads.
 const READ: &[&str] = &["kubernetes.io/config.mirror", "workflows.argoproj.io/node-id"];
 
-/// Annotations of Events and nodes are read by nothing; those of all others only where a rule reads them.
+/// Drops what no fact is made of; of annotations, `annotations` and what the index reads stay.
 pub(super) fn trim(object: &mut Object, annotations: &[String]) {
     match object {
         Object::Pod(pod) => {

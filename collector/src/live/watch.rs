@@ -99,6 +99,7 @@ struct Head {
 #[serde(rename_all = "camelCase", default)]
 struct Metadata {
     resource_version: String,
+    uid: String,
     name: String,
     annotations: std::collections::BTreeMap<String, String>,
 }
@@ -183,7 +184,7 @@ impl Watch {
                 None
             }
             Failure::Unsupported(_) if self.version.is_none() && self.has_streaming_lists => {
-                tracing::debug!(resource = %name, "the API server streams no lists");
+                tracing::debug!(resource = %name, "lists are read page by page from now on");
                 self.has_streaming_lists = false;
                 None
             }
@@ -231,14 +232,15 @@ impl Watch {
                         }
                         return Ok(());
                     }
-                    return Err(Failure::Other("the streamed list broke off".to_owned()).into());
+                    // Servers that do not know the question answer it as if it were another.
+                    return Err(Failure::Unsupported("the streamed list broke off".to_owned()).into());
                 }
                 Err(Broken::Silent) if !is_listing => {
                     self.check_version().await?;
                     return Ok(());
                 }
                 Err(Broken::Silent) => {
-                    return Err(Failure::Other("the streamed list does not go on".to_owned()).into());
+                    return Err(Failure::Unsupported("the streamed list does not go on".to_owned()).into());
                 }
                 Err(Broken::Failed(reason)) => {
                     self.reason = "outage";
@@ -358,7 +360,11 @@ impl Watch {
                     %error,
                     "an object that cannot be read is left out"
                 );
-                if change == Change::Listed || head.metadata.resource_version.is_empty() {
+                let Metadata { uid, name, .. } = head.metadata;
+                if change == Change::Listed {
+                    return self.tell(Told::Unread { uid, name }).await;
+                }
+                if head.metadata.resource_version.is_empty() {
                     return Ok(());
                 }
                 let version = self.ahead(head.metadata.resource_version)?;
