@@ -194,9 +194,9 @@ impl Intake {
         match sealed {
             Ok(facts) => {
                 for machine in contents.unpriced {
-                    tracing::warn!(
+                    tracing::info!(
                         machine,
-                        "no price is known: import one with `podledger import prices`"
+                        "not in the built-in price list; `podledger import prices` takes other prices"
                     );
                 }
                 for fact in machines {
