@@ -9,7 +9,7 @@ use clap::Args;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use podledger_simulator::{Scenario, Settings, Told, World, record};
+use podledger_simulator::{Load, Scenario, Settings, Told, World, record};
 
 use super::simulated::Listen;
 
@@ -20,6 +20,8 @@ use super::simulated::Listen;
     after_help = "Example: podledger simulate --out week --seed 7 --days 7 && podledger --data week-data import kubernetes week"
 )]
 pub struct Simulate {
+    #[command(flatten)]
+    load: LoadOptions,
     /// Folder to write: recording-*.jsonl, usage.csv, prices.csv and the truth.
     #[arg(long, value_name = "DIR", required_unless_present = "listen")]
     out: Option<PathBuf>,
@@ -43,6 +45,20 @@ pub struct Simulate {
     /// Let everything happen in whole seconds and be told as it was, without late, cut off or missing reports.
     #[arg(long)]
     without_noise: bool,
+}
+
+/// A cluster that is only large and busy.
+#[derive(Debug, Args)]
+struct LoadOptions {
+    /// Serve, instead of a data platform, a cluster in which so many pods are there at any time.
+    #[arg(long, value_name = "N", requires = "listen")]
+    load_pods: Option<u64>,
+    /// On so many nodes.
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "load_pods", value_parser = clap::value_parser!(u64).range(1..))]
+    load_nodes: u64,
+    /// And in which so many changes happen per second: each five replace a pod.
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "load_pods", value_parser = clap::value_parser!(u64).range(1..))]
+    load_changes: u64,
 }
 
 /// What every folder of this command holds.
@@ -102,6 +118,19 @@ impl Simulate {
             .listen
             .listen
             .context("say with --listen where to serve it")?;
+        if let Some(pods) = self.load.load_pods {
+            let now = Timestamp::now();
+            let load = Load {
+                start_ms: now.as_millisecond(),
+                pods,
+                nodes: self.load.load_nodes,
+                changes_per_second: self.load.load_changes,
+            };
+            return self
+                .listen
+                .serve(address, Settings::new(now), load.changes())
+                .map(|()| ExitCode::SUCCESS);
+        }
         let scenario = self.scenario()?;
         let settings = Settings::new(Timestamp::from_millisecond(scenario.start_ms)?);
         let changes = World::new(scenario).filter_map(|told| match told {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use kube::Client;
-use podledger_simulator::{ApiServer, Change, Settings};
+use podledger_simulator::{ApiServer, Change, Object, Settings};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
@@ -30,6 +30,9 @@ pub struct Listen {
     /// Simulated seconds per second.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000), requires = "listen")]
     pub speed: u32,
+    /// The identifier of the cluster: the UID of its namespace kube-system. Clusters with one identifier are one cluster.
+    #[arg(long, value_name = "UID", requires = "listen")]
+    pub cluster: Option<String>,
     /// Write a kubeconfig for it.
     #[arg(long, value_name = "FILE", requires = "listen")]
     pub kubeconfig_out: Option<PathBuf>,
@@ -55,7 +58,7 @@ impl Listen {
                 std::fs::write(path, kubeconfig(address))
                     .with_context(|| format!("cannot write {}", path.display()))?;
             }
-            let mut changes = changes.peekable();
+            let mut changes = changes.map(|change| self.identified(change)).peekable();
             let server = ApiServer::new(Settings {
                 speed: self.speed,
                 ..settings
@@ -80,6 +83,16 @@ impl Listen {
             }
             Ok(())
         })
+    }
+
+    /// The cluster gets the identifier that it is given.
+    fn identified(&self, mut change: Change) -> Change {
+        if let (Some(cluster), Object::Namespace(namespace)) = (&self.cluster, &mut change.object)
+            && namespace.metadata.name.as_deref() == Some("kube-system")
+        {
+            namespace.metadata.uid = Some(cluster.clone());
+        }
+        change
     }
 }
 

@@ -17,6 +17,7 @@
 pub mod api_server;
 mod draw;
 mod identity;
+pub mod load;
 mod notes;
 mod objects;
 pub mod recording;
@@ -25,5 +26,6 @@ mod workload;
 mod world;
 
 pub use api_server::{Access, ApiServer, Fault, Settings, Use};
+pub use load::Load;
 pub use recording::{Observed, observe, record};
 pub use world::{Change, ChangeKind, Object, Scenario, Told, World};

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header};
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::Value;
 
 use super::access::Attributes;
@@ -31,7 +32,12 @@ pub(super) async fn answer(State(server): State<ApiServer>, request: Request<Bod
             resource_answer(&server, asked, parameters, &parts.method, &parts.headers, &body)
         }),
     };
-    answered.unwrap_or_else(IntoResponse::into_response)
+    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&server.now());
+    if let Some(date) = date.ok().and_then(|date| date.parse().ok()) {
+        response.headers_mut().insert(header::DATE, date);
+    }
+    response
 }
 
 /// The name of who asks, where that matters.

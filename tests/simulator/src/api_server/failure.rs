@@ -151,6 +151,14 @@ impl Failure {
         failure
     }
 
+    pub(super) fn broken() -> Self {
+        Self::new(
+            500,
+            "InternalError",
+            "Internal error occurred: etcdserver: no leader",
+        )
+    }
+
     pub(super) fn unavailable() -> Self {
         let message = "the server is currently unable to handle the request";
         Self::new(503, "ServiceUnavailable", message)

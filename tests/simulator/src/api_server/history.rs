@@ -56,6 +56,12 @@ impl History {
         (revision >= self.dropped).then(|| self.changes.range(from..))
     }
 
+    /// The last so many changes up to a version, oldest first, as far as they are held.
+    pub(super) fn last(&self, revision: u64, count: usize) -> impl Iterator<Item = &Happened> {
+        let until = self.changes.partition_point(|change| change.revision <= revision);
+        self.changes.range(until.saturating_sub(count)..until)
+    }
+
     /// The oldest version that can be asked for.
     pub(super) fn forgotten(&self) -> u64 {
         self.forgotten

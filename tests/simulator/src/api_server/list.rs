@@ -179,7 +179,9 @@ pub(super) fn list(
             Ok(cut(store, items, revision, limit, selector, now_ms))
         }
         Some(Token::Snapshot { number, from, after }) => {
-            let Some(snapshot) = store.snapshots.taken.get(&number) else {
+            let is_forgotten = store.faults.take_forgotten_page();
+            let snapshot = store.snapshots.taken.get(&number);
+            let Some(snapshot) = snapshot.filter(|_| !is_forgotten) else {
                 return Err(Failure::page_expired(&Token::after(&after)));
             };
             Ok(page(snapshot, number, from, limit, selector))

@@ -204,7 +204,7 @@ impl ApiServer {
     pub fn fault(&self, fault: Fault) {
         let mut store = self.store();
         match &fault {
-            Fault::ForgetHistory => store.forget_history(),
+            Fault::ForgetHistory | Fault::Restart => store.forget_history(),
             Fault::RunBackwards => store.run_backwards(),
             _ => {}
         }

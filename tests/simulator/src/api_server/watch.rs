@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::header;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::ApiServer;
 use super::failure::Failure;
@@ -50,6 +50,9 @@ struct Watch {
     closings: u64,
     /// What is sent before anything that happens.
     first: Bytes,
+    /// What is told and not sent yet, because it is sent slowly.
+    unsent: Bytes,
+    repeats: u64,
     end: Option<End>,
     next_bookmark: Instant,
     deadline: Instant,
@@ -121,6 +124,8 @@ pub(super) fn open(
         bookmarks: store.bookmarks,
         closings: store.faults.closings,
         first: Bytes::new(),
+        unsent: Bytes::new(),
+        repeats: store.faults.repeats.0,
         end: None,
         next_bookmark: next_bookmark(now, every, deadline),
         deadline,
@@ -201,6 +206,9 @@ impl Watch {
     /// The next lines, as soon as there are some; nothing at the end.
     async fn next(&mut self) -> Option<std::io::Result<Bytes>> {
         loop {
+            if !self.unsent.is_empty() {
+                return Some(Ok(self.trickle().await));
+            }
             match self.end {
                 Some(End::Closed) => return None,
                 Some(End::Cut) => {
@@ -213,7 +221,8 @@ impl Watch {
             self.news.mark_unchanged();
             let (chunk, is_silent) = self.read();
             if !chunk.is_empty() {
-                return Some(Ok(chunk));
+                self.unsent = chunk;
+                continue;
             }
             if self.end.is_some() {
                 continue;
@@ -231,6 +240,16 @@ impl Watch {
                 () = self.timer.as_mut() => {}
             }
         }
+    }
+
+    /// What is sent next: all of it, unless sending is slow.
+    async fn trickle(&mut self) -> Bytes {
+        let trickle = self.server.store().faults.trickle;
+        let Some((bytes, every)) = trickle else {
+            return std::mem::take(&mut self.unsent);
+        };
+        sleep(every).await;
+        self.unsent.split_to(bytes.min(self.unsent.len()))
     }
 
     /// All that is due, and whether nothing may be said.
@@ -251,10 +270,17 @@ impl Watch {
         let mut chunk = BytesMut::new();
         let mut last_line = 0;
         let position = self.reader.load(Ordering::Relaxed);
+        let (repeats, changes) = store.faults.repeats;
+        let repeats = if std::mem::replace(&mut self.repeats, repeats) == repeats {
+            0
+        } else {
+            changes
+        };
         if let Some((_, kept)) = store.of(self.number) {
+            let repeated = kept.history.last(position, repeats);
             match kept.history.since(position) {
                 Some(changes) => {
-                    for change in changes {
+                    for change in repeated.into_iter().chain(changes) {
                         let from = chunk.len();
                         self.tell(&mut chunk, change, now_ms);
                         if chunk.len() > from {
