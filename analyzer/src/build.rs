@@ -3,6 +3,7 @@
 //! How it finds and computes is told in `steps.rs`.
 
 use podledger_sql::Doing;
+use podledger_sql::crash::{Point, point};
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
 use podledger_sql::project::Project;
@@ -49,7 +50,9 @@ pub fn build(ledger: Ledger, lake: &Lake, config: &Config, full: bool) -> Result
     match build_in_transaction(&ledger, lake, config, &runner, full) {
         Ok(mut report) => {
             let mut watch = Stopwatch::start();
+            point(Point::Built);
             execute(connection, "commit", "commit the build")?;
+            point(Point::BuildCommitted);
             watch.lap("(commit)");
             let ledger = ledger.shrink(FREE_PERCENT, report.build_id % MERGE_EVERY == 0)?;
             watch.lap("(checkpoint)");

@@ -46,6 +46,15 @@ pub enum Error {
     #[error("{} is in use by another process; wait for it or stop it", path.display())]
     InUse { path: PathBuf },
 
+    /// A DuckDB file that cannot be opened.
+    #[error("cannot open {}; if it is damaged, move it away: {mend}", path.display())]
+    Open {
+        path: PathBuf,
+        mend: &'static str,
+        #[source]
+        source: duckdb::Error,
+    },
+
     /// The ledger was written by a version that this one does not understand.
     #[error("{} has version {found}, this podledger understands up to {known}: upgrade podledger", path.display())]
     LedgerVersion { path: PathBuf, found: i64, known: i64 },

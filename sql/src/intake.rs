@@ -7,6 +7,7 @@
 //! A seal is first noted here, then committed to the lake under its number, then done here: wherever a process is killed,
 //! the next one finds out how far the seal came and goes on.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +17,7 @@ use duckdb::{AccessMode, Connection, params};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use crate::crash::{Point, point};
 use crate::error::{Doing, Error, Result};
 use crate::facts::{FACTS, Fact};
 use crate::lake::{Commit, Lake};
@@ -24,10 +26,14 @@ use crate::ledger::{connect, private};
 const MIGRATIONS: &[&str] = &[include_str!("../migrations/intake_0001.sql")];
 
 /// Most memory that DuckDB takes for the intake: it holds what is not sealed yet, and what the index knows.
-const MEMORY: &str = "512 MiB";
+const MEMORY: &str = "128 MiB";
 
 /// Rows that more than double what is kept of the index are worth a clean-up.
 const ENTRIES_BEFORE_PRUNING: u64 = 50_000;
+
+/// What to do about a file that is no intake any more.
+const MEND: &str =
+    "collecting then goes on from what the lake knows, and states the time since its last seal as a gap";
 
 /// The file of all clusters that a process collects.
 #[derive(Debug)]
@@ -46,7 +52,8 @@ pub struct ClusterIntake {
     made_at: Timestamp,
     cluster: String,
     batch: i64,
-    unsealed: u64,
+    /// Rows that are not sealed yet, by table; tables without any are not there.
+    unsealed: BTreeMap<&'static str, u64>,
     entries_since_pruning: u64,
     entries_kept: u64,
 }
@@ -74,7 +81,7 @@ impl Intake {
     /// # Errors
     /// [`Error::InUse`] while another process has it open, [`Error::LedgerVersion`] if a newer podledger wrote it.
     pub fn open(path: &Path, now: Timestamp) -> Result<Self> {
-        let connection = connect(path, AccessMode::ReadWrite)?;
+        let connection = connect(path, AccessMode::ReadWrite, MEND)?;
         private(path)?;
         let doing = "set up the intake";
         connection
@@ -166,7 +173,7 @@ impl Intake {
                 (select coalesce(max(batch), 0) from positions where cluster = $1), \
                 (select coalesce(max(through_batch), 0) from seals where cluster = $1))",
         )?;
-        let mut unsealed = 0;
+        let mut unsealed = BTreeMap::new();
         for fact in tables() {
             let (rows, last): (i64, i64) = connection
                 .query_row(
@@ -178,7 +185,9 @@ impl Intake {
                     |row| Ok((row.get(0)?, row.get(1)?)),
                 )
                 .doing(doing)?;
-            unsealed += rows.unsigned_abs();
+            if rows > 0 {
+                unsealed.insert(fact.table, rows.unsigned_abs());
+            }
             batch = batch.max(last);
         }
         let entries = count("select count(*) from entries where cluster = $1")?.unsigned_abs();
@@ -236,7 +245,7 @@ impl ClusterIntake {
     /// Facts that are committed here and not yet in the lake.
     #[must_use]
     pub fn unsealed(&self) -> u64 {
-        self.unsealed
+        self.unsealed.values().sum()
     }
 
     /// Commits facts with the positions of the watches that told them and what changed in the index: all of it, or nothing.
@@ -251,16 +260,21 @@ impl ClusterIntake {
     ) -> Result<()> {
         let doing = "commit to the intake";
         let batch = self.batch + 1;
+        point(Point::BeforeAppend);
         self.connection.execute_batch("begin").doing(doing)?;
         let written = self.append(batch, facts, positions, entries);
+        point(Point::Appended);
         let written = written.and_then(|()| self.connection.execute_batch("commit").doing(doing));
         if let Err(error) = written {
             // If even this fails, the connection is of no use, and the next attempt says so.
             let _ = self.connection.execute_batch("rollback");
             return Err(error);
         }
+        point(Point::Committed);
         self.batch = batch;
-        self.unsealed += facts.iter().map(|(_, rows)| rows.num_rows() as u64).sum::<u64>();
+        for (fact, rows) in facts.iter().filter(|(_, rows)| rows.num_rows() > 0) {
+            *self.unsealed.entry(fact.table).or_default() += rows.num_rows() as u64;
+        }
         self.entries_since_pruning += entries.len() as u64;
         Ok(())
     }
@@ -322,22 +336,30 @@ impl ClusterIntake {
     ) -> Result<u64, E> {
         let (seal, through, date) = match self.pending()? {
             Some(pending) => pending,
-            None if self.unsealed == 0 => return Ok(0),
-            None => self.note_seal(recorded_date)?,
+            None if self.unsealed.is_empty() => return Ok(0),
+            None => self.note_seal(lake, recorded_date)?,
         };
-        // Several files may have sealed for this cluster, one after another.
-        let id = format!("seal-{}-{seal}", self.made_at.as_microsecond());
+        point(Point::SealNoted);
+        let id = self.seal_id(seal);
         let mut rows = 0;
+        // To begin completes what was committed and not yet in place: only then is it known what the lake has.
+        let mut commit = lake.begin(&self.cluster, &id, "collect", date)?;
         if !lake.is_committed(&self.cluster, &id) {
-            let mut commit = lake.begin(&self.cluster, &id, "collect", date)?;
-            for fact in tables() {
+            for fact in tables().filter(|fact| self.unsealed.contains_key(fact.table)) {
                 rows += self.write(&mut commit, fact, through)?;
             }
             more(&mut commit)?;
             commit.publish()?;
         }
+        point(Point::SealPublished);
         self.forget(seal, through)?;
+        point(Point::SealForgotten);
         Ok(rows)
+    }
+
+    /// What the lake calls a seal. Several files may have sealed for this cluster, one after another.
+    fn seal_id(&self, seal: i64) -> String {
+        format!("seal-{}-{seal}", self.made_at.as_microsecond())
     }
 
     fn pending(&self) -> Result<Option<(i64, i64, Date)>> {
@@ -352,9 +374,9 @@ impl ClusterIntake {
             .map(|(seal, through, date)| (seal, through, date.parse().unwrap_or(Date::ZERO))))
     }
 
-    fn note_seal(&self, date: Date) -> Result<(i64, i64, Date)> {
+    fn note_seal(&self, lake: &Lake, date: Date) -> Result<(i64, i64, Date)> {
         let doing = "note a seal in the intake";
-        let seal: i64 = self
+        let mut seal: i64 = self
             .connection
             .query_row(
                 "select coalesce(max(seal), 0) + 1 from seals where cluster = ?",
@@ -362,6 +384,10 @@ impl ClusterIntake {
                 |row| row.get(0),
             )
             .doing(doing)?;
+        // A file that was made at the same instant as another, by a clock that was set back, takes other numbers.
+        while lake.is_committed(&self.cluster, &self.seal_id(seal)) {
+            seal += 1;
+        }
         self.connection
             .execute(
                 "insert into seals values (?, ?, ?, cast(? as date), false)",
@@ -391,22 +417,25 @@ impl ClusterIntake {
         let doing = "clear the intake";
         self.connection.execute_batch("begin").doing(doing)?;
         let forgotten = self.delete(seal, through);
+        point(Point::SealHalfForgotten);
         let done = forgotten.and_then(|_| self.connection.execute_batch("commit").doing(doing));
         if let Err(error) = done {
             let _ = self.connection.execute_batch("rollback");
             return Err(error);
         }
-        let mut unsealed = 0;
-        for fact in tables() {
+        let mut unsealed = BTreeMap::new();
+        for table in self.unsealed.keys() {
             let rows: i64 = self
                 .connection
                 .query_row(
-                    &format!("select count(*) from facts.{} where cluster = ?", fact.table),
+                    &format!("select count(*) from facts.{table} where cluster = ?"),
                     params![self.cluster],
                     |row| row.get(0),
                 )
                 .doing(doing)?;
-            unsealed += rows.unsigned_abs();
+            if rows > 0 {
+                unsealed.insert(*table, rows.unsigned_abs());
+            }
         }
         self.unsealed = unsealed;
         Ok(())
@@ -414,13 +443,10 @@ impl ClusterIntake {
 
     fn delete(&mut self, seal: i64, through: i64) -> Result<()> {
         let doing = "clear the intake";
-        for fact in tables() {
+        for table in self.unsealed.keys() {
             self.connection
                 .execute(
-                    &format!(
-                        "delete from facts.{} where cluster = ? and batch <= ?",
-                        fact.table
-                    ),
+                    &format!("delete from facts.{table} where cluster = ? and batch <= ?"),
                     params![self.cluster, through],
                 )
                 .doing(doing)?;

@@ -25,6 +25,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
+use crate::crash::{Point, point};
 use crate::error::{Error, Result};
 use crate::facts::{FACTS, Fact};
 use crate::validate::validate;
@@ -324,6 +325,7 @@ impl Lake {
                         create_folder(parent)?;
                     }
                     rename(&from, &to)?;
+                    point(Point::CommitHalfMoved);
                 } else if !to.exists() {
                     return Err(self.damaged(format!("{} was committed and is gone", to.display())));
                 }
@@ -336,11 +338,14 @@ impl Lake {
                         path,
                         source,
                     })?;
+                    point(Point::CompactionHalfRemoved);
                 }
             }
+            point(Point::CommitMoved);
             let commits = self.root.join(".commits").join(origin);
             create_folder(&commits)?;
             rename(&journal_path, &commits.join(format!("{id}.json")))?;
+            point(Point::CommitKept);
         }
         fs::remove_dir_all(&folder).map_err(|source| Error::Io {
             doing: "remove",
@@ -434,8 +439,10 @@ impl Commit<'_> {
         })?;
         sync(&path)?;
         sync(&self.folder)?;
+        point(Point::CommitWritten);
         let committed = self.lake.root.join(".pending").join(&self.origin).join(&self.id);
         rename(&self.folder, &committed)?;
+        point(Point::CommitRenamed);
         self.lake.put_in_place(&self.origin, &self.id)?;
         Ok(self.journal.rows)
     }
@@ -480,6 +487,7 @@ impl Commit<'_> {
             &segment_schema(fact),
             batches.into_iter(),
         )?;
+        point(Point::CompactionWritten);
         self.journal.rows += rows;
         self.journal
             .adds
@@ -538,6 +546,7 @@ fn write_parquet(
         let batch = batch?;
         rows += batch.num_rows() as u64;
         writer.write(&batch).map_err(doing)?;
+        point(Point::SegmentHalfWritten);
     }
     writer.close().map_err(doing)?;
     sync(path)?;

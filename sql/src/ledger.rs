@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use duckdb::{AccessMode, Config, Connection};
 
+use crate::crash::{Point, point};
 use crate::error::{Doing, Error, Result};
 use crate::facts::{FACTS, Fact};
 use crate::lake::{Lake, SEGMENT_COLUMN, Segment};
@@ -24,6 +25,9 @@ const MEMORY_GIB: f64 = 4.0;
 /// twenty tables, and each of these takes a block.
 const SMALL_BLOCKS: i64 = 400;
 
+/// What to do about a file that is no ledger any more.
+const MEND: &str = "`podledger build` makes it anew from the lake";
+
 /// An open ledger.
 #[derive(Debug)]
 pub struct Ledger {
@@ -39,7 +43,7 @@ impl Ledger {
     /// [`Error::DuckDb`] for a file that is no ledger.
     pub fn open(path: &Path) -> Result<Self> {
         let ledger = Self {
-            connection: connect(path, AccessMode::ReadWrite)?,
+            connection: connect(path, AccessMode::ReadWrite, MEND)?,
             path: path.to_path_buf(),
         };
         private(path)?;
@@ -92,7 +96,7 @@ impl Ledger {
             });
         }
         let ledger = Self {
-            connection: connect(path, AccessMode::ReadOnly)?,
+            connection: connect(path, AccessMode::ReadOnly, MEND)?,
             path: path.to_path_buf(),
         };
         let version = ledger.version()?;
@@ -186,6 +190,7 @@ impl Ledger {
             )
         };
         let rows = self.connection.execute(&statement, []).doing(doing())?;
+        point(Point::Ingested);
         self.connection
             .execute(
                 "delete from build.ingested where table_name = ? and origin = ?",
@@ -243,12 +248,14 @@ impl Ledger {
             .doing("copy the ledger")?;
         let path = self.path.clone();
         drop(self);
+        point(Point::LedgerCopied);
         private(&copy)?;
         std::fs::rename(&copy, &path).map_err(|source| Error::Io {
             doing: "replace",
             path: path.clone(),
             source,
         })?;
+        point(Point::LedgerReplaced);
         Self::open(&path)
     }
 
@@ -371,15 +378,16 @@ pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-pub(crate) fn connect(path: &Path, mode: AccessMode) -> Result<Connection> {
+pub(crate) fn connect(path: &Path, mode: AccessMode, mend: &'static str) -> Result<Connection> {
     Connection::open_with_flags(path, config(mode)?).map_err(|source| {
         if source.to_string().contains("Could not set lock on file") {
             Error::InUse {
                 path: path.to_path_buf(),
             }
         } else {
-            Error::DuckDb {
-                doing: format!("open the ledger {}", path.display()),
+            Error::Open {
+                path: path.to_path_buf(),
+                mend,
                 source,
             }
         }

@@ -11,6 +11,7 @@
 //! Architecture invariant: no floating-point number touches money, in Rust or in a model.
 
 pub mod calendar;
+pub mod crash;
 pub mod error;
 pub mod facts;
 pub mod imports;
@@ -19,6 +20,7 @@ pub mod judge;
 pub mod lake;
 pub mod ledger;
 pub mod project;
+pub mod recall;
 pub mod runner;
 pub mod units;
 pub mod validate;

@@ -1,0 +1,166 @@
+//! Points between two steps that belong together. A test ends the process there, as a kill or a power cut would, and looks
+//! at what the next process makes of it.
+//!
+//! `PODLEDGER_CRASH_AT=seal_noted` ends the process when it first comes there, `seal_noted:3` the third time, and `any:57`
+//! at the 57th point of any kind. Nothing else reads the variable, and without it a point does nothing.
+
+use std::str::FromStr;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Where a process can be ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// Nothing of a batch is written to the intake.
+    BeforeAppend,
+    /// A batch is written and not committed.
+    Appended,
+    /// A batch is committed.
+    Committed,
+    /// The intake knows that it wants to seal, and the lake knows nothing.
+    SealNoted,
+    /// A segment is half written.
+    SegmentHalfWritten,
+    /// All of a commit to the lake is written, and nothing of it is visible.
+    CommitWritten,
+    /// A commit to the lake is there, and none of its files is in place.
+    CommitRenamed,
+    /// The first file of a commit to the lake is in place.
+    CommitHalfMoved,
+    /// All its files are in place, and it is not done.
+    CommitMoved,
+    /// It is done, and its folder is still there.
+    CommitKept,
+    /// The lake has what the intake has not forgotten yet.
+    SealPublished,
+    /// The intake has deleted what it sealed, and not committed that.
+    SealHalfForgotten,
+    /// The intake has forgotten what it sealed.
+    SealForgotten,
+    /// A merged segment is written.
+    CompactionWritten,
+    /// The merged segment is in place, and the first of those that it replaces is gone.
+    CompactionHalfRemoved,
+    /// The facts of a table are in the ledger, and not committed.
+    Ingested,
+    /// A build is done, and not committed.
+    Built,
+    /// A build is committed.
+    BuildCommitted,
+    /// A smaller copy of the ledger is written.
+    LedgerCopied,
+    /// The smaller copy has taken the ledger's place.
+    LedgerReplaced,
+}
+
+/// The variable that names a point.
+pub const VARIABLE: &str = "PODLEDGER_CRASH_AT";
+
+impl Point {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::BeforeAppend,
+        Self::Appended,
+        Self::Committed,
+        Self::SealNoted,
+        Self::SegmentHalfWritten,
+        Self::CommitWritten,
+        Self::CommitRenamed,
+        Self::CommitHalfMoved,
+        Self::CommitMoved,
+        Self::CommitKept,
+        Self::SealPublished,
+        Self::SealHalfForgotten,
+        Self::SealForgotten,
+        Self::CompactionWritten,
+        Self::CompactionHalfRemoved,
+        Self::Ingested,
+        Self::Built,
+        Self::BuildCommitted,
+        Self::LedgerCopied,
+        Self::LedgerReplaced,
+    ];
+
+    /// How the variable calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BeforeAppend => "before_append",
+            Self::Appended => "appended",
+            Self::Committed => "committed",
+            Self::SealNoted => "seal_noted",
+            Self::SegmentHalfWritten => "segment_half_written",
+            Self::CommitWritten => "commit_written",
+            Self::CommitRenamed => "commit_renamed",
+            Self::CommitHalfMoved => "commit_half_moved",
+            Self::CommitMoved => "commit_moved",
+            Self::CommitKept => "commit_kept",
+            Self::SealPublished => "seal_published",
+            Self::SealHalfForgotten => "seal_half_forgotten",
+            Self::SealForgotten => "seal_forgotten",
+            Self::CompactionWritten => "compaction_written",
+            Self::CompactionHalfRemoved => "compaction_half_removed",
+            Self::Ingested => "ingested",
+            Self::Built => "built",
+            Self::BuildCommitted => "build_committed",
+            Self::LedgerCopied => "ledger_copied",
+            Self::LedgerReplaced => "ledger_replaced",
+        }
+    }
+}
+
+/// What the variable asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wanted {
+    /// `None`: any.
+    point: Option<Point>,
+    pass: u64,
+}
+
+impl FromStr for Wanted {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (name, pass) = text.split_once(':').unwrap_or((text, "1"));
+        let point = match name {
+            "any" => None,
+            name => Some(*Point::ALL.iter().find(|point| point.name() == name).ok_or(())?),
+        };
+        let pass = pass.parse().map_err(|_| ())?;
+        Ok(Self { point, pass })
+    }
+}
+
+static WANTED: LazyLock<Option<Wanted>> = LazyLock::new(|| std::env::var(VARIABLE).ok()?.parse().ok());
+static PASSED: AtomicU64 = AtomicU64::new(0);
+
+/// Ends the process here if it was asked to, without any of what a process does at its end.
+pub fn point(at: Point) {
+    let Some(wanted) = *WANTED else { return };
+    if wanted.point.is_some_and(|point| point != at) {
+        return;
+    }
+    if PASSED.fetch_add(1, Ordering::Relaxed) + 1 == wanted.pass {
+        std::process::abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_point_is_found_by_its_name() {
+        for point in Point::ALL {
+            assert_eq!(
+                format!("{}:7", point.name()).parse(),
+                Ok(Wanted {
+                    point: Some(*point),
+                    pass: 7
+                })
+            );
+        }
+        assert_eq!("any:1".parse(), Ok(Wanted { point: None, pass: 1 }));
+        assert_eq!("nowhere".parse::<Wanted>(), Err(()));
+    }
+}

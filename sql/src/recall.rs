@@ -1,0 +1,50 @@
+//! What the lake knew last: the newest fact of everything that a cluster has.
+
+use arrow::record_batch::RecordBatch;
+use duckdb::params;
+
+use crate::error::{Doing, Result};
+use crate::facts::Fact;
+use crate::lake::{Lake, SEGMENT_COLUMN};
+use crate::ledger::{quote, scratch};
+use crate::validate::validate;
+
+/// The newest fact of each subject in a cluster, told by `subject` (columns of the table) and `time` (the column that says
+/// when it was true); only those of which `only`, an SQL condition, holds.
+///
+/// # Errors
+/// Those of [`Lake::segments`] and [`validate`]; [`Error::DuckDb`](crate::Error::DuckDb) for a segment that cannot be read.
+pub fn newest(
+    lake: &Lake,
+    fact: &'static Fact,
+    cluster: &str,
+    subject: &[&str],
+    time: &str,
+    only: &str,
+) -> Result<Vec<RecordBatch>> {
+    let doing = || format!("read the newest {} from the lake", fact.table);
+    let segments = lake.segments()?;
+    let files: Vec<String> = std::iter::once(lake.schema_file(fact))
+        .chain(
+            segments
+                .into_iter()
+                .filter(|segment| segment.table == fact.table)
+                .map(|segment| segment.path),
+        )
+        .map(|path| quote(&path.to_string_lossy()))
+        .collect();
+    let columns: Vec<&str> = fact.columns.iter().map(|column| column.name).collect();
+    let text = format!(
+        "select {columns} from ( \
+            select * from read_parquet([{files}], union_by_name = true, hive_partitioning = false) where cluster = ? \
+            qualify row_number() over (partition by {subject} order by {time} desc, {SEGMENT_COLUMN} desc) = 1 \
+         ) where {only} order by {subject}",
+        columns = columns.join(", "),
+        files = files.join(", "),
+        subject = subject.join(", "),
+    );
+    let connection = scratch()?;
+    let mut statement = connection.prepare(&text).doing(doing())?;
+    let batches = statement.query_arrow(params![cluster]).doing(doing())?;
+    batches.map(|batch| validate(fact, &batch, 1)).collect()
+}
