@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use arrow::json::ReaderBuilder;
+use arrow::json::writer::{LineDelimited, WriterBuilder};
 use arrow::record_batch::RecordBatch;
 use jiff::Timestamp;
 use podledger_sql::facts::Fact as Table;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
@@ -346,4 +348,36 @@ pub fn batch<T: Serialize>(table: &'static Table, facts: &[T]) -> Result<RecordB
         .flush()
         .map_err(encode)?
         .unwrap_or_else(|| RecordBatch::new_empty(schema)))
+}
+
+/// Adds the facts of `batch` to `facts`. A row of another source than this crate may lack what its struct needs: it is left
+/// out.
+///
+/// # Errors
+/// [`Error::Encode`] for rows that are not of the table.
+pub fn read<T: DeserializeOwned>(
+    table: &'static Table,
+    batch: &RecordBatch,
+    facts: &mut Vec<T>,
+) -> Result<()> {
+    let encode = |source| Error::Encode {
+        table: table.table,
+        source,
+    };
+    let mut text = Vec::new();
+    let mut writer = WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .with_timestamp_format("%Y-%m-%dT%H:%M:%S%.6fZ".to_owned())
+        .build::<_, LineDelimited>(&mut text);
+    writer.write(batch).map_err(encode)?;
+    writer.finish().map_err(encode)?;
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match serde_json::from_slice(line) {
+            Ok(fact) => facts.push(fact),
+            Err(error) => {
+                tracing::debug!(table = table.table, %error, "a fact that is not the collector's own")
+            }
+        }
+    }
+    Ok(())
 }

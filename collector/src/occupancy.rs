@@ -135,6 +135,17 @@ impl Clues {
         }
     }
 
+    /// The clues in what was told of a pod before, when its status is not at hand.
+    #[must_use]
+    pub fn of_times(running_at: Option<Timestamp>, finished_at: Option<Timestamp>) -> Self {
+        Self {
+            running_at,
+            finished_at,
+            written_at: None,
+            is_over: false,
+        }
+    }
+
     /// The end, by the order of trust: a prompt event, the kubelet's status entry in `managedFields`, the latest valid
     /// `finishedAt`, and failing all of them the sight itself.
     #[must_use]

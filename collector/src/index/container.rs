@@ -42,9 +42,11 @@ impl Index {
         for container in inits.chain(status.container_statuses.iter().flatten()) {
             let kind = kind_of(pod, &container.name);
             for (restarts, end) in ends(container) {
-                if !known.ends.insert((container.name.clone(), restarts)) {
+                let is_told = |(name, before): &(String, i64)| *name == container.name && *before == restarts;
+                if known.ends.iter().any(is_told) {
                     continue;
                 }
+                known.ends.push((container.name.clone(), restarts));
                 let started_at = occupancy::valid(end.started_at.as_ref(), created_at).map(micros);
                 let finished_at = occupancy::valid(end.finished_at.as_ref(), created_at)
                     .map(|at| micros(started_at.map_or(at, |started| at.max(started))));

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::Index;
 use crate::error::{Error, Result};
-use crate::facts::Fact;
+use crate::facts::{Fact, Machine};
 use crate::object::{Kind, Object};
 use crate::words::word_of;
 
@@ -102,12 +102,20 @@ impl Index {
         let Ok(before) = now.checked_sub(REMEMBERED) else {
             return;
         };
-        let used: BTreeSet<&str> = self
-            .pods
-            .by_uid
+        let ended: Vec<&Machine> = self
+            .machines
+            .machines
             .values()
-            .filter_map(super::pod::Known::machine)
-            .chain(self.machines.nodes.values().map(|node| node.machine.as_str()))
+            .filter(|machine| machine.ended_at.is_some_and(|ended_at| ended_at < before))
+            .collect();
+        if ended.is_empty() {
+            return;
+        }
+        let nodes = self.machines.nodes.values().map(|node| node.machine.clone());
+        let pods = self.pods.by_uid.all();
+        let used: BTreeSet<String> = pods
+            .filter_map(|known| known.machine().map(str::to_owned))
+            .chain(nodes)
             .collect();
         let claimed: BTreeSet<&str> = self
             .machines
@@ -115,11 +123,8 @@ impl Index {
             .values()
             .filter_map(|known| known.claim.provider_id.as_deref())
             .collect();
-        let over: Vec<String> = self
-            .machines
-            .machines
-            .values()
-            .filter(|machine| machine.ended_at.is_some_and(|ended_at| ended_at < before))
+        let over: Vec<String> = ended
+            .into_iter()
             .filter(|machine| !used.contains(machine.machine.as_str()))
             .filter(|machine| {
                 let provider_id = machine.provider_id.as_deref();
@@ -145,7 +150,10 @@ impl Index {
             source: None,
         };
         match key(&entry.kind, &entry.key).ok_or_else(wrong)? {
-            Key::Pod(uid) => self.pods.restore(&uid, read(entry, state)?),
+            Key::Pod(uid) => {
+                self.pods.restore(&uid, read(entry, state)?);
+                self.pods.by_uid.pack();
+            }
             Key::StaticPod(uid) => {
                 self.pods.unmirrored.insert(uid, read(entry, state)?);
             }
@@ -182,7 +190,7 @@ impl Index {
 
     fn entry(&self, key: &Key) -> Result<Entry> {
         let (kind, name, state) = match key {
-            Key::Pod(uid) => ("pod", uid.clone(), text(self.pods.by_uid.get(uid))),
+            Key::Pod(uid) => ("pod", uid.clone(), text(self.pods.by_uid.get(uid).as_deref())),
             Key::StaticPod(uid) => ("static_pod", uid.clone(), text(self.pods.unmirrored.get(uid))),
             Key::Node(name) => ("node", name.clone(), text(self.machines.nodes.get(name))),
             Key::Machine(machine) => (

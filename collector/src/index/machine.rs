@@ -124,6 +124,28 @@ pub(super) struct KnownClaim {
     pub(super) claim: NodeClaim,
 }
 
+impl KnownNode {
+    /// A node as facts tell of it.
+    pub(super) fn of(machine: &Machine, state: NodeState) -> Self {
+        Self {
+            list: 0,
+            machine: machine.machine.clone(),
+            boot_id: machine.boot_id.clone(),
+            last_seen_at: state.observed_at.max(machine.observed_at),
+            not_ready_since: None,
+            cause: None,
+            state,
+        }
+    }
+}
+
+impl KnownClaim {
+    /// A claim as a fact tells of it.
+    pub(super) fn of(claim: NodeClaim) -> Self {
+        Self { list: 0, claim }
+    }
+}
+
 impl Machines {
     pub(super) fn nodes_older_than(&self, list: u64) -> Vec<String> {
         older(self.nodes.iter().map(|(name, node)| (name, node.list)), list)

@@ -14,10 +14,12 @@ mod container;
 mod entry;
 mod event;
 mod machine;
+mod open;
 mod owner;
 mod plain;
 mod pod;
 mod recovery;
+mod remember;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -101,6 +103,7 @@ impl Index {
         }
         self.touched.add_object(object);
         self.touch(&facts);
+        self.pods.by_uid.pack();
         Ok(facts)
     }
 
@@ -139,7 +142,7 @@ impl Index {
         let mut facts = Vec::new();
         match Kind::of(kind) {
             Kind::Pod => {
-                for uid in self.pods.older_than(list) {
+                for uid in self.pods.by_uid.older_than(list) {
                     self.pod_gone(&uid, pod::Gone::Vanished { since }, seen, &mut facts);
                     self.touched.add(entry::Key::Pod(uid));
                 }
@@ -177,7 +180,7 @@ impl Index {
     pub fn unread(&mut self, kind: &str, uid: &str, name: &str) {
         let list = self.list(kind);
         match Kind::of(kind) {
-            Kind::Pod => self.pods.keep(uid, list),
+            Kind::Pod => self.pods.by_uid.keep(uid, list),
             Kind::Node => self.machines.keep_node(name, list),
             Kind::NodeClaim => self.machines.keep_claim(uid, list),
             Kind::Owner => self.owners.keep(uid, list),

@@ -51,6 +51,19 @@ pub(super) struct Record {
     told: Option<String>,
 }
 
+impl Known {
+    /// An owner as a fact tells of it.
+    pub(super) fn of(fact: OwnerObject) -> Self {
+        Self {
+            list: 0,
+            fact,
+            parent: None,
+            template: None,
+            records: Vec::new(),
+        }
+    }
+}
+
 impl Owners {
     /// A list shows an object, whatever it is like.
     pub(super) fn keep(&mut self, uid: &str, list: u64) {
@@ -79,10 +92,7 @@ impl Index {
             let parent = match self.owners.by_uid.get(&last.uid) {
                 Some(known) => known.parent.clone(),
                 // A pod may own pods: a Spark driver its executors.
-                None => self
-                    .pods
-                    .owners_of(&last.uid)
-                    .and_then(|owners| owners.first().cloned()),
+                None => self.pods.owner_of(&last.uid),
             };
             match parent {
                 Some(parent) if !chain.iter().any(|owner| owner.uid == parent.uid) => chain.push(parent),

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
 
+use super::open::OpenPods;
 use super::{Index, after, labels, micros, name, time, uid};
 use crate::error::Result;
 use crate::facts::{ContainerRequest, Fact, PodIdentity, PodState};
@@ -15,6 +16,9 @@ use crate::request::effective_request;
 
 /// The kubelet's mark on the API object of a static pod: the hash of its configuration.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+
+/// That hash has so many characters, and a UID more.
+const CONFIG_HASH_LENGTH: usize = 32;
 
 /// Reasons for which a bound pod is stuck: changes among them change no cost.
 const STUCK: &[&str] = &[
@@ -42,7 +46,7 @@ pub(super) enum Gone {
 /// The pods that are there.
 #[derive(Debug, Default)]
 pub(super) struct Pods {
-    pub(super) by_uid: HashMap<String, Known>,
+    pub(super) by_uid: OpenPods,
     by_node: HashMap<String, HashSet<String>>,
     by_owner: HashMap<String, HashSet<String>>,
     by_name: HashMap<(String, String), String>,
@@ -52,23 +56,39 @@ pub(super) struct Pods {
     pub(super) vanished: HashMap<String, PodState>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Known {
     #[serde(skip)]
-    list: u64,
+    pub(super) list: u64,
     is_mirror: bool,
     last_seen_at: Timestamp,
     first_bound_at: Option<Timestamp>,
     clues: Clues,
     state: Option<PodState>,
-    identity: Option<PodIdentity>,
-    requests: HashMap<String, ContainerRequest>,
-    pub(super) ends: HashSet<(String, i64)>,
+    pub(super) identity: Option<PodIdentity>,
+    pub(super) requests: Vec<ContainerRequest>,
+    pub(super) ends: Vec<(String, i64)>,
     /// Name of the object in its engine's records, beside the pod's own.
     engine_node: Option<String>,
 }
 
 impl Known {
+    /// A pod as facts tell of it; what its status said besides is not known.
+    pub(super) fn of(state: PodState) -> Self {
+        Self {
+            list: 0,
+            is_mirror: state.pod_uid.len() == CONFIG_HASH_LENGTH,
+            last_seen_at: state.observed_at,
+            first_bound_at: state.bound_at,
+            clues: Clues::of_times(state.running_at, state.finished_at),
+            state: Some(state),
+            identity: None,
+            requests: Vec::new(),
+            ends: Vec::new(),
+            engine_node: None,
+        }
+    }
+
     pub(super) fn identity(&self) -> Option<&PodIdentity> {
         self.identity.as_ref()
     }
@@ -83,26 +103,8 @@ impl Known {
 }
 
 impl Pods {
-    pub(super) fn older_than(&self, list: u64) -> Vec<String> {
-        let mut older: Vec<String> = self
-            .by_uid
-            .iter()
-            .filter(|(_, known)| known.list < list)
-            .map(|(uid, _)| uid.clone())
-            .collect();
-        older.sort_unstable();
-        older
-    }
-
-    /// A list shows a pod, whatever it is like.
-    pub(super) fn keep(&mut self, uid: &str, list: u64) {
-        if let Some(known) = self.by_uid.get_mut(uid) {
-            known.list = list;
-        }
-    }
-
     /// Takes a pod back as it was kept.
-    pub(super) fn restore(&mut self, key: &str, known: Known) {
+    pub(super) fn restore(&mut self, key: &str, known: Box<Known>) {
         if let Some(state) = &known.state {
             if let Some(node) = &state.node_name {
                 let pods = self.by_node.entry(node.clone()).or_default();
@@ -118,12 +120,12 @@ impl Pods {
             let pods = self.by_owner.entry(owner.uid.clone()).or_default();
             pods.insert(key.to_owned());
         }
-        self.by_uid.insert(key.to_owned(), known);
+        self.by_uid.insert(key, known);
     }
 
-    /// The owner references of a pod, nearest first, as far as they are known.
-    pub(super) fn owners_of(&self, uid: &str) -> Option<&[crate::facts::Owner]> {
-        Some(&self.by_uid.get(uid)?.identity.as_ref()?.owners)
+    /// The nearest owner of a pod, as far as it is known.
+    pub(super) fn owner_of(&self, uid: &str) -> Option<crate::facts::Owner> {
+        self.by_uid.get(uid)?.identity.as_ref()?.owners.first().cloned()
     }
 
     /// A node is gone, and its static pods with it.
@@ -174,7 +176,7 @@ impl Index {
             .filter(|name| !name.is_empty());
         let unmirrored = self.pods.unmirrored.remove(&key);
         let is_again = unmirrored.is_some();
-        let known = self.pods.by_uid.entry(key.clone()).or_insert_with(|| Known {
+        let known = self.pods.by_uid.get_or_insert(&key, || Known {
             list,
             is_mirror: pod.metadata.uid.as_ref() != Some(&key),
             last_seen_at: seen.at,
@@ -182,8 +184,8 @@ impl Index {
             clues,
             state: unmirrored,
             identity: None,
-            requests: HashMap::new(),
-            ends: HashSet::new(),
+            requests: Vec::new(),
+            ends: Vec::new(),
             engine_node: None,
         });
         known.list = list;
@@ -283,10 +285,11 @@ impl Index {
                         ..held.clone()
                     } == request
                 };
-                if !known.requests.get(&request.container_name).is_some_and(same) {
+                if !known.requests.iter().any(same) {
                     known
                         .requests
-                        .insert(request.container_name.clone(), request.clone());
+                        .retain(|held| held.container_name != request.container_name);
+                    known.requests.push(request.clone());
                     facts.push(request.into());
                 }
             }
@@ -315,7 +318,7 @@ impl Index {
     }
 
     pub(super) fn pod_gone(&mut self, key: &str, how: Gone, seen: Sight, facts: &mut Vec<Fact>) {
-        let Some(known) = self.pods.by_uid.get(key) else {
+        let Some(known) = self.pods.by_uid.get_mut(key) else {
             return;
         };
         let (clues, last_seen_at, is_mirror) = (known.clues, known.last_seen_at, known.is_mirror);
@@ -373,9 +376,10 @@ impl Index {
     /// The machine of a node has become known: pods that were bound to the node before belong to it.
     pub(super) fn place_pods(&mut self, node: &str, machine: &str, seen: Sight, facts: &mut Vec<Fact>) {
         for key in sorted(self.pods.by_node.get(node)) {
-            let Some(last) = self.pods.by_uid.get(&key).and_then(|known| known.state.as_ref()) else {
+            let Some(known) = self.pods.by_uid.get(&key) else {
                 continue;
             };
+            let Some(last) = &known.state else { continue };
             if last.machine.is_none() {
                 let mut state = last.clone();
                 state.machine = Some(machine.to_owned());
@@ -392,7 +396,7 @@ impl Index {
                 .pods
                 .by_uid
                 .get(&key)
-                .and_then(|known| known.identity.clone())
+                .and_then(|known| known.into_owned().identity)
             else {
                 continue;
             };
@@ -428,11 +432,8 @@ impl Index {
             })
         });
         let annotations = self.annotations(&pod.metadata);
-        let last = self
-            .pods
-            .by_uid
-            .get(key)
-            .and_then(|known| known.identity.as_ref());
+        let known = self.pods.by_uid.get(key);
+        let last = known.as_ref().and_then(|known| known.identity.as_ref());
         let identity = PodIdentity {
             cluster: self.settings.cluster.clone(),
             pod_uid: key.to_owned(),

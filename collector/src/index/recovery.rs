@@ -4,6 +4,7 @@
 //! instant; `Started` and `Killing` tell more of its life. What it asked for is known from its siblings or from the
 //! template of its Job. What no Event tells stays unknown.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
@@ -64,7 +65,7 @@ impl Index {
             })
             .collect();
         for (uid, trace) in traces(events, since, until) {
-            if self.pods.by_uid.contains_key(&uid) {
+            if self.pods.by_uid.contains(&uid) {
                 continue;
             }
             if let Some(state) = vanished.get(&uid) {
@@ -188,8 +189,8 @@ impl Index {
         // Pods carry the labels of their template, and so do those of the same owner.
         let labels = owner
             .and_then(|owner| self.sibling(owner))
-            .and_then(super::pod::Known::identity)
-            .map_or_else(Default::default, |identity| identity.labels.clone());
+            .and_then(|sibling| sibling.identity().map(|identity| identity.labels.clone()))
+            .unwrap_or_default();
         let identity = PodIdentity {
             cluster: self.settings.cluster.clone(),
             pod_uid: uid,
@@ -235,7 +236,7 @@ impl Index {
     }
 
     /// Another pod of the same owner; of several, always the same one.
-    fn sibling(&self, owner: &str) -> Option<&super::pod::Known> {
+    fn sibling(&self, owner: &str) -> Option<Cow<'_, super::pod::Known>> {
         self.pods
             .pods_of(owner)
             .min()
@@ -243,7 +244,8 @@ impl Index {
     }
 
     fn sibling_request(&self, owner: &str) -> Option<Resources> {
-        let state = self.sibling(owner)?.state()?;
+        let sibling = self.sibling(owner)?;
+        let state = sibling.state()?;
         Some(Resources {
             cpu_millicores: state.cpu_request_millicores,
             memory_bytes: state.memory_request_bytes,

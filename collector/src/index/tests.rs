@@ -570,6 +570,36 @@ fn an_object_that_a_list_shows_and_nobody_can_read_is_not_gone() {
 }
 
 #[test]
+fn pods_at_rest_are_packed_and_are_the_same_when_something_happens_to_them() {
+    let (mut many, mut alone) = (index(), index());
+    alone.apply(&object(&pod("u", "n")), watched("10:00:11")).unwrap();
+    many.apply(&object(&pod("u", "n")), watched("10:00:11")).unwrap();
+    // Enough for the first to be packed.
+    for number in 0..5000 {
+        let other = pod(&format!("other-{number}"), "n");
+        many.apply(&object(&other), watched("10:00:12")).unwrap();
+    }
+    assert_eq!(many.pod_count(), 5001);
+    let repeated = many.apply(&object(&pod("u", "n")), watched("10:20:00")).unwrap();
+    assert_eq!(repeated, [], "it is known as it was");
+    for number in 0..5000 {
+        let other = pod(&format!("other-{number}"), "n");
+        many.apply(&object(&other), watched("10:21:00")).unwrap();
+    }
+    let gone = |index: &mut Index| {
+        index
+            .delete(&object(&pod("u", "n")), watched("10:30:00"))
+            .unwrap()
+    };
+    assert_eq!(gone(&mut many), gone(&mut alone));
+    assert_eq!(many.pod_count(), 5000);
+    // All that were there before a list and are not shown by it are gone, packed or not.
+    many.relisting("Pod");
+    many.unread("Pod", "other-7", "");
+    assert_eq!(pods(&many.relisted("Pod", listed("10:40:00"), None)).len(), 4999);
+}
+
+#[test]
 fn only_load_balancers_volumes_and_namespaces_are_plain_costs_and_each_is_told_once() {
     let mut index = index();
     let mut service = json!({"kind": "Service", "metadata": {"name": "s", "namespace": "ns", "uid": "s",

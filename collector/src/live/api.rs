@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use futures::{AsyncBufRead, TryStreamExt};
-use http::header::RETRY_AFTER;
+use http::header::{DATE, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use jiff::fmt::rfc2822::DateTimeParser;
 use kube::Client;
 use kube::client::Body;
 use kube::core::Status;
@@ -13,10 +14,8 @@ use kube::core::params::{ListParams, WatchParams};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::clock::Clock;
 use super::resources::Resource;
-
-/// Objects per page of a list.
-pub(super) const PAGE: u32 = 500;
 
 /// Why a request did not do what it should.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,8 +92,10 @@ pub(super) struct Page {
 /// Reads a page of a list.
 pub(super) async fn page(
     client: &Client,
+    clock: &Clock,
     resource: &Resource,
     next: Option<&str>,
+    limit: u32,
     fields: Option<&str>,
 ) -> Result<Page, Failure> {
     #[derive(Deserialize)]
@@ -111,7 +112,7 @@ pub(super) async fn page(
         #[serde(rename = "continue")]
         next: String,
     }
-    let mut parameters = ListParams::default().limit(PAGE);
+    let mut parameters = ListParams::default().limit(limit);
     if let Some(next) = next {
         parameters = parameters.continue_token(next);
     }
@@ -124,7 +125,7 @@ pub(super) async fn page(
     } else {
         request.list(&parameters)
     };
-    let response = send(client, request).await?;
+    let response = send(client, clock, request).await?;
     let body = response.into_body().collect().await;
     let body = body.map_err(|error| Failure::Other(chain(&error)))?.to_bytes();
     let list: List = serde_json::from_slice(&body)
@@ -139,6 +140,7 @@ pub(super) async fn page(
 /// Opens a watch from `version` on; from all that is there now on if there is none.
 pub(super) async fn watch(
     client: &Client,
+    clock: &Clock,
     resource: &Resource,
     version: Option<&str>,
     timeout: Duration,
@@ -155,13 +157,14 @@ pub(super) async fn watch(
     } else {
         request.watch(&parameters, version)
     };
-    let response = send(client, request).await?;
+    let response = send(client, clock, request).await?;
     let body = response.into_body().into_data_stream();
     Ok(body.map_err(std::io::Error::other).into_async_read())
 }
 
 async fn send(
     client: &Client,
+    clock: &Clock,
     request: Result<Request<Vec<u8>>, kube::core::request::Error>,
 ) -> Result<Response<Body>, Failure> {
     let request = request.map_err(|error| Failure::Other(chain(&error)))?;
@@ -169,6 +172,12 @@ async fn send(
         .send(request.map(Body::from))
         .await
         .map_err(|error| Failure::Other(chain(&error)))?;
+    let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+    if let Some(date) = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok())
+        && clock.set_right(date)
+    {
+        tracing::warn!(by = %clock.skew(), "this clock differs from the API server's, which counts");
+    }
     if response.status().is_success() {
         return Ok(response);
     }

@@ -21,6 +21,7 @@ use podledger_sql::validate::validate;
 
 use super::message::{Blind, Change, Message, Told};
 use super::metrics::Metrics;
+use super::primed::prime;
 use super::watch::Position;
 use crate::error::Result;
 use crate::facts::{CollectionGap, CollectionWatermark, Fact, batch};
@@ -48,11 +49,12 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// The intake of a cluster, knowing again what it knew when the file was last written.
+    /// The intake of a cluster, knowing again what it knew when the file was last written; where the file knows nothing, what
+    /// the lake knows.
     ///
     /// # Errors
     /// Where the file cannot be read, or was written by another version.
-    pub fn open(store: ClusterIntake, settings: Settings, metrics: Metrics) -> Result<Self> {
+    pub fn open(store: ClusterIntake, settings: Settings, metrics: Metrics, lake: &Lake) -> Result<Self> {
         let cluster = settings.cluster.clone();
         let mut index = Index::new(settings);
         for entry in store.entries()? {
@@ -69,7 +71,22 @@ impl Intake {
                 version,
                 through,
             } = position;
+            let version = Some(version);
             positions.insert(resource, Position { version, through });
+        }
+        if positions.is_empty()
+            && let Some(through) = prime(&mut index, lake, &cluster)?
+        {
+            tracing::warn!(
+                cluster,
+                %through,
+                open_pods = index.pod_count(),
+                "the intake knows nothing of the cluster: going on from what the lake knows"
+            );
+            for name in METERED {
+                let version = None;
+                positions.insert((*name).to_owned(), Position { version, through });
+            }
         }
         let unpriced = index.machines().map(Fact::from).collect();
         Ok(Self {
@@ -140,7 +157,7 @@ impl Intake {
             .filter_map(|resource| {
                 let position = self.positions.get(&resource)?;
                 Some(KeptPosition {
-                    version: position.version.clone(),
+                    version: position.version.clone()?,
                     through: position.through,
                     resource,
                 })
@@ -189,6 +206,9 @@ impl Intake {
         let machines = std::mem::take(&mut self.unpriced);
         let mut contents = Contents::default();
         let sealed = self.store.seal(lake, date, |commit| {
+            if machines.is_empty() {
+                return Ok(());
+            }
             catalogue_of(commit, &machines, &mut contents).map(drop)
         });
         match sealed {
@@ -245,7 +265,10 @@ impl Intake {
                         }
                     }
                 }
-                (change != Change::Listed).then_some(Position { version, through })
+                (change != Change::Listed).then_some(Position {
+                    version: Some(version),
+                    through,
+                })
             }
             Told::Listed { version, at, blind } => {
                 let seen = Sight { at, is_prompt: false };
@@ -254,9 +277,15 @@ impl Intake {
                 if let Some(blind) = blind {
                     self.gap(name, blind, at, facts);
                 }
-                Some(Position { version, through: at })
+                Some(Position {
+                    version: Some(version),
+                    through: at,
+                })
             }
-            Told::Reached { version, through } => Some(Position { version, through }),
+            Told::Reached { version, through } => Some(Position {
+                version: Some(version),
+                through,
+            }),
             Told::Unread { uid, name } => {
                 self.index.unread(kind, &uid, &name);
                 None

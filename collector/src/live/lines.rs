@@ -18,7 +18,7 @@ const PROMPT: SignedDuration = SignedDuration::from_secs(2);
 /// A watch that was silent for this long has told all that was in store when it was opened.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// A line, and how long it was waited for; `None` if it was there already.
+/// A line, and how long was waited for its beginning; `None` if that was there already, or the rest took its time.
 pub(super) struct Line {
     pub text: Vec<u8>,
     pub waited: Option<Duration>,
@@ -44,7 +44,7 @@ pub(super) async fn next_line<R: AsyncBufRead + Unpin>(
     patience: Duration,
 ) -> Result<Line, Broken> {
     let mut text = Vec::new();
-    let mut waited = None;
+    let (mut waited, mut begun) = (None, None);
     loop {
         let since = Instant::now();
         let mut waiting = pin!(reader.fill_buf());
@@ -54,7 +54,9 @@ pub(super) async fn next_line<R: AsyncBufRead + Unpin>(
                 let ready = tokio::time::timeout(patience, waiting)
                     .await
                     .map_err(|_| Broken::Silent)?;
-                waited = Some(since.elapsed());
+                if text.is_empty() {
+                    waited = Some(since.elapsed());
+                }
                 ready
             }
         };
@@ -66,6 +68,7 @@ pub(super) async fn next_line<R: AsyncBufRead + Unpin>(
                 Broken::Failed("the connection broke in the middle of an object".to_owned())
             });
         }
+        let begun = *begun.get_or_insert_with(Instant::now);
         let end = available.iter().position(|byte| *byte == b'\n');
         let taken = end.map_or(available.len(), |end| end + 1);
         text.extend_from_slice(&available[..taken]);
@@ -77,6 +80,8 @@ pub(super) async fn next_line<R: AsyncBufRead + Unpin>(
             )));
         }
         if end.is_some() {
+            // One that dribbles in may wait behind others on its way.
+            let waited = waited.filter(|_| begun.elapsed() < SETTLED);
             return Ok(Line { text, waited });
         }
     }
@@ -118,10 +123,25 @@ impl Freshness {
             self.is_settled = true;
             self.caught_up_at = self.caught_up_at.max(Some(now));
         }
-        let is_prompt = self
-            .caught_up_at
-            .is_some_and(|caught_up_at| now.duration_since(caught_up_at) <= PROMPT);
-        Sight { at: now, is_prompt }
+        Sight {
+            at: now,
+            is_prompt: self.is_fresh(now),
+        }
+    }
+
+    /// What was read at `seen` was written at `written_at`, by the API server's clock: all that happened before was told before.
+    pub(super) fn written(&mut self, written_at: Option<Timestamp>, seen: Sight) -> Sight {
+        let Some(written_at) = written_at else { return seen };
+        self.caught_up_at = self.caught_up_at.max(Some(written_at.min(seen.at)));
+        Sight {
+            at: seen.at,
+            is_prompt: self.is_fresh(seen.at),
+        }
+    }
+
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        self.caught_up_at
+            .is_some_and(|caught_up_at| now.duration_since(caught_up_at) <= PROMPT)
     }
 
     /// Until when all is known.
@@ -169,6 +189,25 @@ mod tests {
         freshness.connected();
         assert!(freshness.heard(None, at(2)).is_prompt);
         assert!(!freshness.heard(None, at(3)).is_prompt);
+    }
+
+    #[test]
+    fn a_busy_watch_is_fresh_by_what_it_tells() {
+        let mut freshness = Freshness::new(None);
+        freshness.listed(at(0));
+        freshness.connected();
+        // It was opened late, and never falls silent.
+        let mut read = |second, written_at| {
+            let seen = freshness.heard(Some(Duration::from_millis(1)), at(second));
+            freshness.written(written_at, seen).is_prompt
+        };
+        assert!(!read(30, Some(at(3))));
+        assert!(!read(31, None));
+        assert!(read(32, Some(at(31))));
+        assert!(read(33, None));
+        // A clock that is ahead proves no more than the moment of reading.
+        assert!(read(40, Some(at(90))));
+        assert!(!read(43, None));
     }
 
     #[tokio::test(start_paused = true)]

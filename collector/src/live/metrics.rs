@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::clock::Clock;
 use crate::occupancy::Sight;
 
 /// Labels of a figure about one resource of one cluster.
@@ -47,6 +48,8 @@ pub struct Figures {
     open_pods: Family<OfCluster, Gauge>,
     unsealed: Family<OfCluster, Gauge>,
     is_leader: Family<OfCluster, Gauge>,
+    skew_milliseconds: Family<OfCluster, Gauge>,
+    resource_through: Family<OfResource, Gauge<f64, AtomicU64>>,
     through: Family<OfCluster, Gauge<f64, AtomicU64>>,
     lag: Family<OfCluster, Gauge<f64, AtomicU64>>,
 }
@@ -108,9 +111,19 @@ impl Figures {
             self.is_leader.clone(),
         );
         registry.register(
+            "clock_skew_milliseconds",
+            "By how much the API server's clock is ahead of the collector's, which is set right by so much",
+            self.skew_milliseconds.clone(),
+        );
+        registry.register(
             "observed_through_timestamp_seconds",
             "Until when the cluster is observed",
             self.through.clone(),
+        );
+        registry.register(
+            "resource_observed_through_timestamp_seconds",
+            "Until when the objects of a resource are observed: a quiet one until its last bookmark",
+            self.resource_through.clone(),
         );
         registry.register(
             "lag_seconds",
@@ -134,8 +147,27 @@ impl Figures {
         let cluster = OfCluster {
             cluster: cluster.to_owned(),
         };
-        let seconds = self.through.get(&cluster)?.get();
-        Timestamp::from_microsecond((seconds * 1e6).round() as i64).ok()
+        instant(self.through.get(&cluster)?.get())
+    }
+
+    /// Until when a resource has been observed, in whole microseconds.
+    #[must_use]
+    pub fn resource_observed_through(&self, cluster: &str, resource: &str) -> Option<Timestamp> {
+        let of = OfResource {
+            cluster: cluster.to_owned(),
+            resource: resource.to_owned(),
+        };
+        instant(self.resource_through.get(&of)?.get())
+    }
+
+    /// How many changes of a resource were read so far.
+    #[must_use]
+    pub fn changes(&self, cluster: &str, resource: &str) -> u64 {
+        let of = OfResource {
+            cluster: cluster.to_owned(),
+            resource: resource.to_owned(),
+        };
+        self.changes.get(&of).map_or(0, |changes| changes.get())
     }
 
     /// The figures of one cluster.
@@ -146,6 +178,11 @@ impl Figures {
             cluster: Arc::from(cluster),
         }
     }
+}
+
+/// An instant that was told in seconds.
+fn instant(seconds: f64) -> Option<Timestamp> {
+    Timestamp::from_microsecond((seconds * 1e6).round() as i64).ok()
 }
 
 /// The figures of one cluster.
@@ -243,8 +280,19 @@ impl Metrics {
             .set(i64::from(is_leader));
     }
 
-    pub(super) fn observed(&self, through: Timestamp, now: Timestamp) {
-        let cluster = self.cluster();
+    pub(super) fn reached(&self, resource: &str, through: Timestamp) {
+        let resource = self.resource(resource);
+        let seconds = through.as_microsecond() as f64 / 1e6;
+        self.figures
+            .resource_through
+            .get_or_create(&resource)
+            .set(seconds);
+    }
+
+    pub(super) fn observed(&self, through: Timestamp, clock: &Clock) {
+        let (cluster, now) = (self.cluster(), clock.now());
+        let skew = i64::try_from(clock.skew().as_millis()).unwrap_or(0);
+        self.figures.skew_milliseconds.get_or_create(&cluster).set(skew);
         let seconds = through.as_microsecond() as f64 / 1e6;
         self.figures.through.get_or_create(&cluster).set(seconds);
         let lag = now.duration_since(through).as_secs_f64().max(0.0);

@@ -17,6 +17,7 @@ pub mod lease;
 mod lines;
 mod message;
 mod metrics;
+mod primed;
 mod record;
 mod recovery;
 mod resources;
@@ -66,6 +67,8 @@ pub struct Settings {
     pub seal_facts: u64,
     /// How often the cluster is asked for resources that are new.
     pub discover_every: Duration,
+    /// Objects per page of a list, where it is not streamed.
+    pub page: u32,
     /// Whether lists are asked for as streams, where the server has them.
     pub has_streaming_lists: bool,
     /// What the jitter of waiting times follows from.
@@ -80,12 +83,13 @@ impl Default for Settings {
             annotations: Vec::new(),
             watch_timeout: Duration::from_secs(290),
             patience: Duration::from_secs(150),
-            queue: 10_000,
+            queue: 2_000,
             commit_every: Duration::from_secs(1),
-            commit_changes: 5_000,
+            commit_changes: 4_000,
             seal_every: Duration::from_secs(30),
             seal_facts: 200_000,
             discover_every: Duration::from_secs(600),
+            page: 500,
             has_streaming_lists: true,
             seed: 0,
             lease: None,
@@ -175,7 +179,8 @@ impl Collection {
         };
         let (store, told) = (Arc::clone(&self.store), metrics.clone());
         let of = cluster.to_owned();
-        let intake = blocking(move || Intake::open(store.of(&of)?, settings, told)).await?;
+        let lake = self.lake.clone();
+        let intake = blocking(move || Intake::open(store.of(&of)?, settings, told, &lake)).await?;
         let (sender, receiver) = mpsc::channel(self.settings.queue.max(1));
         let watches = Watches {
             collection: self,
@@ -232,8 +237,11 @@ impl Collection {
                 seal_at = Instant::now() + self.settings.seal_every;
             }
             metrics.state(batches.waiting(), intake.open_pods(), intake.unsealed());
+            for (resource, position) in intake.positions() {
+                metrics.reached(resource, position.through);
+            }
             if let Some(through) = intake.observed_through() {
-                metrics.observed(through, self.clock.now());
+                metrics.observed(through, &self.clock);
             }
             if Instant::now() >= discover_at {
                 if let Err(error) = watches.discover().await {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::core::Status;
 use serde::Deserialize;
@@ -44,8 +45,8 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 /// Where a watch goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
-    /// The resource version that was told last.
-    pub version: String,
+    /// The resource version that was told last; `None` where a list has to tell what is there now.
+    pub version: Option<String>,
     /// Until when all is told.
     pub through: Timestamp,
 }
@@ -118,7 +119,7 @@ impl Watch {
         Self {
             has_streaming_lists: settings.has_streaming_lists,
             freshness: Freshness::new(position.as_ref().map(|position| position.through)),
-            version: position.map(|position| position.version),
+            version: position.and_then(|position| position.version),
             reason: "restart",
             resource: Arc::new(resource),
             client,
@@ -206,7 +207,13 @@ impl Watch {
             self.list().await?;
         }
         let timeout = self.settings.watch_timeout;
-        let opened = api::watch(&self.client, &self.resource, self.version.as_deref(), timeout);
+        let opened = api::watch(
+            &self.client,
+            &self.clock,
+            &self.resource,
+            self.version.as_deref(),
+            timeout,
+        );
         let mut reader = tokio::select! {
             opened = opened => opened?,
             () = self.sender.closed() => return Err(Stop::Closed),
@@ -297,7 +304,15 @@ impl Watch {
 
     /// A watch says nothing: a server that was set back knows no version as high as the last, and waits for it.
     async fn check_version(&self) -> Result<(), Stop> {
-        let page = api::page(&self.client, &self.resource, None, Some("metadata.name=none")).await?;
+        let page = api::page(
+            &self.client,
+            &self.clock,
+            &self.resource,
+            None,
+            1,
+            Some("metadata.name=none"),
+        )
+        .await?;
         self.ahead(page.version).map(drop)
     }
 
@@ -306,7 +321,15 @@ impl Watch {
         self.tell(Told::Listing).await?;
         let (mut next, mut version): (Option<String>, Option<String>) = (None, None);
         loop {
-            let page = api::page(&self.client, &self.resource, next.as_deref(), None).await?;
+            let page = api::page(
+                &self.client,
+                &self.clock,
+                &self.resource,
+                next.as_deref(),
+                self.settings.page,
+                None,
+            )
+            .await?;
             let seen = Sight {
                 at: self.clock.now(),
                 is_prompt: false,
@@ -332,7 +355,7 @@ impl Watch {
                 since,
                 reason: std::mem::replace(&mut self.reason, "expired"),
                 evidence: if self.resource.kind == "Pod" {
-                    recovery::evidence(&self.client).await
+                    recovery::evidence(&self.client, &self.clock).await
                 } else {
                     Evidence::default()
                 },
@@ -344,10 +367,13 @@ impl Watch {
         self.tell(Told::Listed { version, at, blind }).await
     }
 
-    async fn object(&mut self, text: &str, change: Change, seen: Sight) -> Result<(), Stop> {
+    async fn object(&mut self, text: &str, change: Change, mut seen: Sight) -> Result<(), Stop> {
         let read = Object::from_json(&self.resource.kind, text);
         let object = match read {
             Ok(mut object) => {
+                if change != Change::Listed {
+                    seen = self.freshness.written(written_at(object.metadata()), seen);
+                }
                 trim(&mut object, &self.settings.annotations);
                 object
             }
@@ -376,6 +402,10 @@ impl Watch {
             version
         } else {
             let version = self.ahead(version)?;
+            if self.version.as_ref() == Some(&version) {
+                // A change has a version of its own: this one was told already.
+                return Ok(());
+            }
             self.version = Some(version.clone());
             version
         };
@@ -416,4 +446,17 @@ impl Watch {
         };
         self.sender.send(message).await.map_err(|_| Stop::Closed)
     }
+}
+
+/// When an object was last written, as far as it says, by the API server's clock.
+fn written_at(metadata: &ObjectMeta) -> Option<Timestamp> {
+    let entries = metadata.managed_fields.iter().flatten();
+    let grace = SignedDuration::from_secs(metadata.deletion_grace_period_seconds.unwrap_or(0).max(0));
+    let deleted_at = metadata.deletion_timestamp.as_ref();
+    entries
+        .filter_map(|entry| entry.time.as_ref())
+        .chain(&metadata.creation_timestamp)
+        .map(|time| time.0)
+        .chain(deleted_at.and_then(|time| time.0.checked_sub(grace).ok()))
+        .max()
 }
