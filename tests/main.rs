@@ -7,6 +7,7 @@ mod harness;
 mod attribution;
 mod bench;
 mod conservation;
+mod crashes;
 mod demo;
 mod file_size;
 mod identity;

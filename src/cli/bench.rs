@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, Subcommand};
 use duckdb::Connection;
 use duckdb::arrow::record_batch::RecordBatch;
 use jiff::civil::date;
@@ -19,11 +19,17 @@ use podledger_sql::ledger::{Ledger, scratch};
 use serde::Serialize;
 
 use super::Cli;
+use super::bench_collect::BenchCollect;
 
 /// Measure writing facts, building and asking, on generated pods, beside what DuckDB takes alone in the same run.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: podledger bench --pods 1000000")]
+#[command(
+    after_help = "Example: podledger bench --pods 1000000",
+    args_conflicts_with_subcommands = true
+)]
 pub struct Bench {
+    #[command(subcommand)]
+    of: Option<Of>,
     /// Pods to generate, spread over 28 days.
     #[arg(long, default_value_t = 1_000_000)]
     pods: u64,
@@ -36,6 +42,12 @@ pub struct Bench {
     /// Show every step of the builds, not only those of 100 ms and more.
     #[arg(long)]
     timings: bool,
+}
+
+/// What else can be measured.
+#[derive(Debug, Subcommand)]
+enum Of {
+    Collect(BenchCollect),
 }
 
 /// Pods on one machine at a time, on average: what sets how many machines there are.
@@ -107,6 +119,10 @@ struct Report {
 
 impl Bench {
     pub fn run(&self, _cli: &Cli) -> anyhow::Result<ExitCode> {
+        if let Some(Of::Collect(collect)) = &self.of {
+            collect.run()?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let pods = if self.quick { 20_000 } else { self.pods.max(100) };
         let folder = tempfile::tempdir().context("cannot make a folder for the bench")?;
         let shortest = Duration::from_millis(if self.timings { 0 } else { 100 });

@@ -1,6 +1,7 @@
 //! The command line: wiring only, one file per command.
 
 mod bench;
+mod bench_collect;
 mod build;
 mod check;
 mod clusters;

@@ -92,16 +92,21 @@ async fn keep_building(
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
         let compacts = compacted != Some(today);
         let (path, lake, config) = (path.clone(), lake.clone(), config.clone());
-        let built = tokio::task::spawn_blocking(move || -> anyhow::Result<u64> {
+        let built = tokio::task::spawn_blocking(move || -> anyhow::Result<(u64, bool)> {
             let (_, report) = build(Ledger::open(&path)?, &lake, &config, false)?;
-            if compacts && let Err(error) = lake.compact(today) {
-                tracing::warn!(%error, "yesterday's segments are not merged yet");
+            let mut is_compacted = !compacts;
+            if compacts {
+                match lake.compact(today) {
+                    Ok(_) => is_compacted = true,
+                    // A collector may be sealing just now.
+                    Err(error) => tracing::info!(%error, "yesterday's segments are not merged yet"),
+                }
             }
-            Ok(report.ingested_rows)
+            Ok((report.ingested_rows, is_compacted))
         });
         match built.await {
-            Ok(Ok(facts)) => {
-                compacted = Some(today);
+            Ok(Ok((facts, is_compacted))) => {
+                compacted = is_compacted.then_some(today);
                 figures.builds.inc();
                 figures
                     .milliseconds

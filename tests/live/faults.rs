@@ -1,151 +1,260 @@
-//! What goes wrong with an API server loses nothing and doubles nothing.
+//! What goes wrong with an API server, by seed: what can be known in the end is known, once, and what cannot is stated.
 
 use std::time::Duration;
 
-use podledger_collector::live::Settings;
-use podledger_simulator::Fault;
+use jiff::SignedDuration;
+use podledger_collector::live::{Clock, Settings};
+use podledger_simulator::{ApiServer, Fault, Scenario};
 
-use super::{begin, collection, import, in_simulated_time, scenario, serve, settings, start};
-use crate::harness::{World, rows};
+use super::known::{
+    assert_all_known_once, assert_known_or_unseen, assert_known_within, doubled, gaps, last_states,
+};
+use super::{begin, changes, collection, in_simulated_time, serve_changes, settings, start};
+use crate::harness::{World, contents};
 
-/// Collects a day in which `faults` happen, one every half an hour.
-fn collect_with(world: &World, faults: &[Fault], lifted_after: Duration) {
-    let faults = faults.to_vec();
+/// How long the platform goes on.
+const HOURS: i64 = 8;
+
+/// A kind of trouble.
+struct Trouble {
+    name: &'static str,
+    /// What happens every half an hour.
+    faults: Vec<Fault>,
+    lifted_after: Duration,
+    has_streaming_lists: bool,
+    /// By how much the collector's clock is wrong.
+    skew: SignedDuration,
+}
+
+impl Trouble {
+    fn new(name: &'static str, faults: Vec<Fault>) -> Self {
+        Self {
+            name,
+            faults,
+            lifted_after: Duration::from_secs(20),
+            has_streaming_lists: true,
+            skew: SignedDuration::ZERO,
+        }
+    }
+}
+
+fn seeds() -> std::ops::RangeInclusive<u64> {
+    if std::env::var_os("PODLEDGER_SOAK").is_some() {
+        1..=100
+    } else {
+        1..=5
+    }
+}
+
+fn scenario(seed: u64) -> Scenario {
+    Scenario {
+        has_pod_events: true,
+        ..super::scenario(seed, 1, 8, false)
+    }
+}
+
+/// Collects some hours in which there is trouble.
+fn collect_with(seed: u64, trouble: &Trouble) -> World {
+    let world = World::new();
     in_simulated_time(async {
-        let of_server = podledger_simulator::Settings::new(start());
-        let (server, platform) = serve(of_server, scenario(5, 1, 6, false)).await;
-        let settings = Settings {
-            commit_every: Duration::from_secs(60),
-            watch_timeout: Duration::from_secs(290),
-            ..settings(world)
+        let of_server = podledger_simulator::Settings {
+            has_streaming_lists: trouble.has_streaming_lists,
+            ..podledger_simulator::Settings::new(start())
         };
-        let running = begin(collection(world, &server, settings));
-        let mut next = faults.into_iter().cycle();
+        let until = start().as_millisecond() + HOURS * 3_600_000;
+        let changes = changes(scenario(seed)).take_while(move |change| change.at_ms < until);
+        let (server, platform) = serve_changes(of_server, changes).await;
+        let settings = Settings {
+            commit_every: Duration::from_secs(600),
+            watch_timeout: Duration::from_secs(290),
+            page: 7,
+            seed,
+            ..settings(&world)
+        };
+        let mut collection = collection(&world, &server, settings);
+        let (told, skew) = (server.clone(), trouble.skew);
+        collection.clock = Clock::new(move || told.now() + skew);
+        let running = begin(collection);
+        // Not at the same second of each hour.
+        tokio::time::sleep(Duration::from_secs(60 + 97 * seed)).await;
         while !platform.is_finished() {
-            tokio::time::sleep(Duration::from_secs(1800)).await;
-            if let Some(fault) = next.next() {
-                server.fault(fault);
-                tokio::time::sleep(lifted_after).await;
-                server.lift();
+            for fault in &trouble.faults {
+                server.fault(fault.clone());
             }
+            tokio::time::sleep(trouble.lifted_after).await;
+            server.lift();
+            tokio::time::sleep(Duration::from_secs(1800)).await;
         }
         tokio::time::sleep(Duration::from_secs(120)).await;
         running.stop().await;
     });
+    world
 }
 
-/// What a table says of its subjects, whenever it was learnt.
-fn distinct(world: &World, table: &str, columns: &str) -> Vec<String> {
-    let connection = duckdb::Connection::open_in_memory().unwrap();
-    let folder = world.folder.path().join("lake").join(table);
-    rows(
-        &connection,
-        &format!(
-            "select distinct {columns} from read_parquet('{}/*/*.parquet', hive_partitioning = true, union_by_name = true) \
-             order by all",
-            folder.display()
-        ),
-    )
-}
-
-/// What is known of each pod at last, without the times at which it was learnt.
-fn last_states(world: &World, columns: &str) -> Vec<String> {
-    let connection = duckdb::Connection::open_in_memory().unwrap();
-    let folder = world.folder.path().join("lake/pod_states");
-    rows(
-        &connection,
-        &format!(
-            "select pod_uid, {columns} from read_parquet('{}/*/*.parquet', hive_partitioning = true, union_by_name = true) \
-             qualify row_number() over (partition by pod_uid order by observed_at desc) = 1 order by pod_uid",
-            folder.display()
-        ),
-    )
-}
-
-#[test]
-fn short_faults_change_nothing_that_is_known() {
-    let (imported, collected) = (World::new(), World::new());
-    import(&imported, scenario(5, 1, 6, false));
-    let faults = [
-        Fault::CloseWatches,
-        Fault::CutLine,
-        Fault::Throttle {
-            requests: 20,
-            retry_after_secs: 3,
+/// Trouble after which everything is told in the end.
+fn late() -> Vec<Trouble> {
+    vec![
+        Trouble::new("watches are closed", vec![Fault::CloseWatches]),
+        Trouble::new("lines are cut", vec![Fault::CutLine]),
+        Trouble {
+            lifted_after: Duration::from_secs(40),
+            ..Trouble::new(
+                "streams are slow",
+                vec![Fault::Trickle {
+                    bytes: 700,
+                    every: Duration::from_millis(900),
+                }],
+            )
         },
-        Fault::CloseWatches,
-        Fault::Unavailable { requests: 30 },
-        Fault::CloseWatches,
-    ];
-    collect_with(&collected, &faults, Duration::from_secs(20));
-    let columns =
-        "pod_name, machine, bound_at, start_source, phase, exit_code, end_reason, cpu_request_millicores";
-    assert_eq!(last_states(&collected, columns), last_states(&imported, columns));
-    for (table, columns) in [
-        (
-            "machines",
-            "machine, provider, region, instance_type, launched_at",
+        Trouble::new(
+            "requests are throttled",
+            vec![
+                Fault::CloseWatches,
+                Fault::Throttle {
+                    requests: 20,
+                    retry_after_secs: 3,
+                },
+            ],
         ),
-        (
-            "container_requests",
-            "pod_uid, container_name, cpu_request_millicores, memory_request_bytes",
+        Trouble::new(
+            "requests fail",
+            vec![
+                Fault::CloseWatches,
+                Fault::Broken { requests: 30 },
+                Fault::Unavailable { requests: 30 },
+            ],
         ),
-        (
-            "container_ends",
-            "pod_uid, container_name, restart_count, finished_at, exit_code, reason",
-        ),
-        ("node_claims", "node_claim_uid, node_name"),
-    ] {
-        let known = |world: &World| distinct(world, table, columns);
-        assert!(known(&imported).len() > 3, "{table}");
-        assert_eq!(known(&collected), known(&imported), "{table}");
-    }
-    // Nobody was blind: everything was told in the end.
-    assert_eq!(gaps(&collected), Vec::<String>::new());
+        Trouble::new("changes are repeated", vec![Fault::Repeat { changes: 1 }]),
+        Trouble::new("watches say nothing", vec![Fault::Silence]),
+    ]
 }
 
-fn gaps(world: &World) -> Vec<String> {
-    let connection = duckdb::Connection::open_in_memory().unwrap();
-    let folder = world.folder.path().join("lake/collection_gaps");
-    rows(
-        &connection,
-        &format!(
-            "select resource, reason, epoch(gap_end_at - gap_start_at)::bigint from read_parquet('{}/*/*.parquet', \
-             hive_partitioning = true, union_by_name = true) order by all",
-            folder.display()
+/// Trouble that makes the collector read lists anew.
+fn relisted() -> Vec<Trouble> {
+    vec![
+        Trouble::new(
+            "versions are forgotten",
+            vec![Fault::ForgetHistory, Fault::CloseWatches],
         ),
-    )
+        Trouble {
+            has_streaming_lists: false,
+            ..Trouble::new(
+                "pages are forgotten",
+                vec![Fault::ForgetPages { requests: 2 }, Fault::Restart],
+            )
+        },
+        Trouble::new("older changes are repeated", vec![Fault::Repeat { changes: 5 }]),
+        Trouble::new("the server starts anew", vec![Fault::Restart]),
+        Trouble::new("the server is set back", vec![Fault::RunBackwards]),
+    ]
 }
 
 #[test]
-fn a_server_that_forgets_or_is_set_back_is_listed_anew_and_no_pod_is_counted_twice() {
-    let (imported, collected) = (World::new(), World::new());
-    import(&imported, scenario(5, 1, 6, false));
-    let faults = [Fault::RunBackwards, Fault::ForgetHistory, Fault::CloseWatches];
-    collect_with(&collected, &faults, Duration::from_secs(1));
-    // What came and went while the server said nothing is known by its Events, and may lack its request.
-    let columns = "pod_name, machine, bound_at";
-    assert_eq!(last_states(&collected, columns), last_states(&imported, columns));
-    let gaps = gaps(&collected);
-    assert!(!gaps.is_empty());
-    for gap in gaps {
-        let seconds: i64 = gap.rsplit('|').next().unwrap().trim().parse().unwrap();
-        // A server that was set back is found out when it has said nothing for a while.
-        assert!(seconds <= 300, "{gap}");
+fn what_is_told_late_is_known_in_the_end_and_once() {
+    for seed in seeds() {
+        let whole = collect_with(seed, &Trouble::new("none", Vec::new()));
+        for trouble in late() {
+            let world = collect_with(seed, &trouble);
+            assert_all_known_once(&world, &whole, &format!("{}, seed {seed}", trouble.name));
+        }
+    }
+}
+
+#[test]
+fn after_a_new_list_everything_is_known_but_what_came_and_went_in_a_gap() {
+    let mut stated = 0;
+    for seed in seeds() {
+        let whole = collect_with(seed, &Trouble::new("none", Vec::new()));
+        for trouble in relisted() {
+            let world = collect_with(seed, &trouble);
+            let name = format!("{}, seed {seed}", trouble.name);
+            assert_known_or_unseen(&world, &whole, &name);
+            for gap in gaps(&world) {
+                stated += 1;
+                let seconds: i64 = gap.rsplit('|').next().unwrap().parse().unwrap();
+                // A server that was set back is found out when it has said nothing for a while.
+                assert!(seconds <= 300, "{name}: {gap}");
+            }
+        }
+    }
+    assert!(stated > 10, "{stated} gaps were stated");
+}
+
+#[test]
+fn a_wrong_clock_is_set_right_by_the_servers() {
+    for seed in seeds() {
+        let whole = collect_with(seed, &Trouble::new("none", Vec::new()));
+        let seconds = i64::try_from(seed * 37 % 120).unwrap() + 3;
+        for skew in [
+            SignedDuration::from_secs(seconds),
+            SignedDuration::from_secs(-seconds),
+        ] {
+            let world = collect_with(
+                seed,
+                &Trouble {
+                    skew,
+                    ..Trouble::new("skew", Vec::new())
+                },
+            );
+            // The server tells its time in whole seconds.
+            let after = format!("skew {skew:?}, seed {seed}");
+            assert_known_within(&world, &whole, SignedDuration::from_millis(1500), &after);
+        }
     }
 }
 
 #[test]
 fn an_object_that_cannot_be_read_is_left_out_and_the_watch_goes_on() {
-    let (imported, collected) = (World::new(), World::new());
-    import(&imported, scenario(5, 1, 6, false));
-    let malformed = [Fault::Malformed {
-        resource: "pods".to_owned(),
-    }];
-    collect_with(&collected, &malformed, Duration::from_secs(60));
-    let columns = "pod_name, machine, bound_at";
-    let (found, all) = (last_states(&collected, columns), last_states(&imported, columns));
-    assert_eq!(found.len(), all.len());
-    let differ = found.iter().zip(&all).filter(|(found, all)| found != all).count();
-    assert!(differ <= 48, "{differ} pods are known otherwise");
+    let malformed = Trouble {
+        lifted_after: Duration::from_secs(60),
+        ..Trouble::new(
+            "garbage",
+            vec![Fault::Malformed {
+                resource: "pods".to_owned(),
+            }],
+        )
+    };
+    for seed in seeds() {
+        let whole = collect_with(seed, &Trouble::new("none", Vec::new()));
+        let world = collect_with(seed, &malformed);
+        assert_eq!(doubled(&world), Vec::<String>::new());
+        let columns = "pod_name, machine, bound_at";
+        let (found, all) = (last_states(&world, columns), last_states(&whole, columns));
+        assert_eq!(found.len(), all.len());
+        let differ = found.iter().zip(&all).filter(|(found, all)| found != all).count();
+        assert!(differ <= 16, "{differ} pods are known otherwise");
+    }
+}
+
+#[test]
+fn two_collectors_at_once_double_nothing_in_the_ledger() {
+    for seed in seeds() {
+        let (one, two) = (World::new(), World::new());
+        for (world, collectors) in [(&one, 1), (&two, 2)] {
+            in_simulated_time(async {
+                let until = start().as_millisecond() + HOURS * 3_600_000;
+                let changes = changes(scenario(seed)).take_while(move |change| change.at_ms < until);
+                let of_server = podledger_simulator::Settings::new(start());
+                let (server, platform) = serve_changes(of_server, changes).await;
+                let running: Vec<_> = (0..collectors)
+                    .map(|number| begin(beside(world, &server, number)))
+                    .collect();
+                platform.await.unwrap();
+                tokio::time::sleep(Duration::from_secs(120)).await;
+                for running in running {
+                    running.stop().await;
+                }
+            });
+            world.build(true);
+        }
+        assert_eq!(contents(&two), contents(&one), "seed {seed}");
+    }
+}
+
+/// A collection with an intake of its own, into the lake of all.
+fn beside(world: &World, server: &ApiServer, number: u32) -> podledger_collector::live::Collection {
+    let path = world.folder.path().join(format!("intake-{number}.duckdb"));
+    let made_at = server.now() + SignedDuration::from_millis(i64::from(number));
+    let store = podledger_sql::intake::Intake::open(&path, made_at).unwrap();
+    super::collection_into(world.folder.path(), server, store, settings(world))
 }

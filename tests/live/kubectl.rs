@@ -35,6 +35,10 @@ impl Drop for Program {
 
 /// Serves an hour of a platform per second; returns the address.
 fn simulate(kubeconfig: &Path) -> (Program, String) {
+    simulate_with(&["--kubeconfig-out", kubeconfig.to_str().unwrap()])
+}
+
+fn simulate_with(options: &[&str]) -> (Program, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_podledger"))
         .args([
             "simulate",
@@ -47,8 +51,7 @@ fn simulate(kubeconfig: &Path) -> (Program, String) {
             "--pipelines",
             "6",
         ])
-        .arg("--kubeconfig-out")
-        .arg(kubeconfig)
+        .args(options)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -142,31 +145,9 @@ fn collect_reads_a_cluster_over_a_socket_and_ends_when_it_is_told_to() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = BufReader::new(collect.stderr.take().unwrap());
-    let (mut address, mut lines) = (None, Vec::new());
-    for line in said.by_ref().lines().map_while(Result::ok) {
-        if let Some((_, listening)) = line.split_once("address=") {
-            address = Some(listening.to_owned());
-        }
-        lines.push(line);
-        if lines.last().is_some_and(|line| line.contains("open_pods")) {
-            break;
-        }
-    }
-    assert_eq!(lines.len(), 2, "{lines:#?}");
-    let address = address.unwrap();
+    let address = listening(&mut collect, 1);
     // It is ready when the first lists are read: asked for over and over, each answer takes its time.
-    let get = |path: &str| -> String {
-        let mut stream = TcpStream::connect(&address).unwrap();
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-    };
+    let get = |path: &str| get(&address, path);
     let lake = world.folder.path().join("lake/pod_states");
     let is_sealed = || std::fs::read_dir(&lake).is_ok_and(|folders| folders.count() > 1);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
@@ -202,4 +183,88 @@ fn collect_reads_a_cluster_over_a_socket_and_ends_when_it_is_told_to() {
     let pods: i64 = world.rows("select count(*) from marts.pods")[0].parse().unwrap();
     assert!(pods > 0);
     assert!(!world.lake().segments().unwrap().is_empty());
+}
+
+#[test]
+fn serve_collects_several_clusters_and_computes_what_they_cost() {
+    let world = World::new();
+    let (_one, first) = simulate_with(&["--cluster", "cluster-one", "--seed", "1"]);
+    let (_two, second) = simulate_with(&["--cluster", "cluster-two", "--seed", "2"]);
+    let kubeconfig = world.folder.path().join("kubeconfig");
+    let context = |name: &str, server: &str| {
+        (
+            format!("- name: {name}\n  cluster:\n    server: {server}\n"),
+            format!("- name: {name}\n  context:\n    cluster: {name}\n    user: nobody\n"),
+        )
+    };
+    let ((one, of_one), (two, of_two)) = (context("one", &first), context("two", &second));
+    let text = format!(
+        "apiVersion: v1\nkind: Config\nclusters:\n{one}{two}contexts:\n{of_one}{of_two}users:\n- name: nobody\n  user: {{}}\n"
+    );
+    std::fs::write(&kubeconfig, text).unwrap();
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_podledger"))
+        .arg("--data")
+        .arg(world.folder.path())
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--seal-every",
+            "1",
+            "--build-every",
+            "1",
+        ])
+        .args(["--context", "one", "--context", "two", "--kubeconfig"])
+        .arg(&kubeconfig)
+        .env("RUST_LOG", "info")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let address = listening(&mut serve, 2);
+    let is_built = || {
+        let metrics = get(&address, "/metrics");
+        let builds = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("podledger_build_builds_total "));
+        builds.is_some_and(|builds| builds.parse::<f64>().unwrap() >= 3.0)
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while (get(&address, "/readyz") != "ok\n" || !is_built()) && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let id = serve.id().to_string();
+    let told = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    assert!(told.success());
+    assert!(serve.wait().unwrap().success());
+    world.build(false);
+    let clusters = world.rows("select cluster, count(*) > 0 from marts.pods group by all order by all");
+    assert_eq!(clusters, ["cluster-one|true", "cluster-two|true"]);
+}
+
+/// Waits until a collecting command has begun with so many clusters; returns where it listens.
+fn listening(command: &mut Child, clusters: usize) -> String {
+    let (mut address, mut begun) = (None, 0);
+    let mut said = BufReader::new(command.stderr.take().unwrap()).lines();
+    while begun < clusters {
+        let line = said.next().unwrap().unwrap();
+        if let Some((_, listening)) = line.split_once("address=") {
+            address = Some(listening.to_owned());
+        }
+        begun += usize::from(line.contains("open_pods"));
+    }
+    // What it says later is read, so that it can go on.
+    std::thread::spawn(move || said.for_each(drop));
+    address.unwrap()
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
 }

@@ -3,12 +3,15 @@
 mod access;
 mod equal;
 mod faults;
+pub mod known;
 mod kubectl;
 mod leases;
+mod month;
 mod real_cluster;
 mod recorded;
 mod restarts;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +22,7 @@ use podledger_collector::import::recording;
 use podledger_collector::live::{Clock, Collection, Ended, Figures, Settings};
 use podledger_simulator::{ApiServer, Change, Scenario, Told, World as Simulated};
 use podledger_sql::intake::Intake;
+use podledger_sql::lake::Lake;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
@@ -45,7 +49,7 @@ pub fn scenario(seed: u64, days: u32, pipelines: usize, has_noise: bool) -> Scen
 }
 
 /// The changes of a scenario.
-pub fn changes(scenario: Scenario) -> impl Iterator<Item = Change> {
+pub fn changes(scenario: Scenario) -> impl Iterator<Item = Change> + use<> {
     Simulated::new(scenario).filter_map(|told| match told {
         Told::Change(change) => Some(change),
         _ => None,
@@ -90,13 +94,19 @@ pub fn settings(world: &World) -> Settings {
 
 /// Begins to collect a server into the world's lake.
 pub fn collection(world: &World, server: &ApiServer, settings: Settings) -> Collection {
+    let store = Intake::open(&world.folder.path().join("intake.duckdb"), server.now()).unwrap();
+    collection_into(world.folder.path(), server, store, settings)
+}
+
+/// A collection of a server into the lake in a folder.
+pub fn collection_into(folder: &Path, server: &ApiServer, store: Intake, settings: Settings) -> Collection {
     let told = server.clone();
     Collection {
         client: client(server, None),
         name: "test".to_owned(),
         settings: Arc::new(settings),
-        store: Arc::new(Intake::open(&world.folder.path().join("intake.duckdb"), start()).unwrap()),
-        lake: world.lake(),
+        store: Arc::new(store),
+        lake: Lake::open(&folder.join("lake")).unwrap(),
         clock: Clock::new(move || told.now()),
         figures: Figures::default(),
     }
@@ -129,10 +139,18 @@ pub async fn serve(
     settings: podledger_simulator::Settings,
     scenario: Scenario,
 ) -> (ApiServer, JoinHandle<()>) {
+    serve_changes(settings, changes(scenario)).await
+}
+
+/// A server in which changes happen.
+pub async fn serve_changes(
+    settings: podledger_simulator::Settings,
+    changes: impl Iterator<Item = Change> + Send + 'static,
+) -> (ApiServer, JoinHandle<()>) {
     let server = ApiServer::new(settings);
     let platform = tokio::spawn({
         let server = server.clone();
-        async move { server.run(changes(scenario)).await }
+        async move { server.run(changes).await }
     });
     // What is there at first has to be there before it is asked for.
     tokio::task::yield_now().await;

@@ -1,0 +1,9 @@
+//! Processes that are ended where it hurts, and what the next one makes of it: nothing is lost, nothing is doubled.
+
+mod building;
+mod collecting;
+mod disks;
+mod life;
+mod losses;
+
+pub use life::Life;
