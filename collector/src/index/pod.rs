@@ -482,7 +482,7 @@ impl Index {
             .find(|uid| {
                 self.pods
                     .by_uid
-                    .get(*uid)
+                    .get(uid)
                     .is_some_and(|known| known.engine_node.as_deref() == Some(node))
             })
             .cloned()
