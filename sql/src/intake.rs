@@ -332,13 +332,27 @@ impl ClusterIntake {
         &mut self,
         lake: &Lake,
         recorded_date: Date,
-        more: impl FnOnce(&mut Commit<'_>) -> Result<(), E>,
+        mut more: impl FnMut(&mut Commit<'_>) -> Result<(), E>,
     ) -> Result<u64, E> {
-        let (seal, through, date) = match self.pending()? {
-            Some(pending) => pending,
-            None if self.unsealed.is_empty() => return Ok(0),
-            None => self.note_seal(lake, recorded_date)?,
-        };
+        let mut rows = 0;
+        if let Some(begun) = self.pending()? {
+            rows += self.complete(lake, begun, &mut more)?;
+        }
+        // What was committed since a seal was interrupted is not part of it.
+        if !self.unsealed.is_empty() {
+            let begun = self.note_seal(lake, recorded_date)?;
+            rows += self.complete(lake, begun, &mut more)?;
+        }
+        Ok(rows)
+    }
+
+    /// Does what is left of a seal that was noted.
+    fn complete<E: From<Error>>(
+        &mut self,
+        lake: &Lake,
+        (seal, through, date): (i64, i64, Date),
+        more: &mut impl FnMut(&mut Commit<'_>) -> Result<(), E>,
+    ) -> Result<u64, E> {
         point(Point::SealNoted);
         let id = self.seal_id(seal);
         let mut rows = 0;
