@@ -30,3 +30,25 @@ fn a_quick_bench_builds_asks_and_reports_as_json() {
     }
     assert!(report["ledger_bytes_per_pod"].as_f64().unwrap() > 0.0);
 }
+
+#[test]
+fn a_quick_bench_of_collecting_hears_what_it_asks_for() {
+    let output = Command::new(env!("CARGO_BIN_EXE_podledger"))
+        .args(["bench", "collect", "--pods", "200", "--nodes", "5"])
+        .args(["--changes", "100", "--seconds", "2", "--json"])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["pods"], 200);
+    for figure in ["list_seconds", "changes_per_second", "lag_seconds_most"] {
+        assert!(report[figure].as_f64().unwrap() > 0.0, "{figure}: {report}");
+    }
+    if cfg!(target_os = "linux") {
+        assert!(report["memory_bytes_most"].as_u64().unwrap() > 0, "{report}");
+    }
+}

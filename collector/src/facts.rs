@@ -351,7 +351,7 @@ pub fn batch<T: Serialize>(table: &'static Table, facts: &[T]) -> Result<RecordB
 }
 
 /// Adds the facts of `batch` to `facts`. A row of another source than this crate may lack what its struct needs: it is left
-/// out.
+/// out; returns how many were.
 ///
 /// # Errors
 /// [`Error::Encode`] for rows that are not of the table.
@@ -359,7 +359,7 @@ pub fn read<T: DeserializeOwned>(
     table: &'static Table,
     batch: &RecordBatch,
     facts: &mut Vec<T>,
-) -> Result<()> {
+) -> Result<u64> {
     let encode = |source| Error::Encode {
         table: table.table,
         source,
@@ -371,13 +371,15 @@ pub fn read<T: DeserializeOwned>(
         .build::<_, LineDelimited>(&mut text);
     writer.write(batch).map_err(encode)?;
     writer.finish().map_err(encode)?;
+    let mut left_out = 0_u64;
     for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         match serde_json::from_slice(line) {
             Ok(fact) => facts.push(fact),
             Err(error) => {
-                tracing::debug!(table = table.table, %error, "a fact that is not the collector's own")
+                tracing::debug!(table = table.table, %error, "a fact that is not the collector's own");
+                left_out += 1;
             }
         }
     }
-    Ok(())
+    Ok(left_out)
 }

@@ -8,8 +8,11 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 /// Where a process can be ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Point {
     /// Nothing of a batch is written to the intake.
     BeforeAppend,
@@ -58,54 +61,12 @@ pub const VARIABLE: &str = "PODLEDGER_CRASH_AT";
 
 impl Point {
     /// All of them.
-    pub const ALL: &[Self] = &[
-        Self::BeforeAppend,
-        Self::Appended,
-        Self::Committed,
-        Self::SealNoted,
-        Self::SegmentHalfWritten,
-        Self::CommitWritten,
-        Self::CommitRenamed,
-        Self::CommitHalfMoved,
-        Self::CommitMoved,
-        Self::CommitKept,
-        Self::SealPublished,
-        Self::SealHalfForgotten,
-        Self::SealForgotten,
-        Self::CompactionWritten,
-        Self::CompactionHalfRemoved,
-        Self::Ingested,
-        Self::Built,
-        Self::BuildCommitted,
-        Self::LedgerCopied,
-        Self::LedgerReplaced,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// How the variable calls it.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::BeforeAppend => "before_append",
-            Self::Appended => "appended",
-            Self::Committed => "committed",
-            Self::SealNoted => "seal_noted",
-            Self::SegmentHalfWritten => "segment_half_written",
-            Self::CommitWritten => "commit_written",
-            Self::CommitRenamed => "commit_renamed",
-            Self::CommitHalfMoved => "commit_half_moved",
-            Self::CommitMoved => "commit_moved",
-            Self::CommitKept => "commit_kept",
-            Self::SealPublished => "seal_published",
-            Self::SealHalfForgotten => "seal_half_forgotten",
-            Self::SealForgotten => "seal_forgotten",
-            Self::CompactionWritten => "compaction_written",
-            Self::CompactionHalfRemoved => "compaction_half_removed",
-            Self::Ingested => "ingested",
-            Self::Built => "built",
-            Self::BuildCommitted => "build_committed",
-            Self::LedgerCopied => "ledger_copied",
-            Self::LedgerReplaced => "ledger_replaced",
-        }
+        self.into()
     }
 }
 
@@ -124,7 +85,7 @@ impl FromStr for Wanted {
         let (name, pass) = text.split_once(':').unwrap_or((text, "1"));
         let point = match name {
             "any" => None,
-            name => Some(*Point::ALL.iter().find(|point| point.name() == name).ok_or(())?),
+            name => Some(name.parse().map_err(|_| ())?),
         };
         let pass = pass.parse().map_err(|_| ())?;
         Ok(Self { point, pass })
@@ -151,6 +112,7 @@ mod tests {
 
     #[test]
     fn every_point_is_found_by_its_name() {
+        assert_eq!(Point::SegmentHalfWritten.name(), "segment_half_written");
         for point in Point::ALL {
             assert_eq!(
                 format!("{}:7", point.name()).parse(),

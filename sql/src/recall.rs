@@ -9,19 +9,30 @@ use crate::lake::{Lake, SEGMENT_COLUMN};
 use crate::ledger::{quote, scratch};
 use crate::validate::validate;
 
-/// The newest fact of each subject in a cluster, told by `subject` (columns of the table) and `time` (the column that says
-/// when it was true); only those of which `only`, an SQL condition, holds.
+/// Which facts of a table are asked for.
+#[derive(Debug)]
+pub struct Newest<'a> {
+    /// The table.
+    pub fact: &'static Fact,
+    /// The columns that name what a fact is about.
+    pub subject: &'a [&'a str],
+    /// The column that says when it was true.
+    pub time: &'a str,
+    /// An SQL condition that the newest fact of a subject has to meet.
+    pub only: &'a str,
+}
+
+/// The newest fact of each subject in a cluster.
 ///
 /// # Errors
 /// Those of [`Lake::segments`] and [`validate`]; [`Error::DuckDb`](crate::Error::DuckDb) for a segment that cannot be read.
-pub fn newest(
-    lake: &Lake,
-    fact: &'static Fact,
-    cluster: &str,
-    subject: &[&str],
-    time: &str,
-    only: &str,
-) -> Result<Vec<RecordBatch>> {
+pub fn newest(lake: &Lake, cluster: &str, wanted: &Newest<'_>) -> Result<Vec<RecordBatch>> {
+    let Newest {
+        fact,
+        subject,
+        time,
+        only,
+    } = wanted;
     let doing = || format!("read the newest {} from the lake", fact.table);
     let segments = lake.segments()?;
     let files: Vec<String> = std::iter::once(lake.schema_file(fact))

@@ -217,7 +217,7 @@ fn an_object_that_cannot_be_read_is_left_out_and_the_watch_goes_on() {
     for seed in seeds() {
         let whole = collect_with(seed, &Trouble::new("none", Vec::new()));
         let world = collect_with(seed, &malformed);
-        assert_eq!(doubled(&world), Vec::<String>::new());
+        assert_eq!(doubled(&world, &[]), Vec::<String>::new());
         let columns = "pod_name, machine, bound_at";
         let (found, all) = (last_states(&world, columns), last_states(&whole, columns));
         assert_eq!(found.len(), all.len());

@@ -117,25 +117,25 @@ impl OpenPods {
             return;
         }
         for (uid, known) in std::mem::take(&mut self.unpacked) {
-            match postcard::to_allocvec(known.as_ref()) {
-                Ok(bytes) => {
-                    let packed = Packed {
-                        list: known.list,
-                        bytes: bytes.into_boxed_slice(),
-                    };
-                    self.packed.insert(uid, packed);
-                }
-                // It takes more room then.
-                Err(error) => {
-                    tracing::debug!(%error, uid, "a pod that cannot be packed");
-                    self.unpacked.insert(uid, known);
-                }
+            // What could not be unpacked again stays as it is, and takes more room.
+            match pack(&known) {
+                Some(packed) => drop(self.packed.insert(uid, packed)),
+                None => drop(self.unpacked.insert(uid, known)),
             }
         }
     }
 }
 
-/// What was packed here can be unpacked.
+/// Packs a pod, if it can be unpacked again.
+fn pack(known: &Known) -> Option<Packed> {
+    let packed = Packed {
+        list: known.list,
+        bytes: postcard::to_allocvec(known).ok()?.into_boxed_slice(),
+    };
+    unpack(&packed).map(|_| packed)
+}
+
+/// What was packed here can be unpacked: [`pack`] has tried.
 fn unpack(packed: &Packed) -> Option<Box<Known>> {
     match postcard::from_bytes::<Known>(&packed.bytes) {
         Ok(mut known) => {

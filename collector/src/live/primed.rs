@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use podledger_sql::facts::Fact as Table;
 use podledger_sql::lake::Lake;
-use podledger_sql::recall::newest;
+use podledger_sql::recall::{Newest, newest};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
@@ -24,10 +24,9 @@ const ENDED_MACHINES: SignedDuration = SignedDuration::from_hours(24);
 /// # Errors
 /// Those of the lake.
 pub(super) fn prime(index: &mut Index, lake: &Lake, cluster: &str) -> Result<Option<Timestamp>> {
-    let watermarks: Vec<CollectionWatermark> = recall(
-        lake,
+    let from = From { lake, cluster };
+    let watermarks: Vec<CollectionWatermark> = from.recall(
         "collection_watermarks",
-        cluster,
         &["cluster"],
         "observed_through_at",
         "true",
@@ -39,115 +38,81 @@ pub(super) fn prime(index: &mut Index, lake: &Lake, cluster: &str) -> Result<Opt
         let at = through.saturating_sub(age).unwrap_or(Timestamp::MIN);
         format!("make_timestamp({})", at.as_microsecond())
     };
-    let machines = recall(
-        lake,
-        "machines",
-        cluster,
-        &["machine"],
-        "observed_at",
-        &format!("ended_at is null or ended_at > {}", since(ENDED_MACHINES)),
-    )?;
-    let nodes = recall(lake, "node_states", cluster, &["machine"], "observed_at", "true")?;
+    let ended_lately = format!("ended_at is null or ended_at > {}", since(ENDED_MACHINES));
+    let machines = from.recall("machines", &["machine"], "observed_at", &ended_lately)?;
+    let nodes = from.recall("node_states", &["machine"], "observed_at", "true")?;
     index.remember_machines(machines, nodes);
-    index.remember_claims(recall(
-        lake,
-        "node_claims",
-        cluster,
-        &["node_claim_uid"],
-        "observed_at",
-        "deleted_at is null",
-    )?);
-    index.remember_owners(recall(
-        lake,
-        "owner_objects",
-        cluster,
-        &["owner_uid"],
-        "valid_from_at",
-        "deleted_at is null",
-    )?);
-    let pods = recall(
-        lake,
-        "pod_states",
-        cluster,
-        &["pod_uid"],
-        "observed_at",
-        &format!(
-            "(released_at is null and end_reason is distinct from 'Deleted') or observed_at > {}",
-            since(ENDED_PODS)
-        ),
-    )?;
+    index.remember_claims(from.recall("node_claims", &["node_claim_uid"], "observed_at", IS_THERE)?);
+    index.remember_owners(from.recall("owner_objects", &["owner_uid"], "valid_from_at", IS_THERE)?);
+    let open_or_late = format!(
+        "(released_at is null and end_reason is distinct from 'Deleted') or observed_at > {}",
+        since(ENDED_PODS)
+    );
     index.remember_pods(
-        pods,
-        recall(
-            lake,
-            "pod_identities",
-            cluster,
-            &["pod_uid"],
-            "valid_from_at",
-            "true",
-        )?,
-        recall(
-            lake,
+        from.recall("pod_states", &["pod_uid"], "observed_at", &open_or_late)?,
+        from.recall("pod_identities", &["pod_uid"], "valid_from_at", "true")?,
+        from.recall(
             "container_requests",
-            cluster,
             &["pod_uid", "container_name"],
             "observed_at",
             "true",
         )?,
-        recall(
-            lake,
+        from.recall(
             "container_ends",
-            cluster,
             &["pod_uid", "container_name", "restart_count"],
             "observed_at",
             "true",
         )?,
     );
-    let is_there = "deleted_at is null";
-    let volumes: Vec<VolumeState> = recall(
-        lake,
-        "volume_states",
-        cluster,
-        &["volume_uid"],
-        "observed_at",
-        is_there,
-    )?;
-    let claims: Vec<VolumeClaim> = recall(
-        lake,
-        "volume_claims",
-        cluster,
-        &["claim_uid"],
-        "observed_at",
-        is_there,
-    )?;
-    let services: Vec<ServiceState> = recall(
-        lake,
-        "service_states",
-        cluster,
-        &["service_uid"],
-        "observed_at",
-        is_there,
-    )?;
-    index.remember_plain(volumes, claims, services);
+    index.remember_plain(
+        from.recall::<VolumeState>("volume_states", &["volume_uid"], "observed_at", IS_THERE)?,
+        from.recall::<VolumeClaim>("volume_claims", &["claim_uid"], "observed_at", IS_THERE)?,
+        from.recall::<ServiceState>("service_states", &["service_uid"], "observed_at", IS_THERE)?,
+    );
     Ok(Some(through))
 }
 
-/// The newest facts of a table.
-fn recall<T: DeserializeOwned>(
-    lake: &Lake,
-    table: &'static str,
-    cluster: &str,
-    subject: &[&str],
-    time: &str,
-    only: &str,
-) -> Result<Vec<T>> {
-    let table = Table::named(table).ok_or_else(|| Error::NoTable {
-        table: table.to_owned(),
-        known: Vec::new(),
-    })?;
-    let mut facts = Vec::new();
-    for batch in newest(lake, table, cluster, subject, time, only)? {
-        read(table, &batch, &mut facts)?;
+/// What the newest fact of an object says that has not gone.
+const IS_THERE: &str = "deleted_at is null";
+
+/// A cluster in a lake.
+struct From<'a> {
+    lake: &'a Lake,
+    cluster: &'a str,
+}
+
+impl From<'_> {
+    /// The newest facts of a table.
+    fn recall<T: DeserializeOwned>(
+        &self,
+        table: &'static str,
+        subject: &[&str],
+        time: &str,
+        only: &str,
+    ) -> Result<Vec<T>> {
+        let fact = Table::named(table).ok_or_else(|| Error::NoTable {
+            table: table.to_owned(),
+            known: Vec::new(),
+        })?;
+        let wanted = Newest {
+            fact,
+            subject,
+            time,
+            only,
+        };
+        let mut facts = Vec::new();
+        let mut left_out = 0;
+        for batch in newest(self.lake, self.cluster, &wanted)? {
+            left_out += read(fact, &batch, &mut facts)?;
+        }
+        if left_out > 0 {
+            tracing::warn!(
+                cluster = self.cluster,
+                table,
+                left_out,
+                "facts of another source are not taken back from the lake"
+            );
+        }
+        Ok(facts)
     }
-    Ok(facts)
 }
