@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatch;
 use jiff::Timestamp;
 use podledger_sql::facts::Fact as Table;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::words::{Word, word};
@@ -39,7 +39,9 @@ held!(
     Timestamp,
     Option<Timestamp>,
     Texts,
-    Vec<Owner>
+    Vec<Owner>,
+    Vec<RateTime>,
+    Wide
 );
 
 impl Held for Word {
@@ -208,6 +210,27 @@ facts! {
         deleted_at: Option<Timestamp>,
     }
 
+    /// What a container used in an hour, as far as it was measured.
+    UsageHour in "usage_hours" {
+        pod_uid: String,
+        container_name: Option<String>,
+        hour_start_at: Timestamp,
+        source: Word,
+        measured_from_at: Timestamp,
+        measured_to_at: Timestamp,
+        cpu_usage_millicore_ms: i64,
+        cpu_measured_ms: i64,
+        memory_usage_byte_ms: Wide,
+        memory_measured_ms: i64,
+        memory_peak_bytes: Option<i64>,
+        samples: i64,
+        samples_expected: i64,
+        cpu_p50_millicores: Option<i64>,
+        cpu_p95_millicores: Option<i64>,
+        cpu_max_millicores: Option<i64>,
+        cpu_rates: Vec<RateTime>,
+    }
+
     /// What an engine says of how one of its pods ended.
     EngineOutcome in "engine_outcomes" {
         pod_uid: String,
@@ -328,6 +351,30 @@ pub struct Owner {
     pub kind: String,
     pub name: String,
     pub uid: String,
+}
+
+/// How long a rate was how high.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateTime {
+    pub millicores: i64,
+    pub ms: i64,
+}
+
+/// A number of up to 38 digits. It is written as text: what reads JSON into columns knows no such numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wide(pub i128);
+
+impl Serialize for Wide {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Wide {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
 }
 
 /// Facts of one table as a batch of its schema.

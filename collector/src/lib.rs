@@ -19,6 +19,7 @@ pub mod object;
 pub mod occupancy;
 pub mod prices;
 pub mod request;
+pub mod usage;
 pub mod weights;
 mod words;
 

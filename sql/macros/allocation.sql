@@ -34,10 +34,13 @@
 {%- endif -%}
 {% endmacro %}
 
-{# What a running pod is charged for by `vars: allocation_basis`; request where usage is unknown. #}
-{% macro charged(requested, used) %}
-{%- if var('allocation_basis') == 'max' -%}greatest({{ requested }}, coalesce({{ used }}, {{ requested }}))
-{%- elif var('allocation_basis') == 'usage' -%}coalesce({{ used }}, {{ requested }})
+{# Of what a running pod asked for in an hour, the part of the time in which its usage was measured. #}
+{% macro measured(requested, measured_ms, type) %}case when {{ measured_ms }} is null then cast(0 as {{ type }}) when {{ measured_ms }} >= held_ms - stuck_ms - starting_ms - terminating_ms then {{ requested }} else cast({{ wide_idiv('cast(' ~ requested ~ ' as decimal(38,0)) * cast(' ~ measured_ms ~ ' as decimal(19,0))', 'cast(held_ms - stuck_ms - starting_ms - terminating_ms as decimal(38,0))') }} as {{ type }}) end{% endmacro %}
+
+{# What a running pod is charged for by `vars: allocation_basis`; request where, and while, usage is unknown. #}
+{% macro charged(requested, measured, used) %}
+{%- if var('allocation_basis') == 'max' -%}{{ requested }} - {{ measured }} + greatest({{ measured }}, coalesce({{ used }}, {{ measured }}))
+{%- elif var('allocation_basis') == 'usage' -%}{{ requested }} - {{ measured }} + coalesce({{ used }}, {{ measured }})
 {%- elif var('allocation_basis') == 'request' -%}{{ requested }}
 {%- else -%}{{ exceptions.raise_compiler_error("allocation_basis must be max, request or usage, not " ~ var('allocation_basis')) }}
 {%- endif -%}
@@ -47,7 +50,10 @@
    asking for that first spares the division. #}
 {% macro share(amount, part, whole) %}case when {{ part }} <> 0 and {{ whole }} > 0 then {{ prorate(amount, part, whole) }} else {{ amount }} - {{ amount }} end{% endmacro %}
 
-{# Of what a running pod pays, the part it used: all of it when it asked for nothing, NULL when usage is unknown. #}
+{# Of what a running pod pays, the part of the time in which nobody measured it. #}
+{% macro unmetered_part(paid, requested, measured, charged, used) %}case when {{ used }} is null then {{ paid }} else {{ share(paid, requested ~ ' - ' ~ measured, charged) }} end{% endmacro %}
+
+{# Of what a running pod pays for measured time, the part it used: all of it when it asked for nothing, NULL when usage is unknown. #}
 {% macro used_part(paid, requested, used) %}case when {{ used }} is null then cast(null as bigint) when {{ used }} >= {{ requested }}{% if var('allocation_basis') == 'usage' %} or true{% endif %} then {{ paid }} else {{ prorate(paid, 'least(' ~ used ~ ', ' ~ requested ~ ')', requested) }} end{% endmacro %}
 
 {# Free resource-time of one kind of idle: capacity of its time, less reservations and system pods spread over registered time. #}

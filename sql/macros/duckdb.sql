@@ -12,3 +12,4 @@
 {% macro duckdb__item(list, number) %}list_extract({{ list }}, {{ number }}){% endmacro %}
 {% macro duckdb__size_of(nested) %}len({{ nested }}){% endmacro %}
 {% macro duckdb__wide_idiv(dividend, divisor) %}cast(cast({{ dividend }} as hugeint) // cast({{ divisor }} as hugeint) as decimal(38,0)){% endmacro %}
+{% macro duckdb__unfold(list) %}unnest({{ list }}){% endmacro %}

@@ -41,3 +41,5 @@
 {% macro item(list, number) %}{{ return(adapter.dispatch('item')(list, number)) }}{% endmacro %}
 {# How many items a list has. #}
 {% macro size_of(nested) %}{{ return(adapter.dispatch('size_of')(nested)) }}{% endmacro %}
+{# One row per item of a list; none for an empty one, or NULL. One in a select, and alone in its query. #}
+{% macro unfold(list) %}{{ return(adapter.dispatch('unfold')(list)) }}{% endmacro %}

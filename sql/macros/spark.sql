@@ -14,3 +14,4 @@
 {% macro spark__forget(dirty, keys) %}{% if is_incremental() %}{{ exceptions.raise_compiler_error("on Spark run with --full-refresh: rows of Parquet tables cannot be deleted") }}{% endif %}{% endmacro %}
 {# `div` yields a BIGINT and wraps: what is divided here stays below 2^63 when divided. #}
 {% macro spark__wide_idiv(dividend, divisor) %}cast(({{ dividend }}) div ({{ divisor }}) as decimal(38,0)){% endmacro %}
+{% macro spark__unfold(list) %}explode({{ list }}){% endmacro %}

@@ -131,7 +131,8 @@ fn converts(kind: ColumnType, from: &DataType) -> bool {
         (ColumnType::Instant, DataType::Timestamp(unit, zone)) => {
             *unit != TimeUnit::Nanosecond && zone.as_deref().is_none_or(|zone| zone == "UTC")
         }
-        (ColumnType::Map, DataType::Map(..)) | (ColumnType::Owners, DataType::List(_)) => true,
+        (ColumnType::Map, DataType::Map(..))
+        | (ColumnType::Owners | ColumnType::Rates, DataType::List(_)) => true,
         _ => false,
     }
 }

@@ -115,6 +115,7 @@ impl BenchCollect {
         let figures = Figures::default();
         let collection = Collection {
             client,
+            kubelets: None,
             name: NAME.to_owned(),
             settings: Arc::new(Settings::default()),
             store: Arc::new(Intake::open(

@@ -1,10 +1,16 @@
 //! Which clusters a command is about, and how they are reached.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use anyhow::Context;
 use clap::Args;
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::rt::TokioExecutor;
+use kube::client::ConfigExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use std::path::PathBuf;
+use tower::{BoxError, ServiceBuilder};
 
 /// Options of every command that talks to clusters.
 #[derive(Debug, Clone, Args)]
@@ -23,7 +29,34 @@ pub struct Cluster {
     /// Its context, or `in-cluster`.
     pub name: String,
     pub client: Client,
+    config: Config,
 }
+
+impl Cluster {
+    /// A client that sends requests to kubelets at whatever address they name, as the cluster's own identity; `None` where the
+    /// API server is asked without TLS, which is through a proxy that leads to no kubelet.
+    ///
+    /// # Errors
+    /// Where the cluster's certificates cannot be used.
+    pub fn kubelets(&self, accept_any_certificate: bool) -> anyhow::Result<Option<Client>> {
+        if self.config.cluster_url.scheme_str() != Some("https") {
+            return Ok(None);
+        }
+        let mut config = self.config.clone();
+        config.accept_invalid_certs |= accept_any_certificate;
+        config.connect_timeout = Some(KUBELET_CONNECTS);
+        let context = || format!("cannot use the certificates of {}", self.name);
+        let connector = config.rustls_https_connector().with_context(context)?;
+        let service = ServiceBuilder::new()
+            .option_layer(config.auth_layer().with_context(context)?)
+            .map_err(BoxError::from)
+            .service(HyperClient::builder(TokioExecutor::new()).build(connector));
+        Ok(Some(Client::new(service, config.default_namespace)))
+    }
+}
+
+/// How long connecting to a kubelet may take.
+const KUBELET_CONNECTS: Duration = Duration::from_secs(5);
 
 impl Clusters {
     /// A client for each cluster that was named.
@@ -67,6 +100,6 @@ impl Clusters {
 }
 
 fn cluster(name: String, config: Config) -> anyhow::Result<Cluster> {
-    let client = Client::try_from(config).with_context(|| format!("cannot reach {name}"))?;
-    Ok(Cluster { name, client })
+    let client = Client::try_from(config.clone()).with_context(|| format!("cannot reach {name}"))?;
+    Ok(Cluster { name, client, config })
 }

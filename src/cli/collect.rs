@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use podledger_collector::live::lease;
 use podledger_collector::live::{Clock, Collection, Ended, Figures, Settings};
+use podledger_collector::live::{lease, scrape};
 use podledger_sql::intake::Intake;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -50,6 +50,43 @@ pub struct Live {
     /// Collect without a Lease: nothing else may then collect these clusters.
     #[arg(long)]
     no_lease: bool,
+    /// Who is asked what containers use. `auto` asks kubelets, and the metrics API where no kubelet answers.
+    #[arg(long, value_name = "SOURCE", default_value = "auto")]
+    usage: Usage,
+    /// How often each kubelet is asked, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(10..=300))]
+    usage_every: u64,
+    /// Take any certificate for a kubelet's: for clusters whose kubelets sign their own. Who can answer in a kubelet's place is
+    /// then given the collector's token.
+    #[arg(long)]
+    kubelet_insecure_tls: bool,
+}
+
+/// Who is asked what containers use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Usage {
+    /// Kubelets; where none of them answers, the metrics API.
+    Auto,
+    /// Kubelets, at their own addresses; needs `get` of `nodes/stats`.
+    Kubelet,
+    /// Kubelets through the API server; needs `get` of `nodes/proxy`, which also lets its holder run commands in containers.
+    KubeletProxy,
+    /// The metrics API: averages, once a minute, of at most 20,000 pods.
+    MetricsApi,
+    /// Nobody.
+    Off,
+}
+
+impl Usage {
+    fn source(self) -> Option<scrape::Source> {
+        match self {
+            Self::Auto => Some(scrape::Source::Auto),
+            Self::Kubelet => Some(scrape::Source::Kubelet),
+            Self::KubeletProxy => Some(scrape::Source::KubeletProxy),
+            Self::MetricsApi => Some(scrape::Source::MetricsApi),
+            Self::Off => None,
+        }
+    }
 }
 
 /// How long is waited before a cluster that failed is collected again.
@@ -137,9 +174,14 @@ impl Live {
                 seal_every: Duration::from_secs(self.seal_every),
                 seed: seed(&cluster.name),
                 lease: (!self.no_lease).then(|| self.lease(&cluster)),
+                usage: self.usage.source().map(|source| scrape::Settings {
+                    source,
+                    every: Duration::from_secs(self.usage_every),
+                }),
                 ..Settings::default()
             };
             let collection = Collection {
+                kubelets: cluster.kubelets(self.kubelet_insecure_tls)?,
                 client: cluster.client,
                 name: cluster.name,
                 settings: Arc::new(settings),

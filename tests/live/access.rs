@@ -69,6 +69,7 @@ fn asked(manifest: &str, has_streaming_lists: bool) -> (BTreeSet<(String, String
             };
             let mut collection = collection(&world, &server, settings);
             collection.client = client(&server, Some(ACCOUNT));
+            collection.kubelets = Some(client(&server, Some(ACCOUNT)));
             let figures = collection.figures.clone();
             let running = begin(collection);
             tokio::time::sleep(Duration::from_secs(7200)).await;

@@ -103,6 +103,7 @@ pub fn collection_into(folder: &Path, server: &ApiServer, store: Intake, setting
     let told = server.clone();
     Collection {
         client: client(server, None),
+        kubelets: Some(client(server, None)),
         name: "test".to_owned(),
         settings: Arc::new(settings),
         store: Arc::new(store),

@@ -115,6 +115,9 @@ pub(super) struct KnownNode {
     #[serde(deserialize_with = "word::optional")]
     cause: Option<Word>,
     state: NodeState,
+    /// Where its kubelet answers: address and port.
+    #[serde(default)]
+    pub(super) kubelet: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -135,8 +138,32 @@ impl KnownNode {
             not_ready_since: None,
             cause: None,
             state,
+            kubelet: None,
         }
     }
+}
+
+/// The port of kubelets that name none.
+const KUBELET_PORT: i32 = 10_250;
+
+/// Where the kubelet of a node answers.
+fn kubelet(node: &Node) -> Option<String> {
+    let status = node.status.as_ref()?;
+    let addresses = status.addresses.iter().flatten();
+    let address = addresses
+        .filter(|address| address.type_ == "InternalIP")
+        .map(|address| address.address.as_str())
+        .next()?;
+    let endpoint = status
+        .daemon_endpoints
+        .as_ref()
+        .and_then(|endpoints| endpoints.kubelet_endpoint.as_ref());
+    let port = endpoint.map_or(KUBELET_PORT, |endpoint| endpoint.port);
+    Some(if address.contains(':') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
+    })
 }
 
 impl KnownClaim {
@@ -338,6 +365,7 @@ impl Index {
                 known.last_seen_at = seen_at;
                 known.not_ready_since = not_ready_since;
                 known.cause = cause.or(known.cause);
+                known.kubelet = kubelet(node);
                 let same = NodeState {
                     observed_at: state.observed_at,
                     ..known.state.clone()
@@ -366,6 +394,7 @@ impl Index {
                         not_ready_since,
                         cause,
                         state,
+                        kubelet: kubelet(node),
                     },
                 );
             }

@@ -195,6 +195,28 @@ impl Index {
         self.pods.by_uid.len()
     }
 
+    /// Nodes that are there, with where their kubelets answer.
+    pub fn kubelets(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let nodes = self.machines.nodes.iter();
+        nodes.map(|(name, node)| (name.as_str(), node.kubelet.as_deref()))
+    }
+
+    /// The UIDs of pods by namespace and name: of those that have the same, of the youngest.
+    #[must_use]
+    pub fn pods_by_name(&self) -> HashMap<(String, String), String> {
+        let mut youngest: HashMap<(String, String), (Timestamp, String)> = HashMap::new();
+        for known in self.pods.by_uid.all() {
+            let Some(state) = known.state() else { continue };
+            let name = (state.namespace.clone(), state.pod_name.clone());
+            let found = (state.created_at, state.pod_uid.clone());
+            let place = youngest.entry(name).or_insert_with(|| found.clone());
+            if found > *place {
+                *place = found;
+            }
+        }
+        youngest.into_iter().map(|(name, (_, uid))| (name, uid)).collect()
+    }
+
     /// Every machine that is remembered, as it was told last.
     pub fn machines(&self) -> impl Iterator<Item = Machine> {
         self.machines.machines.values().cloned()

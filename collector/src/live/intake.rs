@@ -11,17 +11,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use podledger_sql::Error as SqlError;
 use podledger_sql::facts::{FACTS, Fact as Table};
 use podledger_sql::intake::{ClusterIntake, KeptEntry, KeptPosition};
 use podledger_sql::lake::Lake;
 use podledger_sql::validate::validate;
 
+use super::measured::{self, Measured};
 use super::message::{Blind, Change, Message, Told};
 use super::metrics::Metrics;
 use super::primed::prime;
+use super::scrape::Targets;
 use super::watch::Position;
 use crate::error::Result;
 use crate::facts::{CollectionGap, CollectionWatermark, Fact, batch};
@@ -45,7 +47,14 @@ pub struct Intake {
     unpriced: Vec<Fact>,
     /// Types of machines whose prices were written.
     priced: BTreeSet<(Option<String>, Option<String>, Option<String>)>,
+    measured: Option<Measured>,
     metrics: Metrics,
+}
+
+/// How usage is measured, if it is: how often, and since when.
+pub struct Measuring {
+    pub every: SignedDuration,
+    pub now: Timestamp,
 }
 
 impl Intake {
@@ -54,15 +63,27 @@ impl Intake {
     ///
     /// # Errors
     /// Where the file cannot be read, or was written by another version.
-    pub fn open(store: ClusterIntake, settings: Settings, metrics: Metrics, lake: &Lake) -> Result<Self> {
+    pub fn open(
+        store: ClusterIntake,
+        settings: Settings,
+        measuring: Option<&Measuring>,
+        metrics: Metrics,
+        lake: &Lake,
+    ) -> Result<Self> {
         let cluster = settings.cluster.clone();
         let mut index = Index::new(settings);
+        let mut measured = measuring.map(|measuring| Measured::new(&cluster, measuring.every));
         for entry in store.entries()? {
-            index.restore(&Entry {
+            let entry = Entry {
                 kind: entry.kind,
                 key: entry.key,
                 state: entry.state,
-            })?;
+            };
+            if entry.kind != measured::KIND {
+                index.restore(&entry)?;
+            } else if let (Some(measured), Some(measuring)) = (&mut measured, measuring) {
+                measured.restore(&entry, measuring.now)?;
+            }
         }
         let mut positions = BTreeMap::new();
         for position in store.positions()? {
@@ -97,6 +118,7 @@ impl Intake {
             positions,
             unpriced,
             priced: BTreeSet::new(),
+            measured,
             metrics,
         })
     }
@@ -119,17 +141,32 @@ impl Intake {
         self.index.pod_count()
     }
 
+    /// What there is to measure.
+    #[must_use]
+    pub fn targets(&self) -> Targets {
+        let kubelets = self.index.kubelets();
+        let mut nodes: Vec<(String, Option<String>)> = kubelets
+            .map(|(node, address)| (node.to_owned(), address.map(str::to_owned)))
+            .collect();
+        nodes.sort_unstable();
+        Targets {
+            nodes,
+            pods: self.open_pods(),
+        }
+    }
+
     /// Until when the cluster is observed.
     #[must_use]
     pub fn observed_through(&self) -> Option<Timestamp> {
         self.observed_through
     }
 
-    /// Takes in what was told, in the order in which it happened: facts, positions and what the index knows are committed together.
+    /// Takes in what was told until `now`, in the order in which it happened: facts, positions and what the index knows are
+    /// committed together. If it `is_last`, what was measured of hours that are not over is told too.
     ///
     /// # Errors
     /// Where it cannot be committed; this intake must then be opened anew.
-    pub fn take(&mut self, messages: Vec<Message>) -> Result<()> {
+    pub fn take(&mut self, messages: Vec<Message>, now: Timestamp, is_last: bool) -> Result<()> {
         let mut facts = Vec::new();
         let mut moved = BTreeSet::new();
         for message in messages {
@@ -138,6 +175,13 @@ impl Intake {
                 self.positions.insert(name.clone(), position);
                 moved.insert(name);
             }
+        }
+        if let Some(measured) = &mut self.measured {
+            facts.extend(measured.facts(now));
+            if is_last {
+                facts.extend(measured.all_facts());
+            }
+            measured.count(&self.metrics);
         }
         let through = observed_through(&self.positions);
         if let Some(through) = through
@@ -163,9 +207,11 @@ impl Intake {
                 })
             })
             .collect();
-        let entries: Vec<KeptEntry> = self
-            .index
-            .changed()?
+        let mut changed = self.index.changed()?;
+        if let Some(measured) = &mut self.measured {
+            changed.extend(measured.changed()?);
+        }
+        let entries: Vec<KeptEntry> = changed
             .into_iter()
             .map(|entry| KeptEntry {
                 kind: entry.kind,
@@ -286,6 +332,12 @@ impl Intake {
                 version: Some(version),
                 through,
             }),
+            Told::Samples(samples) => {
+                if let Some(measured) = &mut self.measured {
+                    measured.take(samples, &self.index);
+                }
+                None
+            }
             Told::Unread { uid, name } => {
                 self.index.unread(kind, &uid, &name);
                 None

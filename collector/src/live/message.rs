@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::Event;
 use super::resources::Resource;
 use crate::object::Object;
 use crate::occupancy::Sight;
+use crate::usage::fold::{Key, Sample};
+use crate::usage::pod_metrics::Average;
 use crate::words::Word;
 
 /// What became of an object.
@@ -52,6 +54,17 @@ pub enum Told {
     },
     /// Nothing else happened until then: a bookmark, or an object that could not be read.
     Reached { version: String, through: Timestamp },
+    /// Containers were measured.
+    Samples(Samples),
+}
+
+/// What was measured of containers.
+#[derive(Debug)]
+pub enum Samples {
+    /// By a kubelet.
+    Kubelet(Vec<(Key, Sample)>),
+    /// By whoever answers for the metrics API.
+    MetricsApi(Vec<Average>),
 }
 
 /// A time of which no watch tells.

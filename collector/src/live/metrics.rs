@@ -52,6 +52,10 @@ pub struct Figures {
     resource_through: Family<OfResource, Gauge<f64, AtomicU64>>,
     through: Family<OfCluster, Gauge<f64, AtomicU64>>,
     lag: Family<OfCluster, Gauge<f64, AtomicU64>>,
+    measured: Family<OfCluster, Gauge>,
+    samples: Family<OfCluster, Counter>,
+    implausible: Family<OfCluster, Counter>,
+    scrape_failures: Family<OfCluster, Counter>,
 }
 
 impl Figures {
@@ -129,6 +133,26 @@ impl Figures {
             "lag_seconds",
             "How far the observed time is behind the clock",
             self.lag.clone(),
+        );
+        registry.register(
+            "measured_containers",
+            "Containers whose usage is measured",
+            self.measured.clone(),
+        );
+        registry.register(
+            "usage_samples",
+            "Samples of containers that told something new",
+            self.samples.clone(),
+        );
+        registry.register(
+            "implausible_usage_samples",
+            "Samples of containers that go back in time, or show more than any node has",
+            self.implausible.clone(),
+        );
+        registry.register(
+            "usage_failures",
+            "Requests for usage that failed",
+            self.scrape_failures.clone(),
         );
     }
 
@@ -271,6 +295,18 @@ impl Metrics {
             .set(whole(open_pods));
         let unsealed = i64::try_from(unsealed).unwrap_or(i64::MAX);
         self.figures.unsealed.get_or_create(&cluster).set(unsealed);
+    }
+
+    pub(super) fn measured(&self, containers: usize, samples: u64, implausible: u64) {
+        let (cluster, figures) = (self.cluster(), &self.figures);
+        let containers = i64::try_from(containers).unwrap_or(i64::MAX);
+        figures.measured.get_or_create(&cluster).set(containers);
+        figures.samples.get_or_create(&cluster).inc_by(samples);
+        figures.implausible.get_or_create(&cluster).inc_by(implausible);
+    }
+
+    pub(super) fn scrape_failed(&self) {
+        self.figures.scrape_failures.get_or_create(&self.cluster()).inc();
     }
 
     pub(super) fn leads(&self, is_leader: bool) {

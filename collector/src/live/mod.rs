@@ -15,18 +15,21 @@ mod clock;
 mod intake;
 pub mod lease;
 mod lines;
+mod measured;
 mod message;
 mod metrics;
 mod primed;
 mod record;
 mod recovery;
 mod resources;
+pub mod scrape;
 mod trim;
 mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 use podledger_sql::intake::Intake as Store;
@@ -43,9 +46,10 @@ pub use resources::{Resource, resources};
 use crate::error::{Error, Result};
 use crate::index;
 use batches::{Batch, Batches};
-use intake::Intake;
+use intake::{Intake, Measuring};
 use message::Message;
 use metrics::Metrics;
+use scrape::{Scraper, Targets};
 use watch::{Position, Watch};
 
 /// How a cluster is collected.
@@ -75,6 +79,8 @@ pub struct Settings {
     pub seed: u64,
     /// The Lease to hold while collecting; `None` to collect without.
     pub lease: Option<lease::Settings>,
+    /// How usage is measured; `None`: not at all.
+    pub usage: Option<scrape::Settings>,
 }
 
 impl Default for Settings {
@@ -93,6 +99,7 @@ impl Default for Settings {
             has_streaming_lists: true,
             seed: 0,
             lease: None,
+            usage: None,
         }
     }
 }
@@ -101,6 +108,8 @@ impl Default for Settings {
 #[derive(Clone)]
 pub struct Collection {
     pub client: Client,
+    /// Sends requests to kubelets, at whatever address they name; `None` where kubelets cannot be reached.
+    pub kubelets: Option<Client>,
     /// How it is called in messages and figures: the context of the kubeconfig.
     pub name: String,
     pub settings: Arc<Settings>,
@@ -180,8 +189,27 @@ impl Collection {
         let (store, told) = (Arc::clone(&self.store), metrics.clone());
         let of = cluster.to_owned();
         let lake = self.lake.clone();
-        let intake = blocking(move || Intake::open(store.of(&of)?, settings, told, &lake)).await?;
+        let now = self.clock.now();
+        let measuring = self.settings.usage.map(|usage| Measuring {
+            every: SignedDuration::try_from(usage.every).unwrap_or(SignedDuration::MAX),
+            now,
+        });
+        let intake =
+            blocking(move || Intake::open(store.of(&of)?, settings, measuring.as_ref(), told, &lake)).await?;
         let (sender, receiver) = mpsc::channel(self.settings.queue.max(1));
+        let (targets, targeted) = signal::channel(intake.targets());
+        let mut measuring = JoinSet::new();
+        if let Some(usage) = self.settings.usage {
+            let scraper = Scraper {
+                client: self.client.clone(),
+                kubelets: self.kubelets.clone(),
+                settings: usage,
+                targets: targeted,
+                sender: sender.clone(),
+                metrics: metrics.clone(),
+            };
+            measuring.spawn(scraper.run());
+        }
         let watches = Watches {
             collection: self,
             metrics,
@@ -205,8 +233,9 @@ impl Collection {
                 () = &mut lost => ended = Ended::Superseded,
             }
         };
-        self.intake(intake, Batches::new(receiver), watches, metrics, stopped)
+        self.intake(intake, Batches::new(receiver), watches, targets, stopped)
             .await?;
+        measuring.shutdown().await;
         Ok(ended)
     }
 
@@ -216,11 +245,12 @@ impl Collection {
         mut intake: Intake,
         mut batches: Batches,
         mut watches: Watches<'_>,
-        metrics: &Metrics,
+        targets: signal::Sender<Targets>,
         stopped: impl Future<Output = ()>,
     ) -> Result<()> {
         let mut stopped = std::pin::pin!(stopped);
         let mut is_stopped = false;
+        let metrics = watches.metrics;
         watches.discover().await?;
         let mut discover_at = Instant::now() + self.settings.discover_every;
         let mut seal_at = Instant::now() + self.settings.seal_every;
@@ -232,7 +262,15 @@ impl Collection {
             } = batches.next(&self.settings, &self.clock, &mut stopped).await;
             let seals =
                 is_stopped || Instant::now() >= seal_at || intake.unsealed() >= self.settings.seal_facts;
-            intake = self.commit(intake, batch, seals).await?;
+            intake = self.commit(intake, batch, seals, is_stopped).await?;
+            if self.settings.usage.is_some() {
+                let now = intake.targets();
+                targets.send_if_modified(|targets| {
+                    let is_new = *targets != now;
+                    *targets = now;
+                    is_new
+                });
+            }
             if seals {
                 seal_at = Instant::now() + self.settings.seal_every;
             }
@@ -255,13 +293,19 @@ impl Collection {
     }
 
     /// Commits a batch, and seals if it is time: work for a thread that may block.
-    async fn commit(&self, mut intake: Intake, batch: Vec<Message>, seals: bool) -> Result<Intake> {
+    async fn commit(
+        &self,
+        mut intake: Intake,
+        batch: Vec<Message>,
+        seals: bool,
+        is_last: bool,
+    ) -> Result<Intake> {
         if batch.is_empty() && !seals {
             return Ok(intake);
         }
         let (lake, now) = (self.lake.clone(), self.clock.now());
         blocking(move || {
-            intake.take(batch)?;
+            intake.take(batch, now, is_last)?;
             if seals && let Err(error) = intake.seal(&lake, now) {
                 // What is committed stays until the lake takes it.
                 tracing::error!(%error, "cannot seal facts into the lake; trying again");

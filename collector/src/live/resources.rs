@@ -105,6 +105,17 @@ impl Resource {
         }
     }
 
+    /// What samples of usage are told under: nothing that is watched.
+    pub(super) fn of_usage() -> Self {
+        Self {
+            kind: "ContainerUsage".to_owned(),
+            name: "usage".to_owned(),
+            path: String::new(),
+            is_metadata_only: false,
+            is_required: false,
+        }
+    }
+
     /// A resource that every cluster has.
     #[must_use]
     pub fn built_in(kind: &str) -> Option<Self> {

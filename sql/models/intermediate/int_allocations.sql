@@ -28,7 +28,7 @@ parts as (
         cpu_nano,
         memory_nano,
         gpu_nano,
-        case when stage = 'running' then coalesce(cpu_nano - cpu_used_nano, {{ zero }}) + coalesce(memory_nano - memory_used_nano, {{ zero }}) else {{ zero }} end as unused_nano
+        case when stage = 'running' then coalesce(cpu_nano - cpu_used_nano - cpu_unmetered_nano, {{ zero }}) + coalesce(memory_nano - memory_used_nano - memory_unmetered_nano, {{ zero }}) else {{ zero }} end as unused_nano
     from consumers
     where whole_category is not null
     union all
@@ -53,14 +53,14 @@ parts as (
         consumer_kind,
         pod_uid,
         'unused_request' as cost_category,
-        coalesce(cpu_nano - cpu_used_nano, {{ zero }}) as cpu_nano,
-        coalesce(memory_nano - memory_used_nano, {{ zero }}) as memory_nano,
-        coalesce(gpu_nano - gpu_used_nano, {{ zero }}) as gpu_nano,
-        coalesce(cpu_nano - cpu_used_nano, {{ zero }}) + coalesce(memory_nano - memory_used_nano, {{ zero }}) + coalesce(gpu_nano - gpu_used_nano, {{ zero }}) as unused_nano
+        coalesce(cpu_nano - cpu_used_nano - cpu_unmetered_nano, {{ zero }}) as cpu_nano,
+        coalesce(memory_nano - memory_used_nano - memory_unmetered_nano, {{ zero }}) as memory_nano,
+        coalesce(gpu_nano - gpu_used_nano - gpu_unmetered_nano, {{ zero }}) as gpu_nano,
+        coalesce(cpu_nano - cpu_used_nano - cpu_unmetered_nano, {{ zero }}) + coalesce(memory_nano - memory_used_nano - memory_unmetered_nano, {{ zero }}) + coalesce(gpu_nano - gpu_used_nano - gpu_unmetered_nano, {{ zero }}) as unused_nano
     from consumers
     where
         whole_category is null
-        and (cpu_nano > cpu_used_nano or memory_nano > memory_used_nano or gpu_nano > gpu_used_nano)
+        and (cpu_nano > cpu_used_nano + cpu_unmetered_nano or memory_nano > memory_used_nano + memory_unmetered_nano or gpu_nano > gpu_used_nano + gpu_unmetered_nano)
     union all
     select
         cluster,
@@ -69,18 +69,18 @@ parts as (
         consumer_kind,
         pod_uid,
         'unmetered' as cost_category,
-        case when cpu_used_nano is null then cpu_nano else {{ zero }} end as cpu_nano,
-        case when memory_used_nano is null then memory_nano else {{ zero }} end as memory_nano,
-        case when gpu_used_nano is null then gpu_nano else {{ zero }} end as gpu_nano,
+        cpu_unmetered_nano as cpu_nano,
+        memory_unmetered_nano as memory_nano,
+        gpu_unmetered_nano as gpu_nano,
         {{ zero }} as unused_nano
     from consumers
     where
         whole_category is null
         and (
             (cpu_used_nano is null and memory_used_nano is null and gpu_used_nano is null)
-            or (cpu_used_nano is null and cpu_nano > 0)
-            or (memory_used_nano is null and memory_nano > 0)
-            or (gpu_used_nano is null and gpu_nano > 0)
+            or cpu_unmetered_nano > 0
+            or memory_unmetered_nano > 0
+            or gpu_unmetered_nano > 0
         )
 )
 

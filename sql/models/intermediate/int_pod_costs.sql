@@ -8,9 +8,9 @@ with consumers as (
         pod_uid,
         stage,
         cpu_nano + memory_nano + gpu_nano as cost_nano,
-        coalesce(cpu_nano - cpu_used_nano, cast(0 as bigint))
-        + coalesce(memory_nano - memory_used_nano, cast(0 as bigint))
-        + coalesce(gpu_nano - gpu_used_nano, cast(0 as bigint)) as unused_nano
+        coalesce(cpu_nano - cpu_used_nano - cpu_unmetered_nano, cast(0 as bigint))
+        + coalesce(memory_nano - memory_used_nano - memory_unmetered_nano, cast(0 as bigint))
+        + coalesce(gpu_nano - gpu_used_nano - gpu_unmetered_nano, cast(0 as bigint)) as unused_nano
     from {{ touched('machine_pod_hours') }}
     where consumer_kind = 'pod'
 )

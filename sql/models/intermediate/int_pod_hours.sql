@@ -116,7 +116,11 @@ with_usage as (
         pod_hours.*,
         usage.cpu_usage_millicore_ms,
         usage.memory_usage_byte_ms,
-        cast(null as bigint) as gpu_usage_milligpu_ms
+        cast(null as bigint) as gpu_usage_milligpu_ms,
+        -- What was asked for while usage is known; nothing where it is not.
+        {{ measured('pod_hours.cpu_running_millicore_ms', 'usage.cpu_measured_ms', 'bigint') }} as cpu_measured_millicore_ms,
+        {{ measured('pod_hours.memory_running_byte_ms', 'usage.memory_measured_ms', 'decimal(38,0)') }} as memory_measured_byte_ms,
+        cast(0 as bigint) as gpu_measured_milligpu_ms
     from pod_hours
     left join {{ ref('stg_usage_hours') }} as usage
         on pod_hours.cluster = usage.cluster
@@ -132,7 +136,7 @@ charged as (
 {%- for resource, unit in [('cpu', 'millicore_ms'), ('memory', 'byte_ms'), ('gpu', 'milligpu_ms')] %}
         case
             when is_billed_by_pod then {{ resource }}_running_{{ unit }}
-            else {{ charged(resource ~ '_running_' ~ unit, resource ~ '_usage_' ~ unit) }}
+            else {{ charged(resource ~ '_running_' ~ unit, resource ~ '_measured_' ~ unit, resource ~ '_usage_' ~ unit) }}
         end as {{ resource }}_charged{% if not loop.last %},{% endif %}
 {%- endfor %}
     from with_usage

@@ -91,7 +91,7 @@ staged as (
     from pod_parts
 ),
 
-running as (
+ran as (
     select
         *,
         held_ms - stuck_ms - starting_ms - terminating_ms as running_ms
@@ -99,6 +99,15 @@ running as (
         {{ resource }}_part - {{ resource }}_stuck_part - {{ resource }}_starting_part - {{ resource }}_terminating_part as {{ resource }}_running_part
 {%- endfor %}
     from staged
+),
+
+running as (
+    select
+        *
+{%- for resource, unit in resources %},
+        {{ unmetered_part(resource ~ '_running_part', resource ~ '_running_' ~ unit, resource ~ '_measured_' ~ unit, resource ~ '_charged', resource ~ '_usage_' ~ unit) }} as {{ resource }}_unmetered_part
+{%- endfor %}
+    from ran
 ),
 
 parts as (
@@ -192,7 +201,8 @@ select
     {{ stage }}_ms as held_ms
 {%- for resource, unit in resources %},
     {{ resource }}_{{ stage }}_part as {{ resource }}_nano,
-    {% if stage == 'running' %}{{ used_part(resource ~ '_running_part', resource ~ '_running_' ~ unit, resource ~ '_usage_' ~ unit) }}{% else %}cast(null as bigint){% endif %} as {{ resource }}_used_nano,
+    {% if stage == 'running' %}{{ used_part('(' ~ resource ~ '_running_part - ' ~ resource ~ '_unmetered_part)', resource ~ '_measured_' ~ unit, resource ~ '_usage_' ~ unit) }}{% else %}cast(null as bigint){% endif %} as {{ resource }}_used_nano,
+    {% if stage == 'running' %}{{ resource }}_unmetered_part{% else %}cast(0 as bigint){% endif %} as {{ resource }}_unmetered_nano,
     cast({{ resource }}_{{ 'charged' if stage == 'running' else stage ~ '_' ~ unit }} as decimal(38,0)) as {{ resource }}_{{ unit }}
 {%- endfor %}
 from running
@@ -217,6 +227,7 @@ select
 {%- for resource, unit in resources %},
     {{ resource }}_reserved_part as {{ resource }}_nano,
     cast(null as bigint) as {{ resource }}_used_nano,
+    cast(0 as bigint) as {{ resource }}_unmetered_nano,
     cast({{ resource }}_reserved_{{ unit }} as decimal(38,0)) as {{ resource }}_{{ unit }}
 {%- endfor %}
 from idle_parts
@@ -234,6 +245,7 @@ select
 {%- for resource, unit in resources %},
     {{ resource }}_{{ kind }}_part as {{ resource }}_nano,
     cast(null as bigint) as {{ resource }}_used_nano,
+    cast(0 as bigint) as {{ resource }}_unmetered_nano,
     {{ resource }}_{{ kind }}_time as {{ resource }}_{{ unit }}
 {%- endfor %}
 from idle_parts
@@ -258,6 +270,7 @@ select
 {%- for resource, unit in resources %},
     {{ resource }}_idle_nano{% for kind, stage in kinds %} - {{ resource }}_{{ kind }}_part{% endfor %} as {{ resource }}_nano,
     cast(null as bigint) as {{ resource }}_used_nano,
+    cast(0 as bigint) as {{ resource }}_unmetered_nano,
     {{ resource }}_idle_time{% for kind, stage in kinds %} - {{ resource }}_{{ kind }}_time{% endfor %} as {{ resource }}_{{ unit }}
 {%- endfor %}
 from idle_parts

@@ -1,6 +1,7 @@
 -- grain: one row per cluster and measure
 -- guarantee: what is unknown, clipped or uncertain is counted here, never hidden in another figure
--- inputs: pods, int_pod_spans, int_machines, machine_pod_hours, int_pod_costs, int_costs_hourly, stg_collection_gaps
+-- inputs: pods, int_pod_spans, int_machines, machine_pod_hours, int_pod_costs, int_costs_hourly, stg_usage_hours,
+--     stg_collection_gaps
 {{ config(materialized='view') }}
 with pod_measures as (
     select
@@ -73,6 +74,24 @@ cost_measures as (
     group by cluster
 ),
 
+-- Pods that were too short, or whose node was not asked, are unknown.
+metered as (
+    select distinct
+        cluster,
+        pod_uid
+    from {{ ref('stg_usage_hours') }}
+),
+
+usage_measures as (
+    select
+        pods.cluster,
+        cast(sum(case when pods.running_ms is not null and metered.pod_uid is null then 1 else 0 end) as bigint) as pods_unmetered,
+        cast(sum(case when metered.pod_uid is not null then 1 else 0 end) as bigint) as pods_metered
+    from {{ ref('pods') }} as pods
+    left join metered on pods.cluster = metered.cluster and pods.pod_uid = metered.pod_uid
+    group by pods.cluster
+),
+
 gap_measures as (
     select
         cluster,
@@ -105,6 +124,8 @@ gap_measures as (
     ('cost_measures', 'cost_of_known_teams_nano', 'nano-usd'),
     ('cost_measures', 'unmetered_nano', 'nano-usd'),
     ('cost_measures', 'unobserved_nano', 'nano-usd'),
+    ('usage_measures', 'pods_metered', 'pods'),
+    ('usage_measures', 'pods_unmetered', 'pods'),
     ('gap_measures', 'collection_gaps', 'gaps'),
     ('gap_measures', 'blind_ms', 'ms'),
     ('gap_measures', 'recovered_pods', 'pods'),

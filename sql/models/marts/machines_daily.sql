@@ -51,7 +51,11 @@ costs as (
         cast(sum(case when consumer_kind = 'unobserved' then cpu_nano + memory_nano + gpu_nano else cast(0 as bigint) end) as bigint) as unobserved_nano,
         cast(sum(case when consumer_kind = 'node_reserved' then cpu_nano + memory_nano + gpu_nano else cast(0 as bigint) end) as bigint) as reserved_nano,
         cast(sum(case when consumer_kind = 'pod' then cpu_millicore_ms else cast(0 as decimal(38,0)) end) as decimal(38,0)) as cpu_claim_time,
-        cast(sum(case when consumer_kind = 'pod' then memory_byte_ms else cast(0 as decimal(38,0)) end) as decimal(38,0)) as memory_claim_time
+        cast(sum(case when consumer_kind = 'pod' then memory_byte_ms else cast(0 as decimal(38,0)) end) as decimal(38,0)) as memory_claim_time,
+        cast(sum(case when stage = 'running' then cpu_used_nano else cast(0 as bigint) end) as bigint) as cpu_used_nano,
+        cast(sum(case when stage = 'running' then cpu_nano - cpu_unmetered_nano else cast(0 as bigint) end) as bigint) as cpu_metered_nano,
+        cast(sum(case when stage = 'running' then memory_used_nano else cast(0 as bigint) end) as bigint) as memory_used_nano,
+        cast(sum(case when stage = 'running' then memory_nano - memory_unmetered_nano else cast(0 as bigint) end) as bigint) as memory_metered_nano
     from {{ touched('machine_pod_hours') }}
     group by
         cluster,
@@ -75,7 +79,9 @@ select
     {{ usd('costs.unobserved_nano') }} as unobserved_cost,
     {{ usd('costs.reserved_nano') }} as node_reserved_cost,
     {{ ratio('costs.cpu_claim_time', 'capacities.cpu_capacity_time') }} as cpu_request_ratio,
-    {{ ratio('costs.memory_claim_time', 'capacities.memory_capacity_time') }} as memory_request_ratio
+    {{ ratio('costs.memory_claim_time', 'capacities.memory_capacity_time') }} as memory_request_ratio,
+    {{ ratio('costs.cpu_used_nano', 'costs.cpu_metered_nano') }} as cpu_efficiency,
+    {{ ratio('costs.memory_used_nano', 'costs.memory_metered_nano') }} as memory_efficiency
 from up
 left join costs
     on up.cluster = costs.cluster and up.machine = costs.machine and up.day_start_ms = costs.day_start_ms

@@ -29,6 +29,8 @@ pub enum ColumnType {
     Map,
     /// Owner references from the nearest to the top of the chain: `kind`, `name`, `uid`.
     Owners,
+    /// How long a rate was how high: `millicores`, `ms`.
+    Rates,
 }
 
 impl ColumnType {
@@ -43,6 +45,7 @@ impl ColumnType {
             Self::Text => "VARCHAR",
             Self::Map => "MAP(VARCHAR, VARCHAR)",
             Self::Owners => "STRUCT(kind VARCHAR, name VARCHAR, uid VARCHAR)[]",
+            Self::Rates => "STRUCT(millicores BIGINT, ms BIGINT)[]",
         }
     }
 
@@ -64,17 +67,24 @@ impl ColumnType {
                 )),
                 false,
             ),
-            Self::Owners => DataType::List(Arc::new(Field::new(
-                "l",
-                DataType::Struct(Fields::from(vec![
-                    Field::new("kind", DataType::Utf8, true),
-                    Field::new("name", DataType::Utf8, true),
-                    Field::new("uid", DataType::Utf8, true),
-                ])),
-                true,
-            ))),
+            Self::Owners => list_of(&[
+                ("kind", DataType::Utf8),
+                ("name", DataType::Utf8),
+                ("uid", DataType::Utf8),
+            ]),
+            Self::Rates => list_of(&[("millicores", DataType::Int64), ("ms", DataType::Int64)]),
         }
     }
+}
+
+/// A list of structs, named as DuckDB names it.
+fn list_of(fields: &[(&str, DataType)]) -> DataType {
+    let fields: Vec<Field> = fields
+        .iter()
+        .map(|(name, kind)| Field::new(*name, kind.clone(), true))
+        .collect();
+    let item = DataType::Struct(Fields::from(fields));
+    DataType::List(Arc::new(Field::new("l", item, true)))
 }
 
 /// What a value of a column must be, beyond its type.
@@ -507,18 +517,41 @@ pub const FACTS: &[Fact] = &[
     },
     Fact {
         table: "usage_hours",
-        key: &["cluster", "pod_uid", "hour_start_at", "source"],
+        // Of one hour several stretches may be told, by a collector that was restarted: where two overlap, the one that began
+        // first speaks.
+        key: &[
+            "cluster",
+            "pod_uid",
+            "container_name",
+            "hour_start_at",
+            "source",
+            "measured_from_at",
+        ],
         columns: &[
             text("cluster", Required),
             text("pod_uid", Required),
+            // NULL: the pod as a whole.
+            text("container_name", Any),
             instant("hour_start_at", Required),
             text(
                 "source",
                 RequiredOneOf(&["kubelet", "prometheus", "metrics_api", "engine", "declared"]),
             ),
+            // NULL: the whole hour, as far as the pod held its machine.
+            instant("measured_from_at", NotBefore("hour_start_at")),
+            instant("measured_to_at", NotBefore("measured_from_at")),
             integer("cpu_usage_millicore_ms", NotNegative),
+            // How much of the stretch the counter, and the gauge, are known for; NULL: all of it.
+            integer("cpu_measured_ms", NotNegative),
             wide("memory_usage_byte_ms", NotNegative),
+            integer("memory_measured_ms", NotNegative),
             integer("memory_peak_bytes", NotNegative),
+            integer("samples", NotNegative),
+            integer("samples_expected", NotNegative),
+            integer("cpu_p50_millicores", NotNegative),
+            integer("cpu_p95_millicores", NotNegative),
+            integer("cpu_max_millicores", NotNegative),
+            column("cpu_rates", ColumnType::Rates),
         ],
     },
     Fact {

@@ -22,6 +22,7 @@ mod notes;
 mod objects;
 pub mod recording;
 pub mod truth;
+pub mod usage;
 mod workload;
 mod world;
 

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, Namespace, Node, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo,
-    PersistentVolumeClaimVolumeSource, Pod, PodCondition, PodSpec, PodStatus, ResourceRequirements, Taint,
-    Volume as Mount,
+    ContainerStatus, DaemonEndpoint, Namespace, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints,
+    NodeSpec, NodeStatus, NodeSystemInfo, PersistentVolumeClaimVolumeSource, Pod, PodCondition, PodSpec,
+    PodStatus, ResourceRequirements, Taint, Volume as Mount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference, Time};
 use serde_json::json;
 
+use crate::usage;
 use crate::workload::{Pipeline, System};
 use crate::world::{Instance, Object, Pool, Run, Server, Volume};
 
@@ -212,6 +213,13 @@ pub(crate) fn node(server: &Server, kind: &Pool) -> Object {
         status: Some(NodeStatus {
             capacity: Some(quantities(kind.capacity)),
             allocatable: Some(quantities(allocatable)),
+            addresses: Some(vec![NodeAddress {
+                type_: "InternalIP".to_owned(),
+                address: address(&server.uid),
+            }]),
+            daemon_endpoints: Some(NodeDaemonEndpoints {
+                kubelet_endpoint: Some(DaemonEndpoint { port: 10_250 }),
+            }),
             conditions: Some(vec![NodeCondition {
                 type_: "Ready".to_owned(),
                 status: "True".to_owned(),
@@ -228,6 +236,15 @@ pub(crate) fn node(server: &Server, kind: &Pool) -> Object {
             ..NodeStatus::default()
         }),
     }))
+}
+
+/// An address of a private network that no other node has.
+fn address(uid: &str) -> String {
+    let digits: Vec<u8> = uid.bytes().rev().filter(u8::is_ascii_hexdigit).take(6).collect();
+    let text = String::from_utf8(digits).unwrap_or_default();
+    let number = u32::from_str_radix(&text, 16).unwrap_or(0);
+    let [_, one, two, three] = number.to_be_bytes();
+    format!("10.{one}.{two}.{three}")
 }
 
 pub(crate) fn node_claim(server: &Server, kind: &Pool, at: i64) -> Object {
@@ -279,6 +296,9 @@ pub(crate) fn pod(instance: &Instance) -> Object {
         }]
     });
     let mirror = instance.mirror.as_ref();
+    let [cpu, memory] = instance.usage_percent;
+    let mut annotations = instance.annotations.clone();
+    annotations.insert(usage::ANNOTATION.to_owned(), format!("{cpu},{memory}"));
     let grace = instance.deletion_ms.map(|_| 30);
     let status_ms = instance
         .released_ms
@@ -292,7 +312,7 @@ pub(crate) fn pod(instance: &Instance) -> Object {
             uid: Some(mirror.map_or(&instance.uid, |(uid, _)| uid).clone()),
             creation_timestamp: Some(time(mirror.map_or(instance.created_ms, |(_, at)| *at))),
             labels: Some(instance.labels.clone()),
-            annotations: Some(instance.annotations.clone()).filter(|texts| !texts.is_empty()),
+            annotations: Some(annotations),
             owner_references: owners,
             // The time at which the grace period ends, not that of the request.
             deletion_timestamp: instance.deletion_ms.map(|at| time(at + 30_000)),

@@ -15,7 +15,7 @@ use super::resources::Resource;
 use super::selector::{Selector, name_selected};
 use super::sent::Sent;
 use super::version::{Key, Version};
-use super::{ApiServer, Use, discovery, list, table, watch, write};
+use super::{ApiServer, Use, discovery, kubelet, list, table, watch, write};
 
 /// Bodies that are larger are refused by Kubernetes too (3 MiB).
 const LARGEST_BODY: usize = 3 << 20;
@@ -26,9 +26,15 @@ pub(super) async fn answer(State(server): State<ApiServer>, request: Request<Bod
         return Failure::bad_request("the body is too large or broke off").into_response();
     };
     let path = parts.uri.path();
-    let answered = match Target::of(path) {
-        Target::Path(segments) => path_answer(&server, path, &segments, &parts.method, &parts.headers),
-        Target::Resource(asked) => Parameters::of(&parts.uri).and_then(|parameters| {
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    let usage = kubelet::Asked::of(authority, path);
+    let answered = match (usage, Target::of(path)) {
+        (Some(usage), _) => authenticate(&server, &parts.headers)
+            .and_then(|user| kubelet::answer(&server, &usage, user.as_deref(), &parts.method)),
+        (None, Target::Path(segments)) => {
+            path_answer(&server, path, &segments, &parts.method, &parts.headers)
+        }
+        (None, Target::Resource(asked)) => Parameters::of(&parts.uri).and_then(|parameters| {
             resource_answer(&server, asked, parameters, &parts.method, &parts.headers, &body)
         }),
     };

@@ -16,6 +16,7 @@ mod discovery;
 mod failure;
 mod fault;
 mod history;
+mod kubelet;
 mod list;
 mod patch;
 mod request;
@@ -61,6 +62,10 @@ pub struct Settings {
     /// Whether a watch can begin with what is there (`sendInitialEvents`).
     pub has_streaming_lists: bool,
     pub has_aggregated_discovery: bool,
+    /// Whether kubelets answer at their own addresses.
+    pub has_kubelets: bool,
+    /// Whether somebody answers for `metrics.k8s.io`.
+    pub has_metrics_api: bool,
     /// Who may do what; without it everybody may do all.
     pub access: Option<Access>,
 }
@@ -79,6 +84,8 @@ impl Settings {
             event_ttl: Duration::from_secs(60 * 60),
             has_streaming_lists: true,
             has_aggregated_discovery: true,
+            has_kubelets: true,
+            has_metrics_api: true,
             access: None,
         }
     }

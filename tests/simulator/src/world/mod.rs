@@ -249,7 +249,7 @@ pub(crate) struct Instance {
     /// What was made to go wrong with it.
     planted: Option<&'static str>,
     /// How much of its requested CPU and memory it uses, in percent.
-    usage_percent: [i64; 2],
+    pub usage_percent: [i64; 2],
     pool: usize,
     server: Option<usize>,
     hold: usize,
