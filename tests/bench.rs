@@ -34,8 +34,8 @@ fn a_quick_bench_builds_asks_and_reports_as_json() {
 #[test]
 fn a_quick_bench_of_collecting_hears_what_it_asks_for() {
     let output = Command::new(env!("CARGO_BIN_EXE_podledger"))
-        .args(["bench", "collect", "--pods", "200", "--nodes", "5"])
-        .args(["--changes", "100", "--seconds", "2", "--json"])
+        .args(["bench", "collect", "--pods", "500", "--nodes", "50"])
+        .args(["--changes", "100", "--seconds", "6", "--usage", "--json"])
         .output()
         .unwrap();
     assert!(
@@ -44,7 +44,8 @@ fn a_quick_bench_of_collecting_hears_what_it_asks_for() {
         String::from_utf8_lossy(&output.stderr)
     );
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["pods"], 200);
+    assert_eq!(report["pods"], 500);
+    assert!(report["measured_containers"].as_u64().unwrap() > 0, "{report}");
     for figure in ["list_seconds", "changes_per_second", "lag_seconds_most"] {
         assert!(report[figure].as_f64().unwrap() > 0.0, "{figure}: {report}");
     }

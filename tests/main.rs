@@ -21,5 +21,6 @@ mod prices;
 mod real_trace;
 mod simulated;
 mod unobserved;
+mod usage;
 mod weekly;
 mod worked_examples;

@@ -68,6 +68,14 @@ fn every_pod_of_the_nextflow_trace_is_accounted_for() {
         ask("select count(*) as n from pods where outcome = 'failed'"),
         "n\n660\n"
     );
+    // As the README of the trace adds it up, from all its rows.
+    assert_eq!(
+        ask(
+            "select round(sum(cpu_usage_millicore_ms) / 3600000000, 2) as cores, \
+             round(sum(memory_usage_byte_ms) / 1073741824 / 3600000, 2) as gib from usage_daily"
+        ),
+        "cores,gib\n1335.55,561.18\n"
+    );
     let refused = podledger(&["--data", data, "sql", "select * from read_csv('/etc/passwd')"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("read_csv"));

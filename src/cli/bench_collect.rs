@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
-use podledger_collector::live::{Clock, Collection, Figures, Settings};
+use podledger_collector::live::{Clock, Collection, Figures, Settings, scrape};
 use podledger_sql::intake::Intake;
 use podledger_sql::lake::Lake;
 use serde::Serialize;
@@ -32,6 +32,9 @@ pub struct BenchCollect {
     /// How long it is measured, once all pods are known.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
+    /// Measure the containers' usage too, every 30 s.
+    #[arg(long)]
+    usage: bool,
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -46,6 +49,8 @@ struct Report {
     /// From the first request until all pods are known and committed.
     list_seconds: f64,
     changes_per_second: f64,
+    /// Containers whose usage is measured.
+    measured_containers: u64,
     /// How far what is committed of pods is behind the clock.
     lag_seconds_median: f64,
     lag_seconds_most: f64,
@@ -117,7 +122,13 @@ impl BenchCollect {
             client,
             kubelets: None,
             name: NAME.to_owned(),
-            settings: Arc::new(Settings::default()),
+            settings: Arc::new(Settings {
+                usage: self.usage.then(|| scrape::Settings {
+                    source: scrape::Source::KubeletProxy,
+                    ..scrape::Settings::default()
+                }),
+                ..Settings::default()
+            }),
             store: Arc::new(Intake::open(
                 &folder.path().join("intake.duckdb"),
                 Timestamp::now(),
@@ -155,6 +166,7 @@ impl BenchCollect {
             .zip(busy)
             .map(|(now, before)| (now - before) / elapsed);
         let memory_bytes_at_end = memory("VmRSS:");
+        let measured_containers = figures.measured_containers(NAME);
         let _ = stop.send(true);
         running.await??;
         drop(server);
@@ -167,6 +179,7 @@ impl BenchCollect {
             changes_per_second_wanted: self.changes,
             list_seconds,
             changes_per_second,
+            measured_containers,
             lag_seconds_median: lags.get(lags.len() / 2).copied().unwrap_or_default(),
             lag_seconds_most: lags.last().copied().unwrap_or_default(),
             cores,
@@ -218,6 +231,7 @@ fn print(report: &Report) {
         "pods are behind the clock     {:.2} s, at most {:.2} s",
         report.lag_seconds_median, report.lag_seconds_most
     );
+    println!("containers measured           {}", report.measured_containers);
     match report.cores {
         Some(cores) => println!("processor                     {cores:.2} cores"),
         None => println!("processor                     unknown"),

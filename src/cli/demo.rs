@@ -173,6 +173,7 @@ fn watch(observed: &mut Observed, data: &Path, lake: &Lake, config: &Config) -> 
             Clock::new(move || server.now())
         };
         let collection = Collection {
+            kubelets: None,
             client: client(&server),
             name: "demo".to_owned(),
             settings: Arc::new(Settings {

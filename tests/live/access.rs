@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use podledger_collector::live::{Settings, lease};
+use podledger_collector::live::{Settings, lease, scrape};
 use podledger_simulator::Access;
 use serde::Deserialize;
 
@@ -47,12 +47,13 @@ fn allowed() -> BTreeSet<(String, String, String)> {
 }
 
 /// Everything that was asked for while a day was collected, twice interrupted, by an account with these rights.
-fn asked(manifest: &str, has_streaming_lists: bool) -> (BTreeSet<(String, String, String)>, bool) {
+fn asked(manifest: &str, is_new: bool) -> (BTreeSet<(String, String, String)>, bool) {
     let world = World::new();
     in_simulated_time(async {
         let of_server = podledger_simulator::Settings {
             access: Some(Access::from_yaml(manifest).unwrap()),
-            has_streaming_lists,
+            has_streaming_lists: is_new,
+            has_kubelets: is_new,
             ..podledger_simulator::Settings::new(start())
         };
         let (server, platform) = serve(of_server, scenario(3, 1, 3, true)).await;
@@ -65,6 +66,10 @@ fn asked(manifest: &str, has_streaming_lists: bool) -> (BTreeSet<(String, String
                     holder: "test".to_owned(),
                 }),
                 commit_every: Duration::from_secs(10),
+                usage: Some(scrape::Settings {
+                    every: Duration::from_secs(300),
+                    ..scrape::Settings::default()
+                }),
                 ..settings(&world)
             };
             let mut collection = collection(&world, &server, settings);
@@ -82,7 +87,11 @@ fn asked(manifest: &str, has_streaming_lists: bool) -> (BTreeSet<(String, String
         platform.abort();
         let uses = server.uses().into_iter();
         let uses = uses
-            .map(|used| (used.verb.to_owned(), used.group, used.resource))
+            .map(|used| {
+                let subresource = used.subresource.map(|name| format!("/{name}"));
+                let resource = used.resource + &subresource.unwrap_or_default();
+                (used.verb.to_owned(), used.group, resource)
+            })
             .collect();
         (uses, is_observed)
     })

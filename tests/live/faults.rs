@@ -1,5 +1,6 @@
 //! What goes wrong with an API server, by seed: what can be known in the end is known, once, and what cannot is stated.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -220,9 +221,15 @@ fn an_object_that_cannot_be_read_is_left_out_and_the_watch_goes_on() {
         assert_eq!(doubled(&world, &[]), Vec::<String>::new());
         let columns = "pod_name, machine, bound_at";
         let (found, all) = (last_states(&world, columns), last_states(&whole, columns));
-        assert_eq!(found.len(), all.len());
-        let differ = found.iter().zip(&all).filter(|(found, all)| found != all).count();
-        assert!(differ <= 16, "{differ} pods are known otherwise");
+        // Of a pod that lived no longer than the fault, nobody could read anything.
+        let differ = all.iter().filter(|row| !found.contains(row)).count();
+        assert!(differ <= 16, "seed {seed}: {differ} pods are known otherwise");
+        let pods = |rows: &[String]| -> BTreeSet<String> {
+            rows.iter()
+                .filter_map(|row| Some(row.split_once('|')?.0.to_owned()))
+                .collect()
+        };
+        assert!(pods(&found).is_subset(&pods(&all)), "seed {seed}");
     }
 }
 

@@ -10,6 +10,7 @@ mod month;
 mod real_cluster;
 mod recorded;
 mod restarts;
+mod usage;
 
 use std::path::Path;
 use std::sync::Arc;

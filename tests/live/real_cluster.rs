@@ -142,6 +142,7 @@ async fn suite(
     let figures = Figures::default();
     let clock = server.clone();
     let running = begin(Collection {
+        kubelets: None,
         client: client.clone(),
         name: "test".to_owned(),
         settings: Arc::new(Settings {

@@ -25,12 +25,11 @@ fn platform() -> Scenario {
     }
 }
 
-/// Collects a day, with an interruption of so many seconds.
-fn interrupted(seconds: u64) -> World {
-    let world = World::new();
+/// Prices of a simulated platform.
+pub fn given_prices(world: &World, scenario: Scenario) {
     let out = world.folder.path().join("prices");
     std::fs::create_dir(&out).unwrap();
-    podledger_simulator::observe(platform(), &out)
+    podledger_simulator::observe(scenario, &out)
         .unwrap()
         .for_each(drop);
     prices::import(
@@ -39,6 +38,12 @@ fn interrupted(seconds: u64) -> World {
         jiff::civil::date(2026, 11, 2),
     )
     .unwrap();
+}
+
+/// Collects a day, with an interruption of so many seconds.
+fn interrupted(seconds: u64) -> World {
+    let world = World::new();
+    given_prices(&world, platform());
     in_simulated_time(async {
         let of_server = podledger_simulator::Settings::new(start());
         let (server, platform) = serve(of_server, platform()).await;

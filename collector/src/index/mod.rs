@@ -207,7 +207,10 @@ impl Index {
         let mut youngest: HashMap<(String, String), (Timestamp, String)> = HashMap::new();
         for known in self.pods.by_uid.all() {
             let Some(state) = known.state() else { continue };
-            let name = (state.namespace.clone(), state.pod_name.clone());
+            let (Some(namespace), Some(pod_name)) = (&state.namespace, &state.pod_name) else {
+                continue;
+            };
+            let name = (namespace.clone(), pod_name.clone());
             let found = (state.created_at, state.pod_uid.clone());
             let place = youngest.entry(name).or_insert_with(|| found.clone());
             if found > *place {

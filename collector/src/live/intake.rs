@@ -162,11 +162,11 @@ impl Intake {
     }
 
     /// Takes in what was told until `now`, in the order in which it happened: facts, positions and what the index knows are
-    /// committed together. If it `is_last`, what was measured of hours that are not over is told too.
+    /// committed together.
     ///
     /// # Errors
     /// Where it cannot be committed; this intake must then be opened anew.
-    pub fn take(&mut self, messages: Vec<Message>, now: Timestamp, is_last: bool) -> Result<()> {
+    pub fn take(&mut self, messages: Vec<Message>, now: Timestamp) -> Result<()> {
         let mut facts = Vec::new();
         let mut moved = BTreeSet::new();
         for message in messages {
@@ -178,9 +178,6 @@ impl Intake {
         }
         if let Some(measured) = &mut self.measured {
             facts.extend(measured.facts(now));
-            if is_last {
-                facts.extend(measured.all_facts());
-            }
             measured.count(&self.metrics);
         }
         let through = observed_through(&self.positions);
@@ -196,6 +193,25 @@ impl Intake {
                 .into(),
             );
         }
+        self.commit(facts, moved)
+    }
+
+    /// Tells what was measured of hours that are not over, some containers at a time: nothing is measured after it.
+    ///
+    /// # Errors
+    /// Those of [`take`](Self::take).
+    pub fn finish(&mut self) -> Result<()> {
+        while let Some(measured) = &mut self.measured
+            && !measured.is_empty()
+        {
+            let facts = measured.last_facts();
+            self.commit(facts, BTreeSet::new())?;
+        }
+        Ok(())
+    }
+
+    /// Commits facts with the positions that have `moved` and all that has changed.
+    fn commit(&mut self, facts: Vec<Fact>, moved: BTreeSet<String>) -> Result<()> {
         let positions: Vec<KeptPosition> = moved
             .into_iter()
             .filter_map(|resource| {

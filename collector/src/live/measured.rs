@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::facts::Fact;
 use crate::index::{Entry, Index};
 use crate::usage::fact;
-use crate::usage::fold::{Counts, Fold, Key, Mark};
+use crate::usage::fold::{Counts, Fold, Hour, Key, Mark};
 use crate::words::Word;
 
 const KUBELET: Word = "kubelet";
@@ -21,6 +21,9 @@ pub(super) const KIND: &str = "usage";
 
 /// A container that is not heard of for so many times the interval is gone.
 const SILENCES: i32 = 10;
+
+/// So many containers are told of at a time at the end.
+const AT_THE_END: usize = 10_000;
 
 /// How often it is looked for containers that are gone.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(60);
@@ -111,12 +114,17 @@ impl Measured {
         self.told(Fold::take)
     }
 
-    /// All that is known, also of hours that are not over.
-    pub(super) fn all_facts(&mut self) -> Vec<Fact> {
-        self.told(Fold::take_all)
+    /// Whether no container is followed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kubelet.is_empty() && self.metrics_api.is_empty()
     }
 
-    fn told(&mut self, take: impl Fn(&mut Fold) -> Vec<crate::usage::fold::Hour>) -> Vec<Fact> {
+    /// What is known of some of the containers, also of hours that are not over; they are not followed any more.
+    pub(super) fn last_facts(&mut self) -> Vec<Fact> {
+        self.told(|fold| fold.finish(AT_THE_END))
+    }
+
+    fn told(&mut self, take: impl Fn(&mut Fold) -> Vec<Hour>) -> Vec<Fact> {
         let mut facts = Vec::new();
         for (source, fold) in [(KUBELET, &mut self.kubelet), (METRICS_API, &mut self.metrics_api)] {
             let hours = take(fold).into_iter();

@@ -194,6 +194,16 @@ impl Figures {
         self.changes.get(&of).map_or(0, |changes| changes.get())
     }
 
+    /// How many containers are measured.
+    #[must_use]
+    pub fn measured_containers(&self, cluster: &str) -> u64 {
+        let cluster = OfCluster {
+            cluster: cluster.to_owned(),
+        };
+        let measured = self.measured.get(&cluster).map_or(0, |measured| measured.get());
+        u64::try_from(measured).unwrap_or(0)
+    }
+
     /// The figures of one cluster.
     #[must_use]
     pub fn of(&self, cluster: &str) -> Metrics {

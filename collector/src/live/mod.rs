@@ -305,7 +305,10 @@ impl Collection {
         }
         let (lake, now) = (self.lake.clone(), self.clock.now());
         blocking(move || {
-            intake.take(batch, now, is_last)?;
+            intake.take(batch, now)?;
+            if is_last {
+                intake.finish()?;
+            }
             if seals && let Err(error) = intake.seal(&lake, now) {
                 // What is committed stays until the lake takes it.
                 tracing::error!(%error, "cannot seal facts into the lake; trying again");

@@ -283,10 +283,14 @@ impl Fold {
         hours
     }
 
-    /// What is known of all hours, also of those that are not over: whoever takes it goes on from the marks.
-    pub fn take_all(&mut self) -> Vec<Hour> {
-        for (key, series) in &mut self.series {
-            self.told.close(key, &mut series.hour, series.known);
+    /// What is known of so many containers, also of hours that are not over, which are then not followed any more: whoever takes
+    /// it goes on from the marks.
+    pub fn finish(&mut self, containers: usize) -> Vec<Hour> {
+        let keys: Vec<Key> = self.series.keys().take(containers).cloned().collect();
+        for key in keys {
+            if let Some(mut series) = self.series.remove(&key) {
+                self.told.close(&key, &mut series.hour, series.known);
+            }
         }
         self.take()
     }

@@ -113,6 +113,6 @@ mod tests {
             (None, None)
         );
         assert_eq!((found[2].cpu_nanocores, found[2].window), (Some(58), WINDOW));
-        assert!(averages(b"[]").is_err());
+        assert!(averages(b"{\"items\": [{}]}").is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! Kubelets and the metrics API: what containers use, as those who ask are told.
 
+use std::collections::HashMap;
+
 use axum::response::Response;
 use http::Method;
 use jiff::Timestamp;
@@ -12,7 +14,7 @@ use super::failure::Failure;
 use super::{ApiServer, Use};
 use crate::usage::{Pod, Profile};
 
-/// A kubelet measures every ten seconds.
+/// A kubelet measures every ten seconds: so long it answers the same.
 const MEASURES_MS: i64 = 10_000;
 
 /// The metrics API tells averages over this time.
@@ -145,22 +147,27 @@ fn node_at(server: &ApiServer, authority: &str) -> Option<String> {
     })
 }
 
+/// What kubelets have measured last.
+#[derive(Debug, Default)]
+pub(super) struct Measured {
+    at_ms: i64,
+    by_node: HashMap<String, Vec<Runs>>,
+}
+
 /// A container that runs.
+#[derive(Debug)]
 struct Runs {
     pod: Pod,
     container: String,
     started_ms: i64,
 }
 
-fn running(server: &ApiServer, node: Option<&str>) -> Vec<Runs> {
+fn running(server: &ApiServer) -> Vec<Runs> {
     let mut running = Vec::new();
     for (_, whole) in objects(server, "pods") {
         let Ok(pod) = serde_json::from_slice::<Pod>(&whole) else {
             continue;
         };
-        if node.is_some_and(|node| pod.spec.node_name != node) {
-            continue;
-        }
         for status in &pod.status.container_statuses {
             if let Some(state) = &status.state.running {
                 running.push(Runs {
@@ -181,25 +188,35 @@ fn time(ms: i64) -> Option<Timestamp> {
 /// What a kubelet tells of its pods.
 fn summary(server: &ApiServer, node: &str) -> Value {
     let now_ms = server.clock().now_ms();
-    // Kubelets do not all measure at once.
-    let offset = node.bytes().map(i64::from).sum::<i64>() * 37 % MEASURES_MS;
-    let at_ms = now_ms - (now_ms - offset).rem_euclid(MEASURES_MS);
-    let pods: Vec<Value> = running(server, Some(node))
+    let mut measured = server.measured();
+    if now_ms >= measured.at_ms + MEASURES_MS {
+        measured.at_ms = now_ms;
+        measured.by_node.clear();
+        for runs in running(server) {
+            let of_node = measured.by_node.entry(runs.pod.spec.node_name.clone());
+            of_node.or_default().push(runs);
+        }
+    }
+    let at_ms = measured.at_ms;
+    let pods: Vec<Value> = measured
+        .by_node
+        .get(node)
         .into_iter()
+        .flatten()
         .map(|runs| {
             let Runs {
                 pod,
                 container,
                 started_ms,
             } = runs;
-            let mut measured = json!({"name": container, "startTime": time(started_ms)});
-            if started_ms < at_ms {
-                let profile = Profile::of(&pod);
+            let mut measured = json!({"name": container, "startTime": time(*started_ms)});
+            if *started_ms < at_ms {
+                let profile = Profile::of(pod);
                 measured["cpu"] = json!({
                     "time": time(at_ms),
-                    "usageCoreNanoSeconds": profile.cpu_nanoseconds(started_ms, at_ms),
+                    "usageCoreNanoSeconds": profile.cpu_nanoseconds(*started_ms, at_ms),
                 });
-                let bytes = profile.memory_bytes(started_ms, at_ms);
+                let bytes = profile.memory_bytes(*started_ms, at_ms);
                 measured["memory"] =
                     json!({"time": time(at_ms), "usageBytes": bytes, "workingSetBytes": bytes});
             }
@@ -221,7 +238,7 @@ fn summary(server: &ApiServer, node: &str) -> Value {
 /// What the metrics API tells of all pods.
 fn metrics(server: &ApiServer) -> Value {
     let at_ms = server.clock().now_ms();
-    let items: Vec<Value> = running(server, None)
+    let items: Vec<Value> = running(server)
         .into_iter()
         .filter(|runs| runs.started_ms <= at_ms - WINDOW_MS)
         .map(|runs| {

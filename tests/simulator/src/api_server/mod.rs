@@ -120,6 +120,7 @@ struct Shared {
     settings: Settings,
     clock: Clock,
     store: Mutex<Store>,
+    measured: Mutex<kubelet::Measured>,
 }
 
 impl ApiServer {
@@ -129,6 +130,7 @@ impl ApiServer {
         Self(Arc::new(Shared {
             clock: Clock::new(settings.start, settings.speed),
             store: Mutex::new(Store::new(&settings)),
+            measured: Mutex::default(),
             settings,
         }))
     }
@@ -232,6 +234,10 @@ impl ApiServer {
 
     fn clock(&self) -> &Clock {
         &self.0.clock
+    }
+
+    fn measured(&self) -> MutexGuard<'_, kubelet::Measured> {
+        self.0.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {

@@ -1,0 +1,149 @@
+//! Usage from facts to marts: what is counted, once, and what stays unknown.
+
+use crate::harness::World;
+
+/// A pod that asked for four cores and 16 GiB of a machine of the same size for the hour from ten on, at a dollar.
+fn world() -> World {
+    let world = World::new();
+    world.given_machine(4, 16, 0, "1");
+    world.given_pod("p", 4000, 16 * 1024, 0);
+    world
+}
+
+/// Usage of a container between two minutes after ten: cores, GiB.
+fn given_usage(world: &World, container: &str, source: &str, minutes: (u32, u32), used: (u32, u32)) {
+    let (from, to) = minutes;
+    let (cores, gib) = used;
+    world.given(
+        "usage_hours",
+        &format!(
+            "select 'c' as cluster, 'p' as pod_uid, {container} as container_name, \
+             timestamp '2026-11-16 10:00:00' as hour_start_at, '{source}' as source, \
+             timestamp '2026-11-16 10:{from:02}:00' as measured_from_at, \
+             timestamp '2026-11-16 10:00:00' + interval {to} minute as measured_to_at, \
+             {cores}::bigint * 1000 * 60000 * ({to} - {from}) as cpu_usage_millicore_ms, \
+             60000::bigint * ({to} - {from}) as cpu_measured_ms, \
+             ({gib}::hugeint * 1073741824 * 60000 * ({to} - {from}))::decimal(38,0) as memory_usage_byte_ms, \
+             60000::bigint * ({to} - {from}) as memory_measured_ms, {gib}::bigint * 1073741824 as memory_peak_bytes, \
+             2 * ({to} - {from}) as samples, 2 * ({to} - {from}) as samples_expected, \
+             [{{'millicores': {cores}::bigint * 1000, 'ms': 60000::bigint * ({to} - {from})}}] as cpu_rates"
+        ),
+    );
+}
+
+fn categories(world: &World) -> Vec<String> {
+    world.build(true);
+    world.rows("select cost_category, cost from marts.costs_daily order by 1")
+}
+
+#[test]
+fn what_was_measured_for_half_an_hour_is_unmetered_for_the_other() {
+    let world = world();
+    given_usage(&world, "'main'", "kubelet", (0, 30), (2, 4));
+    assert_eq!(
+        categories(&world),
+        // CPU is 4 x 0.031611 of 4 x 0.031611 + 16 x 0.004237 of the dollar: half of it was used in half of the hour, and of
+        // memory a quarter.
+        [
+            "unmetered|0.500000000",
+            "unused_request|0.293627340",
+            "used|0.206372660"
+        ]
+    );
+    let efficiency = world.rows("select cpu_efficiency, memory_efficiency from marts.jobs_daily");
+    assert_eq!(efficiency, ["0.500000|0.250000"]);
+    // The same for all bases: what was not measured is never said to be unused.
+    for basis in ["request", "usage"] {
+        let mut other = self::world();
+        other.config.allocation_basis = serde_json::from_value(basis.into()).unwrap();
+        given_usage(&other, "'main'", "kubelet", (0, 30), (2, 4));
+        let found = categories(&other);
+        assert!(
+            found.iter().any(|row| row.starts_with("unmetered|")),
+            "{basis}: {found:?}"
+        );
+        assert_eq!(
+            found.iter().any(|row| row.starts_with("unused_request")),
+            basis == "request"
+        );
+    }
+}
+
+#[test]
+fn stretches_add_up_and_where_they_overlap_the_first_stands() {
+    let world = world();
+    given_usage(&world, "'main'", "kubelet", (0, 20), (1, 4));
+    given_usage(&world, "'main'", "kubelet", (20, 30), (3, 8));
+    // Told by another collector that saw the same.
+    given_usage(&world, "'main'", "kubelet", (10, 40), (2, 8));
+    // Told twice.
+    given_usage(&world, "'main'", "kubelet", (0, 20), (1, 4));
+    world.build(true);
+    let sums = "select cpu_usage_millicore_ms, cpu_measured_ms, memory_peak_bytes from marts.usage_daily";
+    // What overlaps is left out whole, and nothing after it that it had told.
+    assert_eq!(
+        world.rows(sums),
+        [format!("{}|{}|{}", 20 * 60_000_000_i64, 20 * 60_000, 4_i64 << 30)]
+    );
+    let stretches = world.rows("select from_ms, to_ms from staging.stg_usage_stretches");
+    assert_eq!(stretches.len(), 1, "{stretches:?}");
+}
+
+#[test]
+fn containers_add_up_and_the_most_trusted_source_speaks() {
+    let world = world();
+    given_usage(&world, "'main'", "kubelet", (0, 60), (1, 4));
+    given_usage(&world, "'helper'", "kubelet", (0, 10), (1, 1));
+    given_usage(&world, "null", "engine", (0, 60), (4, 16));
+    world.build(true);
+    let sums = "select cpu_usage_millicore_ms, cpu_measured_ms, memory_peak_bytes from marts.usage_daily";
+    assert_eq!(
+        world.rows(sums),
+        [format!("{}|{}|{}", 70 * 60_000_000_i64, 60 * 60_000, 5_i64 << 30)]
+    );
+    let attempts = world.rows(
+        "select container_name, source, cpu_p50_millicores, cpu_p95_millicores, samples from marts.attempt_usage order by 1",
+    );
+    assert_eq!(
+        attempts,
+        ["helper|kubelet|1000|1000|20", "main|kubelet|1000|1000|120"]
+    );
+    // A source that told of the pod as a whole is not added to what it told of containers.
+    given_usage(&world, "null", "kubelet", (0, 60), (2, 6));
+    world.build(false);
+    assert_eq!(
+        world.rows(sums),
+        [format!(
+            "{}|{}|{}",
+            120 * 60_000_000_i64,
+            60 * 60_000,
+            6_i64 << 30
+        )]
+    );
+}
+
+#[test]
+fn percentiles_of_an_attempt_are_of_all_its_time() {
+    let world = world();
+    given_usage(&world, "'main'", "kubelet", (0, 48), (1, 4));
+    given_usage(&world, "'main'", "kubelet", (48, 58), (2, 4));
+    given_usage(&world, "'main'", "kubelet", (58, 60), (3, 12));
+    world.build(true);
+    let found = world.rows(
+        "select cpu_p50_millicores, cpu_p95_millicores, cpu_max_millicores, memory_peak_bytes, samples, samples_expected \
+         from marts.attempt_usage",
+    );
+    assert_eq!(found, [format!("1000|2000|3000|{}|120|120", 12_i64 << 30)]);
+}
+
+#[test]
+fn who_ran_and_was_never_measured_is_counted() {
+    let world = world();
+    world.given_pod("q", 0, 0, 0);
+    given_usage(&world, "'main'", "kubelet", (0, 60), (1, 4));
+    world.build(true);
+    let counted = world.rows(
+        "select measure, value from marts.data_quality where measure in ('pods_metered', 'pods_unmetered') order by 1",
+    );
+    assert_eq!(counted, ["pods_metered|1", "pods_unmetered|1"]);
+}
