@@ -1,6 +1,12 @@
 //! Usage from facts to marts: what is counted, once, and what stays unknown.
 
-use crate::harness::World;
+use std::path::Path;
+
+use jiff::SignedDuration;
+use podledger_collector::import::Imported;
+use podledger_collector::import::usage::{Options, Totals, import};
+
+use crate::harness::{World, rows, shared_data};
 
 /// A pod that asked for four cores and 16 GiB of a machine of the same size for the hour from ten on, at a dollar.
 fn world() -> World {
@@ -146,4 +152,120 @@ fn who_ran_and_was_never_measured_is_counted() {
         "select measure, value from marts.data_quality where measure in ('pods_metered', 'pods_unmetered') order by 1",
     );
     assert_eq!(counted, ["pods_metered|1", "pods_unmetered|1"]);
+}
+
+fn samples(query: &str) -> Options {
+    Options {
+        query: query.to_owned(),
+        cluster: "c".to_owned(),
+        source: "prometheus".to_owned(),
+        every: SignedDuration::from_secs(60),
+        within: (
+            "2020-01-01T00:00:00Z".parse().unwrap(),
+            "2023-02-01T00:00:00Z".parse().unwrap(),
+        ),
+        recorded_date: jiff::civil::date(2026, 11, 16),
+    }
+}
+
+#[test]
+fn rows_that_cannot_be_are_counted_and_the_others_are_imported_once() {
+    let world = World::new();
+    let row = |at: &str, cpu: &str, memory: &str| {
+        format!(
+            "select 'p' as pod_uid, '2022-11-16 10:{at}' as sampled_at, {cpu}::double as cpu_millicores, \
+             {memory}::bigint as memory_bytes"
+        )
+    };
+    let whole = [
+        row("01:00", "100", "1000"),
+        row("02:00", "300", "3000"),
+        row("02:00", "400", "3000"),
+        row("03:00", "-1", "1000"),
+        row("04:00", "1e12", "1000"),
+        row("05:00", "null", "null"),
+        row("06:00", "'nan'", "null"),
+        "select null, '2022-11-16 10:07:00', 1, 1".to_owned(),
+        "select 'p', 'yesterday', 1, 1".to_owned(),
+        "select 'p', '2028-12-24 10:00:00', 1, 1".to_owned(),
+    ]
+    .join(" union all ");
+    let (imported, totals) = import(&world.lake(), &samples(&whole)).unwrap();
+    assert_eq!(imported, Imported::Written(vec![("usage_hours", 1)]));
+    let expected = Totals {
+        rows: 10,
+        samples: 2,
+        repeated: 1,
+        incomplete: 4,
+        out_of_time: 1,
+        implausible: 2,
+    };
+    assert_eq!(totals, expected);
+    assert_eq!(
+        import(&world.lake(), &samples(&whole)).unwrap(),
+        (Imported::Already, expected)
+    );
+    world.build(true);
+    // A minute of 100 and one of 300 millicores, and memory on the line between.
+    let sums = "select cpu_usage_millicore_ms, cpu_measured_ms, memory_usage_byte_ms, memory_peak_bytes from marts.usage_daily";
+    assert_eq!(world.rows(sums), ["24000000|120000|180000000|3000"]);
+
+    let lacking = import(
+        &world.lake(),
+        &samples("select 'p' as pod_uid, now() as sampled_at"),
+    )
+    .unwrap_err();
+    assert!(
+        lacking.to_string().contains("no column `cpu_millicores`"),
+        "{lacking}"
+    );
+    let stranger = Options {
+        source: "hearsay".to_owned(),
+        ..samples(&whole)
+    };
+    let refused = import(&world.lake(), &stranger).unwrap_err();
+    assert!(
+        refused.to_string().contains("must be one of kubelet"),
+        "{refused}"
+    );
+}
+
+/// Samples of two real applications, some of them dated years ahead.
+#[test]
+fn real_samples_come_out_as_they_are_in_the_file() {
+    let Some(folder) = shared_data("traces/k8s-nezha-pod-metrics") else {
+        return;
+    };
+    let world = World::new();
+    let file = folder.join("pod_metrics.parquet");
+    let (_, totals) = import(&world.lake(), &samples(&nezha(&file))).unwrap();
+    assert_eq!((totals.rows, totals.out_of_time), (95_660, 1_209));
+    assert_eq!((totals.incomplete, totals.implausible), (0, 0));
+    assert_eq!(totals.samples + totals.repeated, 95_660 - 1_209);
+    world.build(true);
+    // The same by another way: each average holds back to the one before, or for a minute after a pause.
+    let connection = duckdb::Connection::open_in_memory().unwrap();
+    let truth = rows(
+        &connection,
+        &format!(
+            "with once as (select pod_uid, sampled_at, min(cpu_millicores) as cpu, max(memory_bytes) as memory from ({}) \
+                 where sampled_at < timestamp '2023-02-01' group by all), \
+             spans as (select *, epoch(sampled_at - lag(sampled_at) over (partition by pod_uid order by sampled_at)) as gap from once) \
+             select round(sum(cpu * case when gap <= 180 then gap else 60 end) / 3600000, 4), count(distinct pod_uid) from spans",
+            nezha(&file)
+        ),
+    );
+    let found = world.rows(
+        "select round(sum(cpu_usage_millicore_ms) / 3.6e9, 4), (select count(distinct pod_uid) from staging.stg_usage_hours) \
+         from marts.usage_daily",
+    );
+    assert_eq!(found, truth);
+}
+
+fn nezha(file: &Path) -> String {
+    format!(
+        "select pod_name as pod_uid, make_timestamp(ts_unix * 1000000) as sampled_at, cpu_usage_m as cpu_millicores, \
+         (mem_usage_mib * 1048576)::bigint as memory_bytes from '{}'",
+        file.display()
+    )
 }

@@ -9,9 +9,10 @@ use clap::Subcommand;
 use indicatif::ProgressBar;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use podledger_collector::import::nextflow_cws::{self, Totals};
 use podledger_collector::import::{
-    Imported, catalogue, kubernetes, openb, opencost_prices, prices, query, recording,
+    Imported, catalogue, kubernetes, openb, opencost_prices, prices, query, recording, usage,
 };
 use podledger_sql::units::NanoUsd;
 
@@ -104,6 +105,34 @@ pub enum Import {
     Prices {
         /// The CSV; an empty hourly_usd means that the price is not known any more from valid_from on.
         file: PathBuf,
+        /// UTC date under which the facts are filed [default: today].
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        recorded_date: Option<Date>,
+    },
+    /// Samples of what containers used, by a query over any file that DuckDB reads.
+    #[command(
+        after_help = "Example: podledger import usage --cluster prod --every 60 --from \"select uid as pod_uid, \
+                      time as sampled_at, cpu * 1000 as cpu_millicores, rss as memory_bytes from 'samples.parquet'\""
+    )]
+    Usage {
+        /// Query that yields pod_uid, sampled_at, cpu_millicores and memory_bytes, and maybe container_name.
+        #[arg(long, value_name = "SQL")]
+        from: String,
+        /// Identifier of the cluster.
+        #[arg(long, value_name = "NAME")]
+        cluster: String,
+        /// Who measured: kubelet, prometheus, metrics_api, engine or declared.
+        #[arg(long, value_name = "SOURCE", default_value = "prometheus")]
+        source: String,
+        /// How often samples were taken, in seconds: each is the average of so long before its instant.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(i64).range(1..=3600))]
+        every: i64,
+        /// Samples before this instant are left out and counted.
+        #[arg(long, value_name = "INSTANT")]
+        since: Option<jiff::Timestamp>,
+        /// Samples from this instant on are left out and counted [default: now].
+        #[arg(long, value_name = "INSTANT")]
+        until: Option<jiff::Timestamp>,
         /// UTC date under which the facts are filed [default: today].
         #[arg(long, value_name = "YYYY-MM-DD")]
         recorded_date: Option<Date>,
@@ -218,6 +247,31 @@ impl Import {
                 prices::import(&lake, file, recorded_date.unwrap_or_else(today))
                     .with_context(|| format!("cannot import {}; nothing was written", file.display()))?
             }
+            Self::Usage {
+                from,
+                cluster,
+                source,
+                every,
+                since,
+                until,
+                recorded_date,
+            } => {
+                let options = usage::Options {
+                    query: from.clone(),
+                    cluster: cluster.clone(),
+                    source: source.clone(),
+                    every: SignedDuration::from_secs(*every),
+                    within: (
+                        since.unwrap_or(Timestamp::MIN),
+                        until.unwrap_or_else(Timestamp::now),
+                    ),
+                    recorded_date: recorded_date.unwrap_or_else(today),
+                };
+                let (imported, totals) =
+                    usage::import(&lake, &options).context("cannot import samples; nothing was written")?;
+                print_usage(&totals);
+                imported
+            }
             Self::Query {
                 into,
                 from,
@@ -256,6 +310,29 @@ fn gpu_price(text: &str) -> Result<(String, NanoUsd), String> {
         return Err("a price must not be negative".to_owned());
     }
     Ok((model.to_owned(), price))
+}
+
+fn print_usage(totals: &usage::Totals) {
+    println!(
+        "{} rows, of which {} told something new",
+        totals.rows, totals.samples
+    );
+    for (rows, what) in [
+        (
+            totals.repeated,
+            "tell of an instant of which their container told before",
+        ),
+        (totals.incomplete, "lack a pod, a time or any amount"),
+        (
+            totals.out_of_time,
+            "are of a time at which they cannot have been taken",
+        ),
+        (totals.implausible, "are below zero, or more than any node has"),
+    ] {
+        if rows > 0 {
+            println!("  {rows:>9} {what}: left out");
+        }
+    }
 }
 
 fn print_openb(totals: &openb::Totals) {

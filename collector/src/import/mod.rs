@@ -8,6 +8,7 @@ pub mod opencost_prices;
 pub mod prices;
 pub mod query;
 pub mod recording;
+pub mod usage;
 
 use duckdb::Connection;
 use podledger_sql::facts::{FACTS, Fact as Table};

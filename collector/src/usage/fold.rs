@@ -286,8 +286,9 @@ impl Fold {
     /// What is known of so many containers, also of hours that are not over, which are then not followed any more: whoever takes
     /// it goes on from the marks.
     pub fn finish(&mut self, containers: usize) -> Vec<Hour> {
-        let keys: Vec<Key> = self.series.keys().take(containers).cloned().collect();
-        for key in keys {
+        let mut keys: Vec<Key> = self.series.keys().cloned().collect();
+        keys.sort_unstable();
+        for key in keys.into_iter().take(containers) {
             if let Some(mut series) = self.series.remove(&key) {
                 self.told.close(&key, &mut series.hour, series.known);
             }
