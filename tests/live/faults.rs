@@ -39,8 +39,14 @@ impl Trouble {
     }
 }
 
+/// Five, in `make soak` a hundred, or the one that `PODLEDGER_SEED` names, to see again what failed.
 fn seeds() -> std::ops::RangeInclusive<u64> {
-    if std::env::var_os("PODLEDGER_SOAK").is_some() {
+    let named = std::env::var("PODLEDGER_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    if let Some(seed) = named {
+        seed..=seed
+    } else if std::env::var_os("PODLEDGER_SOAK").is_some() {
         1..=100
     } else {
         1..=5
