@@ -4,10 +4,11 @@ use std::process::Command;
 
 use serde_json::Value;
 
-#[test]
-fn a_quick_bench_builds_asks_and_reports_as_json() {
+/// What a bench reports.
+fn report(arguments: &[&str]) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_podledger"))
-        .args(["bench", "--quick", "--json"])
+        .arg("bench")
+        .args(arguments)
         .output()
         .unwrap();
     assert!(
@@ -15,7 +16,12 @@ fn a_quick_bench_builds_asks_and_reports_as_json() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_quick_bench_builds_asks_and_reports_as_json() {
+    let report = report(&["--quick", "--json"]);
     assert_eq!(report["pods"], 20_000);
     let measures = report["measures"].as_array().unwrap();
     for name in ["DuckDB alone", "full build", "incremental build", "ask:"] {
@@ -33,17 +39,19 @@ fn a_quick_bench_builds_asks_and_reports_as_json() {
 
 #[test]
 fn a_quick_bench_of_collecting_hears_what_it_asks_for() {
-    let output = Command::new(env!("CARGO_BIN_EXE_podledger"))
-        .args(["bench", "collect", "--pods", "500", "--nodes", "50"])
-        .args(["--changes", "100", "--seconds", "6", "--usage", "--json"])
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report = report(&[
+        "collect",
+        "--pods",
+        "500",
+        "--nodes",
+        "50",
+        "--changes",
+        "100",
+        "--seconds",
+        "6",
+        "--usage",
+        "--json",
+    ]);
     assert_eq!(report["pods"], 500);
     assert!(report["measured_containers"].as_u64().unwrap() > 0, "{report}");
     for figure in ["list_seconds", "changes_per_second", "lag_seconds_most"] {

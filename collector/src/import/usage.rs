@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::facts::UsageHour;
 use crate::import::{Imported, digest, write_rows};
 use crate::usage::fact;
-use crate::usage::fold::{Fold, Key};
+use crate::usage::fold::{Fold, Key, MOST_CORES};
 use crate::words::word_of;
 
 /// What to import.
@@ -53,24 +53,19 @@ pub struct Totals {
 /// No node has so much memory: 1 PiB.
 const MOST_BYTES: i64 = 1 << 50;
 
-/// No node has so many cores: 4,096.
-const MOST_MILLICORES: i64 = 4_096_000;
+/// Nanocores of the most cores that a node can have.
+const MOST_NANOCORES: i64 = MOST_CORES * 1_000_000_000;
 
 /// What the rows of the query are asked for: rates in nanocores, as exactly as they were written.
-const COLUMNS: &[(&str, &str, &str)] = &[
-    ("pod_uid", "varchar", "pod_uid"),
-    ("container_name", "varchar", "container_name"),
-    (
-        "sampled_at",
-        "bigint",
-        "epoch_us(try_cast(sampled_at as timestamp))",
-    ),
+const COLUMNS: &[(&str, &str)] = &[
+    ("pod_uid", "pod_uid"),
+    ("container_name", "container_name"),
+    ("sampled_at", "epoch_us(try_cast(sampled_at as timestamp))"),
     (
         "cpu_millicores",
-        "bigint",
         "try_cast(round(try_cast(cpu_millicores as double) * 1000000) as bigint)",
     ),
-    ("memory_bytes", "bigint", "try_cast(memory_bytes as bigint)"),
+    ("memory_bytes", "try_cast(memory_bytes as bigint)"),
 ];
 
 struct Read {
@@ -100,16 +95,8 @@ impl Read {
 /// lacks a column. Nothing is written then.
 pub fn import(lake: &Lake, options: &Options) -> Result<(Imported, Totals)> {
     let (hours, totals) = fold(options)?;
-    let (since, until) = options.within;
-    let id = digest([
-        options.query.as_bytes(),
-        options.cluster.as_bytes(),
-        options.source.as_bytes(),
-        options.every.to_string().as_bytes(),
-        since.to_string().as_bytes(),
-        until.to_string().as_bytes(),
-        format!("{totals:?} {hours:?}").as_bytes(),
-    ]);
+    // What was asked for does not matter: `until` is another instant each time it is left to the clock.
+    let id = digest([format!("{hours:?}").as_bytes()]);
     if lake.is_committed("usage", &id) {
         return Ok((Imported::Already, totals));
     }
@@ -138,11 +125,11 @@ fn fold(options: &Options) -> Result<(Vec<UsageHour>, Totals)> {
         Ok(connection.query_row(&text, [], |row| row.get(0)).doing(doing())?)
     };
     let mut wanted = Vec::new();
-    for (name, kind, expression) in COLUMNS {
+    for (name, expression) in COLUMNS {
         wanted.push(if has(name)? {
             format!("{expression} as {name}_read")
         } else if *name == "container_name" {
-            format!("null::{kind} as {name}_read")
+            format!("null::varchar as {name}_read")
         } else {
             return Err(Error::Object {
                 field: "the query for samples".to_owned(),
@@ -198,7 +185,7 @@ impl Folding<'_> {
         }
         let can_be =
             |amount: Option<i64>, most: i64| amount.is_none_or(|amount| (0..=most).contains(&amount));
-        if !can_be(read.nanocores, MOST_MILLICORES * 1_000_000) || !can_be(read.bytes, MOST_BYTES) {
+        if !can_be(read.nanocores, MOST_NANOCORES) || !can_be(read.bytes, MOST_BYTES) {
             totals.implausible += 1;
             return;
         }

@@ -14,7 +14,7 @@ use super::rates::Rates;
 const HOUR_MS: i64 = 3_600_000;
 
 /// More cores than any node has: a counter that says so is wrong.
-const MOST_CORES: u128 = 4_096;
+pub const MOST_CORES: i64 = 4_096;
 
 /// A container that began so long before it was first sampled is measured from then on: how what it had used before is
 /// spread over the hours is not known.
@@ -376,7 +376,7 @@ impl Series {
             }
             _ => None,
         };
-        let most = MOST_CORES * u128::try_from(span_ms.max(0)).unwrap_or(0) * 1_000_000;
+        let most = u128::try_from(MOST_CORES * span_ms.max(0)).unwrap_or(0) * 1_000_000;
         if used.is_some_and(|(_, used)| used > most) {
             counts.implausible += 1;
             // The next one is compared with this one, not with what was before.
