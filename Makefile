@@ -11,7 +11,7 @@ VENV := $(CARGO_TARGET_DIR)/venv
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo tools venv kubectl build test soak bench check format-check lint deny
+.PHONY: help demo tools venv debian build test soak bench check format-check lint deny
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -47,16 +47,19 @@ venv: tools ## install the Python programs that tests compare with, into the tar
 	    cp tests/parity/requirements.txt "$(VENV)/requirements.txt"; \
 	fi
 
-kubectl: ## install kubectl, where Debian's packages are and may be installed
-	@command -v kubectl > /dev/null || { \
-	    command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ] && \
-	    apt-get update --quiet --quiet && apt-get install --yes --quiet --quiet kubernetes-client > /dev/null; \
-	} || { echo "kubectl is missing: install it (Debian: apt-get install kubernetes-client; macOS: brew install kubectl)" >&2; exit 1; }
+debian: ## install the programs that tests run beside, where Debian's packages are and may be installed
+	@missing=; \
+	command -v kubectl > /dev/null || missing="$$missing kubernetes-client"; \
+	command -v promtool > /dev/null || missing="$$missing prometheus"; \
+	[ -z "$$missing" ] || { \
+	    command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ] && apt-get update --quiet --quiet && \
+	    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --quiet --quiet --no-install-recommends $$missing > /dev/null; \
+	} || { echo "these are missing, by Debian's names:$$missing: install them (macOS: brew install kubernetes-cli prometheus)" >&2; exit 1; }
 
-test: venv kubectl ## run every test; a tool that a test needs and does not find is a failure
+test: venv debian ## run every test; a tool that a test needs and does not find is a failure
 	PODLEDGER_REQUIRE_TOOLS=1 cargo test --release --workspace
 
-soak: venv kubectl ## run the long seeds and the whole trace
+soak: venv debian ## run the long seeds and the whole trace
 	PODLEDGER_REQUIRE_TOOLS=1 PODLEDGER_SOAK=1 cargo test --release --workspace --test main -- --nocapture conservation file_size parity simulated crashes live::faults live::month
 
 bench: tools ## measure: the crates' benches

@@ -5,6 +5,7 @@
 mod harness;
 
 mod attribution;
+mod backfill;
 mod bench;
 mod conservation;
 mod crashes;

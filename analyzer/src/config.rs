@@ -200,6 +200,14 @@ impl Config {
         Ok(rules::annotations(&self.apply(Project::embedded()?)?))
     }
 
+    /// Labels that a rule of this configuration reads.
+    ///
+    /// # Errors
+    /// As [`Config::apply`].
+    pub fn labels(&self) -> Result<Vec<String>> {
+        Ok(rules::labels(&self.apply(Project::embedded()?)?))
+    }
+
     /// The whole configuration as text: while it and the facts are the same, a build has nothing to do.
     #[must_use]
     pub fn views_fingerprint(&self) -> String {

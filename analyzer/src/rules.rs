@@ -256,18 +256,36 @@ pub fn apply(rules: &[IdentityRule], project: Project) -> Project {
 /// Annotations that some rule reads, sorted. No others are collected: they may carry secrets.
 #[must_use]
 pub fn annotations(project: &Project) -> Vec<String> {
+    keys(project, &["annotation", "owner_annotation"])
+}
+
+/// Labels that some rule reads, sorted.
+#[must_use]
+pub fn labels(project: &Project) -> Vec<String> {
+    keys(project, &["label", "owner_label", "namespace_label"])
+}
+
+/// The keys that rules of these sources read.
+fn keys(project: &Project, sources: &[&str]) -> Vec<String> {
     let rules = ["identity_rules", "builtin_identity_rules"]
         .into_iter()
         .filter_map(|name| project.var(name)?.as_array())
         .flatten();
-    let parts = rules.flat_map(|rule| {
+    let parts = rules.clone().flat_map(|rule| {
         let parts = rule["parts"].as_array().into_iter().flatten();
         std::iter::once(rule).chain(parts)
     });
-    let keys: BTreeSet<String> = parts
-        .filter(|part| matches!(part["source"].as_str(), Some("annotation" | "owner_annotation")))
-        .filter_map(|part| part["key"].as_str().map(str::to_owned))
-        .collect();
+    let read = parts
+        .filter(|part| {
+            part["source"]
+                .as_str()
+                .is_some_and(|source| sources.contains(&source))
+        })
+        .filter_map(|part| part["key"].as_str());
+    let beside = rules
+        .filter(|_| sources.contains(&"label"))
+        .filter_map(|rule| rule["with_label"].as_str());
+    let keys: BTreeSet<String> = read.chain(beside).map(str::to_owned).collect();
     keys.into_iter().collect()
 }
 

@@ -33,6 +33,10 @@ pub enum Error {
         source: Box<kube::Error>,
     },
 
+    /// A Prometheus that cannot be asked, or does not know what it should.
+    #[error("{url}: {reason}")]
+    Prometheus { url: String, reason: String },
+
     /// A recording could not be written.
     #[error("cannot write the recording")]
     Recording {

@@ -229,6 +229,11 @@ facts! {
         cpu_p95_millicores: Option<i64>,
         cpu_max_millicores: Option<i64>,
         cpu_rates: Vec<RateTime>,
+        cpu_periods: Option<i64>,
+        cpu_throttled_periods: Option<i64>,
+        gpu_usage_milligpu_ms: Option<i64>,
+        gpu_measured_ms: Option<i64>,
+        gpu_memory_peak_bytes: Option<i64>,
     }
 
     /// What an engine says of how one of its pods ended.
@@ -339,9 +344,10 @@ facts! {
         recovered_pods: Option<i64>,
     }
 
-    /// How far a cluster has been observed.
+    /// How far a cluster has been observed, and since when, where that was the first time.
     CollectionWatermark in "collection_watermarks" {
         observed_through_at: Timestamp,
+        observed_from_at: Option<Timestamp>,
     }
 }
 

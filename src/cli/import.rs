@@ -17,6 +17,7 @@ use podledger_collector::import::{
 use podledger_sql::units::NanoUsd;
 
 use super::Cli;
+use super::import_prometheus::Prometheus;
 
 #[derive(Debug, Subcommand)]
 pub enum Import {
@@ -137,6 +138,11 @@ pub enum Import {
         #[arg(long, value_name = "YYYY-MM-DD")]
         recorded_date: Option<Date>,
     },
+    /// What a Prometheus remembers: pods and nodes by kube-state-metrics, usage by cAdvisor and DCGM.
+    #[command(
+        after_help = "Example: podledger import prometheus http://prometheus:9090 --cluster 5f4d0b1c-8a2e-4c55-9b0e-1c7d6f3a9e21"
+    )]
+    Prometheus(Prometheus),
     /// The rows of a query over any file that DuckDB reads.
     #[command(
         after_help = "Example: podledger import query --into prices --from \"select * from 'prices.parquet'\""
@@ -272,6 +278,7 @@ impl Import {
                 print_usage(&totals);
                 imported
             }
+            Self::Prometheus(prometheus) => prometheus.run(cli, &bar, today())?,
             Self::Query {
                 into,
                 from,

@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod export;
 mod import;
+mod import_prometheus;
 mod record;
 mod replay;
 mod report;

@@ -6,4 +6,5 @@ mod disks;
 mod life;
 mod losses;
 
+pub use building::podledger;
 pub use life::Life;

@@ -43,6 +43,22 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// A program that the system has; `make test` installs it and does not go on without.
+pub fn system_tool(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let tool = std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|tool| tool.exists());
+    if tool.is_none() {
+        assert!(
+            std::env::var_os("PODLEDGER_REQUIRE_TOOLS").is_none(),
+            "{name} is missing: `make test` installs it where Debian's packages are"
+        );
+        eprintln!("SKIPPED: {name} is not there; run `make test`, or install it");
+    }
+    tool
+}
+
 pub struct World {
     pub folder: TempDir,
     pub config: Config,

@@ -2,26 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::World;
-
-/// `kubectl`, or nothing where it is not installed and need not be.
-fn kubectl() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let found = std::env::split_paths(&path)
-        .map(|folder| folder.join("kubectl"))
-        .find(|path| path.exists());
-    if found.is_none() {
-        assert!(
-            std::env::var_os("PODLEDGER_REQUIRE_TOOLS").is_none(),
-            "kubectl is missing: run `make kubectl`"
-        );
-        eprintln!("SKIPPED: kubectl is not installed");
-    }
-    found
-}
+use crate::harness::{World, system_tool};
 
 /// A program that ends with the test.
 struct Program(Child);
@@ -85,7 +69,9 @@ fn run(kubectl: &Path, home: &Path, address: &str, arguments: &[&str]) -> String
 
 #[test]
 fn kubectl_reads_the_simulated_cluster() {
-    let Some(kubectl) = kubectl() else { return };
+    let Some(kubectl) = system_tool("kubectl") else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let (_server, address) = simulate(&folder.path().join("kubeconfig"));
 

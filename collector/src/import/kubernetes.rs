@@ -218,6 +218,7 @@ pub fn read(name: &Path, bytes: &[u8], options: &Options) -> Result<(Vec<Fact>, 
         CollectionWatermark {
             cluster: contents.cluster.clone(),
             observed_through_at: observed_at,
+            observed_from_at: None,
         }
         .into(),
     );

@@ -6,6 +6,7 @@ pub mod nextflow_cws;
 pub mod openb;
 pub mod opencost_prices;
 pub mod prices;
+pub mod prometheus;
 pub mod query;
 pub mod recording;
 pub mod usage;

@@ -361,6 +361,7 @@ fn facts(options: &Options, nodes: &[NodeRow], pods: &[PodRow]) -> (Vec<Fact>, V
         CollectionWatermark {
             cluster: options.cluster.clone(),
             observed_through_at: ends_at,
+            observed_from_at: None,
         }
         .into(),
     );

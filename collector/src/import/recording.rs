@@ -157,6 +157,7 @@ pub fn import(lake: &Lake, path: &Path, options: &Options) -> Result<(Imported, 
         CollectionWatermark {
             cluster: contents.cluster.clone(),
             observed_through_at: observed_at,
+            observed_from_at: None,
         }
         .into(),
     );

@@ -69,6 +69,16 @@ const CAPACITY_TYPE: &[(&str, &[&str], &[&str])] = &[
     ("node.kubernetes.io/lifecycle", &["spot"], &[]),
 ];
 
+/// Labels of nodes that tell of their machines.
+pub fn node_labels() -> impl Iterator<Item = &'static str> {
+    let capacity = CAPACITY_TYPE.iter().map(|(key, _, _)| *key);
+    let others = [INSTANCE_TYPE, REGION, ZONE, POOL, GPU_MODEL, &BILLED_BY_POD];
+    others.into_iter().flatten().copied().chain(capacity)
+}
+
+/// Labels of nodes whose pods are billed, and not they themselves.
+const BILLED_BY_POD: [&str; 2] = ["eks.amazonaws.com/compute-type", "type"];
+
 /// Taints that announce the end of a node, and what they say of its cause; the first that a node has counts.
 const GOING_AWAY: &[(&str, &str)] = &[
     ("aws-node-termination-handler/spot-itn", "SpotInterrupted"),
@@ -260,6 +270,19 @@ impl Index {
             .unwrap_or_else(|| node_name.clone());
         // A node that boots nothing (a virtual one) is told from the next of its name by its UID.
         let machine = format!("{instance}#{}", boot_id.as_deref().unwrap_or(&node_uid));
+        // One whose boot was not told before is the one that tells it now.
+        let machine = self
+            .machines
+            .nodes
+            .get(&node_name)
+            .filter(|known| known.boot_id.is_none() && boot_id.is_some())
+            .filter(|known| {
+                known
+                    .machine
+                    .rsplit_once('#')
+                    .is_some_and(|(of, _)| of == instance)
+            })
+            .map_or(machine, |known| known.machine.clone());
         let cause = going_away(node);
         let ready = ready_condition(node);
         let seen_at = micros(seen.at);
@@ -364,6 +387,7 @@ impl Index {
                 known.list = list;
                 known.last_seen_at = seen_at;
                 known.not_ready_since = not_ready_since;
+                known.boot_id = boot_id;
                 known.cause = cause.or(known.cause);
                 known.kubelet = kubelet(node);
                 let same = NodeState {
@@ -639,8 +663,9 @@ fn billing_model(
     instance_type: Option<&str>,
 ) -> &'static str {
     let is = |key: &str, value: &str| labels.get(key).is_some_and(|found| found == value);
-    let by_pod = is("eks.amazonaws.com/compute-type", "fargate")
-        || is("type", "virtual-kubelet")
+    let [compute_type, node_type] = BILLED_BY_POD;
+    let by_pod = is(compute_type, "fargate")
+        || is(node_type, "virtual-kubelet")
         // Autopilot names its nodes so; Google bills their pods.
         || provider == Some("gcp") && node_name.starts_with("gk3-");
     match (by_pod, provider, instance_type) {

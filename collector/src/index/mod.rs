@@ -26,6 +26,7 @@ use std::collections::{BTreeMap, HashMap};
 pub use entry::Entry;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+pub use machine::node_labels;
 pub use recovery::Recovered;
 
 use crate::error::{Error, Result};
@@ -171,6 +172,19 @@ impl Index {
                     self.touched.add(entry::Key::Plain(plain, uid));
                 }
             }
+        }
+        self.touch(&facts);
+        facts
+    }
+
+    /// Takes in that a pod (by UID) or node (by name) is not there any more, although nobody told that it was deleted; until
+    /// `since`, if that is known, it was.
+    pub fn missed(&mut self, kind: Kind, key: &str, seen: Sight, since: Option<Timestamp>) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        match kind {
+            Kind::Pod => self.pod_gone(key, pod::Gone::Vanished { since }, seen, &mut facts),
+            Kind::Node => self.node_gone(key, seen, &mut facts),
+            _ => {}
         }
         self.touch(&facts);
         facts

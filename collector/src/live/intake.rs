@@ -184,11 +184,13 @@ impl Intake {
         if let Some(through) = through
             && through > self.observed_through.unwrap_or(Timestamp::MIN)
         {
+            let is_first = self.observed_through.is_none();
             self.observed_through = Some(through);
             facts.push(
                 CollectionWatermark {
                     cluster: self.cluster.clone(),
                     observed_through_at: through,
+                    observed_from_at: is_first.then_some(through),
                 }
                 .into(),
             );

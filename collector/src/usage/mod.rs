@@ -53,5 +53,10 @@ pub fn fact(cluster: &str, source: Word, hour: Hour) -> UsageHour {
         memory_peak_bytes: hour.memory_peak_bytes,
         samples: hour.samples,
         samples_expected: hour.samples_expected,
+        cpu_periods: None,
+        cpu_throttled_periods: None,
+        gpu_usage_milligpu_ms: None,
+        gpu_measured_ms: None,
+        gpu_memory_peak_bytes: None,
     }
 }

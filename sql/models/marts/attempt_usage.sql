@@ -32,7 +32,12 @@ stretches as (
         usage.memory_measured_ms,
         usage.memory_peak_bytes,
         usage.samples,
-        usage.samples_expected
+        usage.samples_expected,
+        usage.cpu_periods,
+        usage.cpu_throttled_periods,
+        usage.gpu_usage_milligpu_ms,
+        usage.gpu_measured_ms,
+        usage.gpu_memory_peak_bytes
     from {{ ref('stg_usage_stretches') }} as usage
     inner join ranked
         on usage.cluster = ranked.cluster
@@ -111,7 +116,12 @@ sums as (
         cast(sum(memory_measured_ms) as bigint) as memory_measured_ms,
         max(memory_peak_bytes) as memory_peak_bytes,
         cast(sum(samples) as bigint) as samples,
-        cast(sum(samples_expected) as bigint) as samples_expected
+        cast(sum(samples_expected) as bigint) as samples_expected,
+        cast(sum(cpu_periods) as bigint) as cpu_periods,
+        cast(sum(cpu_throttled_periods) as bigint) as cpu_throttled_periods,
+        cast(sum(gpu_usage_milligpu_ms) as bigint) as gpu_usage_milligpu_ms,
+        cast(sum(gpu_measured_ms) as bigint) as gpu_measured_ms,
+        max(gpu_memory_peak_bytes) as gpu_memory_peak_bytes
     from stretches
     group by
 {%- for column in attempt %}
@@ -136,7 +146,12 @@ select
     sums.memory_measured_ms,
     sums.memory_peak_bytes,
     sums.samples,
-    sums.samples_expected
+    sums.samples_expected,
+    sums.cpu_periods,
+    sums.cpu_throttled_periods,
+    sums.gpu_usage_milligpu_ms,
+    sums.gpu_measured_ms,
+    sums.gpu_memory_peak_bytes
 from sums
 left join percentiles
     on sums.container_name = percentiles.container_name

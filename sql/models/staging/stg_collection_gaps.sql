@@ -1,18 +1,39 @@
 -- grain: one row per cluster and stretch of time in which nobody watched its pods
 -- guarantee: stretches [start_ms, end_ms) of one cluster neither overlap nor touch, whatever the order or repetition of the facts
 -- inputs: lake.collection_gaps; blindness for other resources leaves what pods hold known
+--     lake.collection_watermarks, stg_machines: before the first look at a cluster nobody watched the machines that it found
 {{ config(materialized='table') }}
-with facts as (
+with first_looks as (
+    select
+        cluster,
+        min({{ ms('observed_from_at') }}) as from_ms
+    from {{ source('lake', 'collection_watermarks') }}
+    where observed_from_at is not null
+    group by cluster
+),
+
+facts as (
     select
         cluster,
         {{ ms('gap_start_at') }} as start_ms,
         max({{ ms('gap_end_at') }}) as end_ms,
-        max(coalesce(recovered_pods, cast(0 as bigint))) as recovered_pods
+        max(coalesce(recovered_pods, cast(0 as bigint))) as recovered_pods,
+        cast(1 as bigint) as gaps
     from {{ source('lake', 'collection_gaps') }}
     where resource = 'pods'
     group by
         cluster,
         {{ ms('gap_start_at') }}
+    union all
+    select
+        machines.cluster,
+        min(machines.launched_ms) as start_ms,
+        max(first_looks.from_ms) as end_ms,
+        cast(0 as bigint) as recovered_pods,
+        cast(0 as bigint) as gaps
+    from {{ ref('stg_machines') }} as machines
+    inner join first_looks on machines.cluster = first_looks.cluster
+    group by machines.cluster
 ),
 
 reached as (
@@ -40,7 +61,7 @@ select
     cluster,
     min(start_ms) as start_ms,
     max(end_ms) as end_ms,
-    count(*) as gaps,
+    cast(sum(gaps) as bigint) as gaps,
     cast(sum(recovered_pods) as bigint) as recovered_pods
 from numbered
 group by

@@ -17,7 +17,12 @@ with facts as (
         case when memory_usage_byte_ms is not null then coalesce(memory_measured_ms, cast(3600000 as bigint)) end as memory_measured_ms,
         memory_peak_bytes,
         samples,
-        samples_expected
+        samples_expected,
+        cpu_periods,
+        cpu_throttled_periods,
+        gpu_usage_milligpu_ms,
+        gpu_measured_ms,
+        gpu_memory_peak_bytes
     from {{ touched_facts('usage_hours') }}
 ),
 
@@ -37,7 +42,12 @@ stretches as (
         max(memory_measured_ms) as memory_measured_ms,
         max(memory_peak_bytes) as memory_peak_bytes,
         max(samples) as samples,
-        max(samples_expected) as samples_expected
+        max(samples_expected) as samples_expected,
+        max(cpu_periods) as cpu_periods,
+        max(cpu_throttled_periods) as cpu_throttled_periods,
+        max(gpu_usage_milligpu_ms) as gpu_usage_milligpu_ms,
+        max(gpu_measured_ms) as gpu_measured_ms,
+        max(gpu_memory_peak_bytes) as gpu_memory_peak_bytes
     from facts
     group by
         cluster,
@@ -72,6 +82,11 @@ select
     memory_measured_ms,
     memory_peak_bytes,
     samples,
-    samples_expected
+    samples_expected,
+    cpu_periods,
+    cpu_throttled_periods,
+    gpu_usage_milligpu_ms,
+    gpu_measured_ms,
+    gpu_memory_peak_bytes
 from followed
 where told_to_ms is null or told_to_ms <= from_ms

@@ -552,6 +552,14 @@ pub const FACTS: &[Fact] = &[
             integer("cpu_p95_millicores", NotNegative),
             integer("cpu_max_millicores", NotNegative),
             column("cpu_rates", ColumnType::Rates),
+            // Of the scheduler's periods in which the container wanted to run those in which its limit held it back.
+            integer("cpu_periods", NotNegative),
+            integer("cpu_throttled_periods", NotNegative),
+            // The area under the share of its GPUs that was busy, and for how long that is known of how many of them.
+            integer("gpu_usage_milligpu_ms", NotNegative),
+            integer("gpu_measured_ms", NotNegative),
+            // Of all its GPUs together.
+            integer("gpu_memory_peak_bytes", NotNegative),
         ],
     },
     Fact {
@@ -666,6 +674,8 @@ pub const FACTS: &[Fact] = &[
         columns: &[
             text("cluster", Required),
             instant("observed_through_at", Required),
+            // Nobody looked before; NULL where somebody may have, or all that was is told.
+            instant("observed_from_at", Any),
         ],
     },
 ];

@@ -21,6 +21,7 @@ pub mod load;
 mod notes;
 mod objects;
 pub mod recording;
+pub mod scrapes;
 pub mod truth;
 pub mod usage;
 mod workload;
