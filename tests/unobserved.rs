@@ -352,3 +352,39 @@ fn a_machine_that_was_never_watched_is_unobserved_to_the_nano_dollar() {
         ["unmetered|0.631944432", "unobserved|2.645833345"]
     );
 }
+
+/// A machine was there for two hours when somebody looked for the first time, and a quarter of it was held by who was there then.
+#[test]
+fn before_the_first_look_at_a_cluster_its_machines_are_unobserved() {
+    let world = world();
+    given_machine(&world, "m", "10:00", "10:00", 0);
+    given_pod(&world, "m", "p", "work", ("11:30", "12:30"), 2);
+    world.build(true);
+    let unobserved = "select strftime(hour_start_at, '%H'), sum(total_cost) from marts.allocations_hourly \
+         where cost_category = 'unobserved' group by all order by all";
+    assert_eq!(world.rows(unobserved), Vec::<String>::new());
+    let first_look = |time: &str| {
+        world.given(
+            "collection_watermarks",
+            &format!(
+                "select 'c' as cluster, {at} as observed_through_at, {at} as observed_from_at",
+                at = at(time)
+            ),
+        );
+    };
+    first_look("12:00");
+    world.build(false);
+    // The whole of the first hour, and of the second what the pod did not hold for its half.
+    assert_eq!(world.rows(unobserved), ["10|3.600000000", "11|3.150000000"]);
+    assert_eq!(
+        world.rows("select measure, value from marts.data_quality where measure in ('collection_gaps', 'blind_ms') order by 1"),
+        ["blind_ms|7200000", "collection_gaps|0"]
+    );
+    let incremental = contents(&world);
+    world.build_anew();
+    assert_eq!(contents(&world), incremental);
+    // An import tells what was before.
+    first_look("10:30");
+    world.build(false);
+    assert_eq!(world.rows(unobserved), ["10|1.800000000"]);
+}
