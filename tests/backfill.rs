@@ -55,7 +55,7 @@ impl Scraped {
         let (prometheus, promtool) = (system_tool("prometheus")?, system_tool("promtool")?);
         let folder = tempfile::tempdir().unwrap();
         let scenario = Scenario {
-            seed: 23,
+            seed: 30,
             start_ms: START_MS,
             days: 2,
             teams: 3,
@@ -448,14 +448,25 @@ fn usage_is_exact_between_samples(found: &World, ran: &BTreeMap<(String, i64), R
         assert!((found - used).abs() <= 24, "{row}: truly {used}");
         assert_eq!(cells[2], ms.to_string(), "{row}");
     }
-    let throttled: f64 = {
-        let rows =
-            found.rows("select sum(cpu_throttled_periods) / sum(cpu_periods) from marts.attempt_usage");
-        rows[0].parse().unwrap()
-    };
+    let shares = found.rows(
+        "select sum(cpu_throttled_periods) / sum(cpu_periods), sum(gpu_usage_milligpu_ms) / sum(gpu_measured_ms), \
+         max(gpu_memory_peak_bytes) % 1048576000 from marts.attempt_usage",
+    );
+    let shares: Vec<f64> = shares[0].split('|').map(|share| share.parse().unwrap()).collect();
     assert!(
-        (throttled - 0.1).abs() < 0.005,
-        "{throttled} of all periods were throttled"
+        (shares[0] - 0.1).abs() < 0.005,
+        "{shares:?}: a tenth of all periods was throttled"
+    );
+    assert_eq!(shares[1..], [400.0, 0.0]);
+    // What a GPU did between two samples was measured; of each hour the last sample stands for the time until the next.
+    let gpus = found.rows(
+        "select usage.pod_uid, sum(gpu_measured_ms) <= sum(cpu_measured_ms) * any_value(gpu_request_milligpus) / 1000 + 60000 * count(*) \
+         from staging.stg_usage_stretches as usage inner join marts.pods as pods on usage.pod_uid = pods.pod_uid \
+         where gpu_measured_ms > 0 group by all",
+    );
+    assert!(
+        !gpus.is_empty() && gpus.iter().all(|row| row.ends_with("|true")),
+        "{gpus:#?}"
     );
 }
 

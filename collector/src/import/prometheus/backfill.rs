@@ -493,6 +493,9 @@ impl<'a> Backfill<'a> {
         let hours = self.fold.take();
         self.note_hours(hours);
         drop(self.fold.take_marks());
+        // Hours that are not over yet are the newest that there are.
+        let open_ms = self.extras.keys().map(|(_, hour_ms)| *hour_ms).max();
+        self.extras.retain(|(_, hour_ms), _| Some(*hour_ms) == open_ms);
         let mut day = std::mem::take(&mut self.day);
         let instant = |ms: i64| Timestamp::from_millisecond(ms).ok();
         if let Some(observed_through_at) = self.scrapes.last().and_then(instant) {

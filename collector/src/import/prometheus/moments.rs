@@ -43,8 +43,8 @@ impl OnePod<'_> {
                 .flat_map(|info| info.samples.iter().map(|(at_ms, _)| *at_ms))
                 .collect();
             looks.sort_unstable();
-            let count = looks.len().checked_sub(count(series)?)?;
-            looks.get(count).copied()
+            // A sample on the edge of the window may be counted in both.
+            looks.get(looks.len().saturating_sub(count(series)?)).copied()
         };
         let phase_since = |phase: &str| {
             let of_phase = self.phases.iter().filter(|series| series.label("phase") == phase);
