@@ -533,4 +533,14 @@ fn what_cannot_be_is_said(scraped: &Scraped) {
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert!(!ended.status.success() && said.contains(words), "{said}");
     }
+    // Nobody is there.
+    let nowhere = ["import", "prometheus", "http://127.0.0.1:9", "--cluster", CLUSTER];
+    let ended = podledger(&world, &nowhere, None);
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(
+        !ended.status.success()
+            && said.contains("cannot import from http://127.0.0.1:9")
+            && said.contains("onnect"),
+        "{said}"
+    );
 }

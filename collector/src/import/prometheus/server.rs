@@ -2,6 +2,7 @@
 //! it cannot answer, in smaller pieces where it will not.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -59,6 +60,8 @@ impl Series {
 pub struct Server {
     client: Client,
     settings: Settings,
+    /// Whether it has ever answered: one that never did is more likely to be another than to be busy.
+    has_answered: AtomicBool,
 }
 
 /// How long one query may take, and how long connecting.
@@ -67,6 +70,9 @@ const CONNECTING_TAKES: Duration = Duration::from_secs(10);
 
 /// How often a query is tried again: with waits that double from a second to a minute, for some five minutes.
 const TRIES: usize = 10;
+
+/// How often the first query is tried again.
+const FIRST_TRIES: usize = 2;
 
 /// No query is asked for less than this at a time.
 const LEAST_MS: i64 = 60_000;
@@ -124,7 +130,11 @@ impl Server {
                 chain(&error)
             ))
         })?;
-        Ok(Self { client, settings })
+        Ok(Self {
+            client,
+            settings,
+            has_answered: AtomicBool::new(false),
+        })
     }
 
     /// What a query with an instant vector answers at an instant.
@@ -220,10 +230,15 @@ impl Server {
 
     /// Asks until there is an answer, and lets the server rest afterwards.
     async fn answer(&self, query: &str, at_ms: i64) -> Result<Vec<Series>, Failure> {
+        let tries = if self.has_answered.load(Ordering::Relaxed) {
+            TRIES
+        } else {
+            FIRST_TRIES
+        };
         let mut waits = ExponentialBuilder::default()
             .with_min_delay(Duration::from_secs(1))
             .with_max_delay(Duration::from_secs(60))
-            .with_max_times(TRIES)
+            .with_max_times(tries)
             .build();
         loop {
             let begun = Instant::now();
@@ -231,6 +246,7 @@ impl Server {
             let busy = begun.elapsed();
             match answered {
                 Ok(series) => {
+                    self.has_answered.store(true, Ordering::Relaxed);
                     let load = self.settings.load_percent.clamp(1, 100);
                     tokio::time::sleep(busy * (100 - load) / load).await;
                     return Ok(series);
