@@ -14,8 +14,8 @@ use reqwest::{Certificate, StatusCode};
 
 use crate::error::{Error, Result};
 
-/// How a server is reached.
-#[derive(Debug, Clone)]
+/// How a server is reached. It cannot be printed: it holds secrets.
+#[derive(Clone)]
 pub struct Settings {
     /// Where its API is, without `/api/v1`.
     pub url: String,
