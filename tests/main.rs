@@ -10,6 +10,7 @@ mod bench;
 mod conservation;
 mod crashes;
 mod demo;
+mod engines;
 mod file_size;
 mod identity;
 mod imports;

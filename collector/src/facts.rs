@@ -41,7 +41,8 @@ held!(
     Texts,
     Vec<Owner>,
     Vec<RateTime>,
-    Wide
+    Wide,
+    Option<Wide>
 );
 
 impl Held for Word {
@@ -243,6 +244,10 @@ facts! {
         source: Word,
         outcome: Word,
         reason: Option<String>,
+        started_at: Option<Timestamp>,
+        finished_at: Option<Timestamp>,
+        cpu_request_millicore_ms: Option<i64>,
+        memory_request_byte_ms: Option<Wide>,
     }
 
     /// Labels and annotations of a namespace.

@@ -22,6 +22,27 @@ pub struct Newest<'a> {
     pub only: &'a str,
 }
 
+/// All facts of a table, for the `from` of a query.
+///
+/// # Errors
+/// Those of [`Lake::segments`].
+pub fn relation(lake: &Lake, fact: &Fact) -> Result<String> {
+    let segments = lake.segments()?;
+    let files: Vec<String> = std::iter::once(lake.schema_file(fact))
+        .chain(
+            segments
+                .into_iter()
+                .filter(|segment| segment.table == fact.table)
+                .map(|segment| segment.path),
+        )
+        .map(|path| quote(&path.to_string_lossy()))
+        .collect();
+    Ok(format!(
+        "read_parquet([{}], union_by_name = true, hive_partitioning = false)",
+        files.join(", ")
+    ))
+}
+
 /// The newest fact of each subject in a cluster.
 ///
 /// # Errors
@@ -34,24 +55,14 @@ pub fn newest(lake: &Lake, cluster: &str, wanted: &Newest<'_>) -> Result<Vec<Rec
         only,
     } = wanted;
     let doing = || format!("read the newest {} from the lake", fact.table);
-    let segments = lake.segments()?;
-    let files: Vec<String> = std::iter::once(lake.schema_file(fact))
-        .chain(
-            segments
-                .into_iter()
-                .filter(|segment| segment.table == fact.table)
-                .map(|segment| segment.path),
-        )
-        .map(|path| quote(&path.to_string_lossy()))
-        .collect();
+    let relation = relation(lake, fact)?;
     let columns: Vec<&str> = fact.columns.iter().map(|column| column.name).collect();
     let text = format!(
         "select {columns} from ( \
-            select * from read_parquet([{files}], union_by_name = true, hive_partitioning = false) where cluster = ? \
+            select * from {relation} where cluster = ? \
             qualify row_number() over (partition by {subject} order by {time} desc, {SEGMENT_COLUMN} desc) = 1 \
          ) where {only} order by {subject}",
         columns = columns.join(", "),
-        files = files.join(", "),
         subject = subject.join(", "),
     );
     let connection = scratch()?;

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use podledger_collector::import::nextflow_cws::{self, Totals};
 use podledger_collector::import::{
-    Imported, catalogue, kubernetes, openb, opencost_prices, prices, query, recording, usage,
+    Imported, catalogue, engines, kubernetes, openb, opencost_prices, prices, query, recording, usage,
 };
 use podledger_sql::units::NanoUsd;
 
@@ -138,6 +138,25 @@ pub enum Import {
         #[arg(long, value_name = "YYYY-MM-DD")]
         recorded_date: Option<Date>,
     },
+    /// How Airflow's tasks ended and how long they ran, as its REST API tells.
+    #[command(
+        after_help = "Example: curl \"$AIRFLOW/api/v2/dags/~/dagRuns/~/taskInstances?limit=1000\" | podledger import airflow -\n\
+                      The API tells of the last try of a task; earlier ones come from .../taskInstances/TASK/tries."
+    )]
+    Airflow {
+        /// File with pages, lists or single task instances as JSON, gzip or not; `-` for standard input.
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// What Spark's executors used, by the event logs that it writes for its history server.
+    #[command(after_help = "Example: podledger import spark-events /spark-events")]
+    SparkEvents {
+        /// An event log, plain or compressed by zstd or gzip; a rolled one (a folder `eventlog_v2_...`); or a folder of them.
+        path: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
     /// What a Prometheus remembers: pods and nodes by kube-state-metrics, usage by cAdvisor and DCGM.
     #[command(
         after_help = "Example: podledger import prometheus http://prometheus:9090 --cluster 5f4d0b1c-8a2e-4c55-9b0e-1c7d6f3a9e21"
@@ -158,6 +177,29 @@ pub enum Import {
         #[arg(long, value_name = "YYYY-MM-DD")]
         recorded_date: Option<Date>,
     },
+}
+
+/// Where the pods of an engine are.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// Identifier of the cluster [default: all in the lake].
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// Namespace of the pods [default: all].
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// UTC date under which the facts are filed [default: today].
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    recorded_date: Option<Date>,
+}
+
+impl Place {
+    fn within(&self) -> engines::Within {
+        engines::Within {
+            cluster: self.cluster.clone(),
+            namespace: self.namespace.clone(),
+        }
+    }
 }
 
 impl Import {
@@ -278,6 +320,31 @@ impl Import {
                 print_usage(&totals);
                 imported
             }
+            Self::Airflow { file, place } => {
+                let options = engines::airflow::Options {
+                    within: place.within(),
+                    recorded_date: place.recorded_date.unwrap_or_else(today),
+                };
+                let (imported, totals) =
+                    engines::airflow::import(&lake, file, &options).with_context(|| {
+                        format!(
+                            "cannot import {}; nothing was written",
+                            kubernetes::title(file).display()
+                        )
+                    })?;
+                print_airflow(&totals);
+                imported
+            }
+            Self::SparkEvents { path, place } => {
+                let options = engines::spark::Options {
+                    within: place.within(),
+                    recorded_date: place.recorded_date.unwrap_or_else(today),
+                };
+                let (imported, totals) = engines::spark::import(&lake, path, &options)
+                    .with_context(|| format!("cannot import {}; nothing was written", path.display()))?;
+                print_spark(&totals);
+                imported
+            }
             Self::Prometheus(prometheus) => prometheus.run(cli, &bar, today())?,
             Self::Query {
                 into,
@@ -339,6 +406,47 @@ fn print_usage(totals: &usage::Totals) {
         if rows > 0 {
             println!("  {rows:>9} {what}: left out");
         }
+    }
+}
+
+fn print_airflow(totals: &engines::airflow::Totals) {
+    println!("{} tries of tasks, of {} pods", totals.tries, totals.pods);
+    for (tries, what) in [
+        (totals.without_end, "have not ended, or never ran: left out"),
+        (
+            totals.without_pod,
+            "are of no pod that the lake knows: left out; import again when it does",
+        ),
+        (
+            totals.ambiguous,
+            "fit pods of several clusters or namespaces: left out; say which by --cluster or --namespace",
+        ),
+    ] {
+        if tries > 0 {
+            println!("  {tries:>9} {what}");
+        }
+    }
+}
+
+fn print_spark(totals: &engines::spark::Totals) {
+    println!(
+        "{} applications, {} executors and drivers, {} tasks that took {} core-seconds",
+        totals.applications,
+        totals.executors,
+        totals.tasks,
+        totals.cpu_core_ms / 1000
+    );
+    if totals.without_pod > 0 {
+        println!(
+            "  {:>9} executors and drivers are no pod that the lake knows: left out; import again when it does",
+            totals.without_pod
+        );
+    }
+    if totals.implausible > 0 {
+        println!(
+            "  {:>9} tasks end before they begin, or took more than any node has: left out",
+            totals.implausible
+        );
     }
 }
 

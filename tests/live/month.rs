@@ -1,15 +1,22 @@
 //! A month of a large platform, with restarts of the collector and trouble with the API server all along: for `make soak`.
 
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use podledger_collector::live::Settings;
+use jiff::Timestamp;
+use podledger_collector::live::{Settings, cluster_of};
 use podledger_simulator::{Fault, Scenario};
+use podledger_sql::intake::Intake;
+use serde::{Deserialize, Serialize};
 
 use super::known::{assert_known_or_unseen, facts};
-use super::{begin, collection, in_simulated_time, serve, settings, start};
+use super::{begin, client, collection_into, in_simulated_time, serve, settings, start};
 use crate::harness::World;
 
-/// Some 200,000 pods.
+const NAME: &str = "live::month::a_month_of_restarts_and_trouble_loses_and_doubles_nothing";
+
+/// Some 300,000 pods.
 fn platform() -> Scenario {
     Scenario {
         has_pod_events: true,
@@ -46,24 +53,46 @@ fn troubles() -> Vec<(Fault, u64)> {
     ]
 }
 
-fn collect(world: &World, is_disturbed: bool) -> Vec<u64> {
-    let mut memory = Vec::new();
+/// Tells the tests' binary to be a process that lives through the month, and where it collects.
+const VARIABLE: &str = "PODLEDGER_TEST_MONTH";
+
+/// What a process held.
+#[derive(Debug, Serialize, Deserialize)]
+struct Held {
+    /// In memory at the end of each day, in MiB.
+    memory: Vec<u64>,
+    /// Pieces of what the collector knew whenever it was stopped, and their bytes.
+    entries: Vec<(usize, usize)>,
+}
+
+/// Lives through the month; collects it into a folder, if there is one.
+fn live(folder: Option<&Path>, is_disturbed: bool) -> Held {
+    let mut held = Held {
+        memory: Vec::new(),
+        entries: Vec::new(),
+    };
     in_simulated_time(async {
         let of_server = podledger_simulator::Settings::new(start());
         let (server, platform) = serve(of_server, platform()).await;
         let settings = Settings {
             commit_every: Duration::from_secs(600),
             watch_timeout: Duration::from_secs(290),
-            ..settings(world)
+            ..settings(&World::new())
         };
-        let mut running = begin(collection(world, &server, settings.clone()));
+        let begin_again = || {
+            folder.map(|folder| {
+                let store = Intake::open(&folder.join("intake.duckdb"), server.now()).unwrap();
+                begin(collection_into(folder, &server, store, settings.clone()))
+            })
+        };
+        let mut running = begin_again();
         let mut troubles = troubles().into_iter().cycle();
         let mut hours = 0;
         while !platform.is_finished() {
             tokio::time::sleep(Duration::from_secs(3600)).await;
             hours += 1;
             if hours % 24 == 0 {
-                memory.extend(resident());
+                held.memory.extend(resident());
             }
             if !is_disturbed {
                 continue;
@@ -75,19 +104,61 @@ fn collect(world: &World, is_disturbed: bool) -> Vec<u64> {
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
                 server.lift();
             }
-            if hours % 23 == 0 {
-                running.stop().await;
+            if hours % 23 == 0
+                && let Some(stopped) = running.take()
+            {
+                stopped.stop().await;
+                if let Some(folder) = folder {
+                    let cluster = cluster_of(&client(&server, None), "test").await.unwrap();
+                    held.entries.push(entries(folder, &cluster, server.now()));
+                }
                 // Every other time for longer than the server remembers.
                 let away = if hours % 46 == 0 { 300 } else { 30 };
                 tokio::time::sleep(Duration::from_secs(away)).await;
-                running = begin(collection(world, &server, settings.clone()));
+                running = begin_again();
             }
         }
         tokio::time::sleep(Duration::from_secs(300)).await;
-        running.stop().await;
+        if let Some(stopped) = running {
+            stopped.stop().await;
+        }
     });
-    memory
+    held
 }
+
+/// How many pieces the index kept in an intake, and their bytes.
+fn entries(folder: &Path, cluster: &str, now: Timestamp) -> (usize, usize) {
+    let intake = Intake::open(&folder.join("intake.duckdb"), now).unwrap();
+    let entries = intake.of(cluster).unwrap().entries().unwrap();
+    let bytes = entries
+        .iter()
+        .filter_map(|entry| entry.state.as_ref())
+        .map(String::len);
+    (entries.len(), bytes.sum())
+}
+
+/// A process of its own that lives through the month with its troubles, so that its memory is nobody else's.
+fn process(folder: Option<&Path>) -> Child {
+    let told = folder.map_or_else(String::new, |folder| folder.display().to_string());
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME, "--nocapture"])
+        .env(VARIABLE, told)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// What such a process held.
+fn held(process: Child) -> Held {
+    let output = process.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let told = text.lines().find_map(|line| line.strip_prefix(HELD));
+    assert!(told.is_some(), "the process ended with {}: {text}", output.status);
+    serde_json::from_str(told.unwrap()).unwrap()
+}
+
+/// What a line begins with that tells what a process held.
+const HELD: &str = "held: ";
 
 /// What this process holds in memory, in MiB, where the system tells.
 fn resident() -> Option<u64> {
@@ -98,13 +169,21 @@ fn resident() -> Option<u64> {
 
 #[test]
 fn a_month_of_restarts_and_trouble_loses_and_doubles_nothing() {
+    if let Some(folder) = std::env::var_os(VARIABLE) {
+        let folder = Some(Path::new(&folder)).filter(|folder| folder.is_absolute());
+        println!("\n{HELD}{}", serde_json::to_string(&live(folder, true)).unwrap());
+        return;
+    }
     if std::env::var_os("PODLEDGER_SOAK").is_none() {
         eprintln!("SKIPPED: a month is collected by `make soak` only");
         return;
     }
     let (world, whole) = (World::new(), World::new());
-    collect(&whole, false);
-    let memory = collect(&world, true);
+    let alone = process(None);
+    let collecting = process(Some(world.folder.path()));
+    let alone = held(alone);
+    let all = held(collecting);
+    live(Some(whole.folder.path()), false);
     assert_known_or_unseen(&world, &whole, "a month");
     let gaps = facts(
         &world,
@@ -116,8 +195,19 @@ fn a_month_of_restarts_and_trouble_loses_and_doubles_nothing() {
         "select count(distinct pod_uid), count(distinct machine) from {pod_states}",
     );
     eprintln!("pods and machines: {pods:?}; gaps, their seconds, pods recovered: {gaps:?}");
-    eprintln!("MiB at the end of each day: {memory:?}");
+    eprintln!("MiB of the platform and its server alone: {:?}", alone.memory);
+    eprintln!("MiB with the collector: {:?}", all.memory);
+    eprintln!(
+        "pieces that the collector knew when it was stopped, and their bytes: {:?}",
+        all.entries
+    );
     // The platform is as large on each day.
+    let memory: Vec<u64> = all
+        .memory
+        .iter()
+        .zip(&alone.memory)
+        .map(|(all, alone)| all - alone)
+        .collect();
     let (first, last) = (&memory[2..9], &memory[memory.len() - 7..]);
     let sum = |days: &[u64]| days.iter().sum::<u64>();
     assert!(sum(last) * 4 <= sum(first) * 5, "{memory:?}");

@@ -1,6 +1,7 @@
 //! Imports: files that others recorded, as one commit of the lake each.
 
 pub mod catalogue;
+pub mod engines;
 pub mod kubernetes;
 pub mod nextflow_cws;
 pub mod openb;

@@ -97,8 +97,12 @@ impl Index {
         touched.iter().map(|key| self.entry(key)).collect()
     }
 
-    /// Forgets machines that ended long before `now` and of which nothing is left.
+    /// Forgets machines that ended long before `now` and of which nothing is left, and why nodes and claims went that are
+    /// not there (any more).
     pub fn forget_ended(&mut self, now: Timestamp) {
+        for name in self.machines.forget_causes() {
+            self.touched.add(Key::Cause(name));
+        }
         let Ok(before) = now.checked_sub(REMEMBERED) else {
             return;
         };

@@ -3,7 +3,7 @@
 //! A machine is one boot of one instance. A Node object made anew for the same boot is the same machine; a name used
 //! again by another instance is another one, and so is an instance that was stopped and started.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
@@ -217,6 +217,21 @@ impl Machines {
     /// Notes what an Event says of why a node or claim goes away.
     pub(super) fn note_cause(&mut self, involved: &str, cause: &'static str) {
         self.causes.insert(involved.to_owned(), cause);
+    }
+
+    /// Forgets causes of which neither a node nor a claim is left: an Event may come after what it tells of is gone.
+    pub(super) fn forget_causes(&mut self) -> Vec<String> {
+        let claims: BTreeSet<&str> = self
+            .claims
+            .values()
+            .map(|known| known.claim.node_claim.as_str())
+            .collect();
+        let over = |name: &String| !self.nodes.contains_key(name) && !claims.contains(name.as_str());
+        let over: Vec<String> = self.causes.keys().filter(|name| over(name)).cloned().collect();
+        for name in &over {
+            self.causes.remove(name);
+        }
+        over
     }
 
     fn claim_of(&self, node: &str, provider_id: Option<&str>) -> Option<&NodeClaim> {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::entry::Key;
 use super::{Index, after, created, labels, micros, name, uid};
 use crate::error::Result;
-use crate::facts::{EngineOutcome, Fact, Owner, OwnerObject};
+use crate::facts::{EngineOutcome, Fact, Owner, OwnerObject, Wide};
 use crate::object::Other;
 use crate::occupancy::Sight;
 use crate::request::{Resources, effective_request};
@@ -47,8 +47,20 @@ pub(super) struct Record {
     #[serde(deserialize_with = "word::deserialize")]
     outcome: Word,
     reason: Option<String>,
+    #[serde(default)]
+    work: Work,
     /// The pod that it was told of.
     told: Option<String>,
+}
+
+/// What an engine counted of a pod's work.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Work {
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    /// What was asked for while it ran.
+    cpu_request_millicore_ms: Option<i64>,
+    memory_request_byte_ms: Option<i64>,
 }
 
 impl Known {
@@ -182,7 +194,8 @@ impl Index {
         for (key, record) in records {
             let place = (namespace.clone(), key);
             let told = self.owners.records.get(&place).and_then(|old| {
-                let same = (old.outcome, &old.reason) == (record.outcome, &record.reason);
+                let same =
+                    (old.outcome, &old.reason, &old.work) == (record.outcome, &record.reason, &record.work);
                 old.told.clone().filter(|_| same)
             });
             if told.is_none() {
@@ -259,6 +272,13 @@ impl Index {
             source: record.source,
             outcome: record.outcome,
             reason: record.reason.clone(),
+            started_at: record.work.started_at,
+            finished_at: record.work.finished_at,
+            cpu_request_millicore_ms: record.work.cpu_request_millicore_ms,
+            memory_request_byte_ms: record
+                .work
+                .memory_request_byte_ms
+                .map(|amount| Wide(amount.into())),
         }
     }
 }
@@ -335,10 +355,11 @@ fn outcome_of(phase: &str) -> Option<&'static str> {
 
 /// What an engine's object says of the pods that it ran, by the name it gives them.
 fn records(object: &Other) -> Vec<(String, Record)> {
-    let record = |source, outcome, reason: Option<&str>| Record {
+    let record = |source, outcome, reason: Option<&str>, work: Work| Record {
         source,
         outcome,
         reason: reason.map(str::to_owned),
+        work,
         told: None,
     };
     match object.kind.as_str() {
@@ -350,7 +371,7 @@ fn records(object: &Other) -> Vec<(String, Record)> {
             .filter_map(|(id, node)| {
                 let outcome = outcome_of(node["phase"].as_str()?)?;
                 let reason = node["message"].as_str().filter(|_| outcome != "succeeded");
-                Some((id.clone(), record("argo", outcome, reason)))
+                Some((id.clone(), record("argo", outcome, reason, argo_work(node))))
             })
             .collect(),
         "TaskRun" => {
@@ -358,18 +379,55 @@ fn records(object: &Other) -> Vec<(String, Record)> {
             let pod = object.status["podName"].as_str().map(str::to_owned);
             let pair = pod.zip(told).map(|(pod, end)| {
                 let reason = end.reason.as_deref().filter(|_| end.outcome != "succeeded");
-                (pod, record("tekton", end.outcome, reason))
+                let work = Work::between(&object.status["startTime"], &object.status["completionTime"]);
+                (pod, record("tekton", end.outcome, reason, work))
             });
             pair.into_iter().collect()
         }
         "SparkApplication" | "ScheduledSparkApplication" => {
             let told = end(&object.status);
             let pod = object.status["driverInfo"]["podName"].as_str().map(str::to_owned);
-            let pair = pod
-                .zip(told)
-                .map(|(pod, end)| (pod, record("spark-operator", end.outcome, end.reason.as_deref())));
+            let pair = pod.zip(told).map(|(pod, end)| {
+                let work = Work::between(
+                    &object.status["lastSubmissionAttemptTime"],
+                    &object.status["terminationTime"],
+                );
+                (
+                    pod,
+                    record("spark-operator", end.outcome, end.reason.as_deref(), work),
+                )
+            });
             pair.into_iter().collect()
         }
         _ => Vec::new(),
+    }
+}
+
+impl Work {
+    /// Work that an engine saw begin and end; an end before the beginning is none.
+    fn between(started: &Value, finished: &Value) -> Self {
+        let read = |at: &Value| at.as_str().and_then(|at| at.parse().ok()).map(micros);
+        let started_at: Option<Timestamp> = read(started);
+        Self {
+            started_at,
+            finished_at: read(finished).filter(|at| started_at.is_none_or(|started_at| *at >= started_at)),
+            ..Self::default()
+        }
+    }
+}
+
+/// What Argo counts of a node: `resourcesDuration` is what was asked for times how long it ran, in seconds of one core and of
+/// 100 MiB.
+fn argo_work(node: &Value) -> Work {
+    const UNIT_BYTES: i64 = 100 << 20;
+    let seconds = |resource: &str| {
+        node["resourcesDuration"][resource]
+            .as_i64()
+            .filter(|seconds| *seconds >= 0)
+    };
+    Work {
+        cpu_request_millicore_ms: seconds("cpu").and_then(|seconds| seconds.checked_mul(1_000_000)),
+        memory_request_byte_ms: seconds("memory").and_then(|seconds| seconds.checked_mul(1000 * UNIT_BYTES)),
+        ..Work::between(&node["startedAt"], &node["finishedAt"])
     }
 }

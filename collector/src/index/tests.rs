@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Index, Settings};
-use crate::facts::{Fact, Machine, PodState};
+use crate::facts::{EngineOutcome, Fact, Machine, PodState, Wide};
 use crate::object::Object;
 use crate::occupancy::Sight;
 
@@ -389,11 +389,31 @@ fn why_a_machine_went_away_is_told_by_taints_events_and_claims_or_is_unknown() {
         for each in before {
             index.apply(&each, watched("09:59:30")).unwrap();
         }
+        index.forget_ended(at("09:59:45"));
         let ended = machines(&index.delete(&node, watched("10:00:00")).unwrap())
             .pop()
             .unwrap();
         assert_eq!(ended.end_reason.as_deref(), Some(expected));
     }
+}
+
+#[test]
+fn an_event_that_comes_after_its_node_went_is_not_kept_for_ever() {
+    let mut index = index();
+    let node = object(&node("n", "aws:///a/i-1", "b1"));
+    index.apply(&node, watched("09:02:00")).unwrap();
+    index.delete(&node, watched("10:00:00")).unwrap();
+    let event = json!({"kind": "Event", "metadata": {"uid": "e", "creationTimestamp": "2026-11-16T09:59:00Z"},
+        "involvedObject": {"kind": "Node", "name": "n"}, "reason": "SpotInterrupted"});
+    index.apply(&object(&event), watched("10:00:01")).unwrap();
+    let mut causes = |now: &str| {
+        index.forget_ended(at(now));
+        let changed = index.changed().unwrap();
+        let causes = changed.into_iter().filter(|entry| entry.kind == "cause");
+        causes.map(|entry| (entry.key, entry.state)).collect::<Vec<_>>()
+    };
+    assert_eq!(causes("10:00:02"), [("n".to_owned(), None)]);
+    assert_eq!(causes("10:00:03"), []);
 }
 
 #[test]
@@ -506,7 +526,9 @@ fn an_engine_s_record_reaches_its_pod_whichever_comes_first() {
             &json!({"kind": "Workflow", "metadata": {"name": "w", "namespace": "ns", "uid": "w",
             "creationTimestamp": "2026-11-16T09:59:00Z"},
             "status": {"phase": "Running", "nodes": {
-                "w-1": {"type": "Pod", "phase": phase, "message": "Error (exit code 1)"},
+                "w-1": {"type": "Pod", "phase": phase, "message": "Error (exit code 1)",
+                    "startedAt": "2026-11-16T10:00:10Z", "finishedAt": "2026-11-16T10:01:10Z",
+                    "resourcesDuration": {"cpu": 90, "memory": 614}},
                 "w": {"type": "DAG", "phase": "Running"}}}}),
         )
     };
@@ -528,11 +550,24 @@ fn an_engine_s_record_reaches_its_pod_whichever_comes_first() {
         let told: Vec<_> = facts
             .iter()
             .filter_map(|fact| match fact {
-                Fact::EngineOutcome(told) => Some((told.pod_uid.as_str(), told.outcome, told.source)),
+                Fact::EngineOutcome(told) => Some(told.as_ref().clone()),
                 _ => None,
             })
             .collect();
-        assert_eq!(told, [("u", "failed", "argo")]);
+        let expected = EngineOutcome {
+            cluster: "c".to_owned(),
+            pod_uid: "u".to_owned(),
+            observed_at: told[0].observed_at,
+            source: "argo",
+            outcome: "failed",
+            reason: Some("Error (exit code 1)".to_owned()),
+            started_at: Some(at("10:00:10")),
+            finished_at: Some(at("10:01:10")),
+            // In seconds of a core, and of 100 MiB.
+            cpu_request_millicore_ms: Some(90_000_000),
+            memory_request_byte_ms: Some(Wide(614_000 * 104_857_600)),
+        };
+        assert_eq!(told, [expected]);
     }
 }
 

@@ -39,6 +39,9 @@ select
     case when sum(case when outcome = 'running' then 1 else 0 end) = 0 then max(released_ms) end as released_ms,
     max(finished_ms) as finished_ms,
     greatest(min(bound_ms) - min(created_ms), cast(0 as bigint)) as queue_wait_ms,
+    max(engine_finished_ms) - min(engine_started_ms) as engine_duration_ms,
+    cast(sum(engine_cpu_request_millicore_ms) as bigint) as engine_cpu_request_millicore_ms,
+    cast(sum(engine_memory_request_byte_ms) as decimal(38,0)) as engine_memory_request_byte_ms,
     cast(sum(cost_nano) as bigint) as cost_nano,
     cast(sum(wasted_nano) as bigint) as wasted_nano,
     case

@@ -36,7 +36,11 @@ select
     states.cpu_request_millicores,
     states.memory_request_bytes,
     states.gpu_request_milligpus,
-    greatest(states.bound_ms - states.created_ms, cast(0 as bigint)) as queue_wait_ms
+    greatest(states.bound_ms - states.created_ms, cast(0 as bigint)) as queue_wait_ms,
+    outcomes.started_ms as engine_started_ms,
+    outcomes.finished_ms as engine_finished_ms,
+    outcomes.cpu_request_millicore_ms as engine_cpu_request_millicore_ms,
+    outcomes.memory_request_byte_ms as engine_memory_request_byte_ms
 from {{ ref('stg_pod_states') }} as states
 left join {{ ref('stg_engine_outcomes') }} as outcomes
     on states.cluster = outcomes.cluster and states.pod_uid = outcomes.pod_uid

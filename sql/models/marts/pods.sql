@@ -36,6 +36,10 @@ select
     pods.cpu_request_millicores,
     pods.memory_request_bytes,
     pods.gpu_request_milligpus,
-    pods.queue_wait_ms
+    pods.queue_wait_ms,
+    pods.engine_started_ms,
+    pods.engine_finished_ms,
+    pods.engine_cpu_request_millicore_ms,
+    pods.engine_memory_request_byte_ms
 from {{ touched('int_pods') }} as pods
 inner join {{ touched('int_pod_names') }} as names on pods.cluster = names.cluster and pods.pod_uid = names.pod_uid

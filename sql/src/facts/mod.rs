@@ -572,6 +572,12 @@ pub const FACTS: &[Fact] = &[
             text("source", Required),
             text("outcome", RequiredOneOf(OUTCOMES)),
             text("reason", Any),
+            // When the engine saw the work begin and end.
+            instant("started_at", Any),
+            instant("finished_at", NotBefore("started_at")),
+            // What was asked for while it ran, as the engine counts it.
+            integer("cpu_request_millicore_ms", NotNegative),
+            wide("memory_request_byte_ms", NotNegative),
         ],
     },
     Fact {

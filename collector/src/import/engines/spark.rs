@@ -1,0 +1,569 @@
+//! `import spark-events`: what executors used, by the event log that Spark writes for its history server.
+//!
+//! ```text
+//! event log -> executors with their tasks -> rates of processor time between launches and ends -> hours of pods
+//! ```
+//!
+//! Spark counts the processor time of the JVM's threads. What Python workers take is not in it, so of an hour in which an executor ran
+//! Python the processor time is not known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use podledger_sql::Doing;
+use podledger_sql::lake::Lake;
+use serde::Deserialize;
+
+use super::{Within, known_pods};
+use crate::error::{Error, Result};
+use crate::facts::UsageHour;
+use crate::import::{Imported, digest, write_rows};
+use crate::usage::fact;
+use crate::usage::fold::{Hour, Key, MOST_CORES};
+use crate::usage::rates::Rates;
+
+/// What to import.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub within: Within,
+    /// UTC date under which the facts are filed.
+    pub recorded_date: Date,
+}
+
+/// What became of event logs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub applications: u64,
+    pub tasks: u64,
+    /// Tasks that end before they begin, or took more than a node has.
+    pub implausible: u64,
+    /// Executors (and drivers) of which something is reported.
+    pub executors: u64,
+    /// Those among them of which the lake knows no pod.
+    pub without_pod: u64,
+    /// Processor time of all tasks, in core-milliseconds.
+    pub cpu_core_ms: u64,
+}
+
+/// What is read of an event; all others are passed over.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "Event")]
+enum Event {
+    #[serde(rename = "SparkListenerApplicationStart")]
+    ApplicationStart {
+        #[serde(rename = "App ID")]
+        app: Option<String>,
+        #[serde(rename = "Timestamp")]
+        at: i64,
+    },
+    #[serde(rename = "SparkListenerApplicationEnd")]
+    ApplicationEnd {
+        #[serde(rename = "Timestamp")]
+        at: i64,
+    },
+    #[serde(rename = "SparkListenerExecutorAdded")]
+    ExecutorAdded {
+        #[serde(rename = "Executor ID")]
+        executor: String,
+        #[serde(rename = "Timestamp")]
+        at: i64,
+    },
+    #[serde(rename = "SparkListenerExecutorRemoved")]
+    ExecutorRemoved {
+        #[serde(rename = "Executor ID")]
+        executor: String,
+        #[serde(rename = "Timestamp")]
+        at: i64,
+    },
+    #[serde(rename = "SparkListenerStageSubmitted")]
+    StageSubmitted {
+        #[serde(rename = "Stage Info")]
+        stage: Stage,
+    },
+    #[serde(rename = "SparkListenerTaskEnd")]
+    TaskEnd {
+        #[serde(rename = "Stage ID")]
+        stage: i64,
+        #[serde(rename = "Task Info")]
+        info: TaskInfo,
+        #[serde(rename = "Task Metrics")]
+        metrics: Option<TaskMetrics>,
+        #[serde(rename = "Task Executor Metrics", default)]
+        peaks: Peaks,
+    },
+    #[serde(rename = "SparkListenerStageExecutorMetrics")]
+    StagePeaks {
+        #[serde(rename = "Executor ID")]
+        executor: String,
+        #[serde(rename = "Executor Metrics", default)]
+        peaks: Peaks,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Deserialize)]
+struct Stage {
+    #[serde(rename = "Stage ID")]
+    id: i64,
+    #[serde(rename = "RDD Info", default)]
+    steps: Vec<Step>,
+}
+
+/// What a stage does, in Spark's words: `PythonRDD`, `MapInPandas`, `ArrowEvalPython`, ...
+#[derive(Debug, Deserialize)]
+struct Step {
+    #[serde(rename = "Name", default)]
+    name: String,
+    #[serde(rename = "Scope", default)]
+    scope: String,
+}
+
+impl Stage {
+    fn runs_python(&self) -> bool {
+        let is_python = |text: &str| text.contains("Python") || text.contains("Pandas");
+        self.steps
+            .iter()
+            .any(|step| is_python(&step.name) || is_python(&step.scope))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct TaskInfo {
+    #[serde(rename = "Executor ID")]
+    executor: String,
+    #[serde(rename = "Launch Time")]
+    launched: i64,
+    #[serde(rename = "Finish Time")]
+    finished: i64,
+}
+
+#[derive(Debug, Deserialize)]
+struct TaskMetrics {
+    #[serde(rename = "Executor CPU Time", default)]
+    cpu_nanoseconds: i64,
+    #[serde(rename = "Executor Deserialize CPU Time", default)]
+    deserialize_cpu_nanoseconds: i64,
+}
+
+/// The largest values since the last report, in bytes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Peaks {
+    #[serde(rename = "ProcessTreeJVMRSSMemory")]
+    jvm_resident: i64,
+    #[serde(rename = "ProcessTreePythonRSSMemory")]
+    python_resident: i64,
+    #[serde(rename = "ProcessTreeOtherRSSMemory")]
+    other_resident: i64,
+    #[serde(rename = "JVMHeapMemory")]
+    heap: i64,
+    #[serde(rename = "JVMOffHeapMemory")]
+    off_heap: i64,
+    #[serde(rename = "DirectPoolMemory")]
+    direct: i64,
+}
+
+impl Peaks {
+    /// A lower bound of the most that the process held: the largest of what is resident, where Spark is told to measure it
+    /// (`spark.executor.processTreeMetrics.enabled`), else of what the JVM uses. Peaks of different kinds need not have come
+    /// together, so they are not added up.
+    fn bytes(&self) -> Option<i64> {
+        let largest = |all: &[i64]| all.iter().copied().max().filter(|bytes| *bytes > 0);
+        largest(&[self.jvm_resident, self.python_resident, self.other_resident])
+            .or_else(|| largest(&[self.heap, self.off_heap, self.direct]))
+    }
+}
+
+/// Milliseconds of an hour.
+const HOUR_MS: i64 = 3_600_000;
+
+#[derive(Debug, Default)]
+struct Application {
+    id: String,
+    began_ms: i64,
+    ended_ms: i64,
+    executors: BTreeMap<String, Executor>,
+    python_stages: BTreeSet<i64>,
+}
+
+#[derive(Debug, Default)]
+struct Executor {
+    added_ms: Option<i64>,
+    removed_ms: Option<i64>,
+    tasks: Vec<Task>,
+    /// Largest memory by the hour in which it was reported.
+    peaks: BTreeMap<i64, i64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Task {
+    launched_ms: i64,
+    /// Never before it was launched, and one millisecond later at least.
+    finished_ms: i64,
+    cpu_nanoseconds: i64,
+    runs_python: bool,
+}
+
+impl Task {
+    /// What it had taken until `at`, if it took it evenly.
+    fn taken_until(&self, at: i64) -> i128 {
+        let passed = at.clamp(self.launched_ms, self.finished_ms) - self.launched_ms;
+        i128::from(self.cpu_nanoseconds) * i128::from(passed)
+            / i128::from(self.finished_ms - self.launched_ms)
+    }
+
+    fn nanocores(&self) -> i128 {
+        i128::from(self.cpu_nanoseconds) * 1000 / i128::from(self.finished_ms - self.launched_ms)
+    }
+}
+
+impl Executor {
+    /// Hours of an executor that was there from `from` until `to`; of a driver, whose threads Spark does not measure, the
+    /// peaks alone.
+    fn hours(&self, key: &Key, from: i64, to: i64, is_driver: bool) -> Vec<Hour> {
+        let from = self
+            .tasks
+            .iter()
+            .map(|task| task.launched_ms)
+            .fold(from, i64::min);
+        let to = self.tasks.iter().map(|task| task.finished_ms).fold(to, i64::max);
+        let mut hours = Vec::new();
+        let mut start = from - from.rem_euclid(HOUR_MS);
+        let taken = |at: i64| self.tasks.iter().map(|task| task.taken_until(at)).sum::<i128>() / 1000;
+        while start < to {
+            let (left, right) = (start.max(from), (start + HOUR_MS).min(to));
+            let within = |task: &&Task| task.launched_ms < right && task.finished_ms > left;
+            let tasks: Vec<&Task> = self.tasks.iter().filter(within).collect();
+            let (rates, most) = rates(&tasks, left, right);
+            let instant = |ms: i64| Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);
+            let ended = tasks.iter().filter(|task| task.finished_ms <= right).count();
+            let samples = i64::try_from(ended).unwrap_or(i64::MAX);
+            let peak = self.peaks.get(&start).copied();
+            let is_measured = !is_driver && !tasks.iter().any(|task| task.runs_python);
+            let cpu = if is_measured {
+                taken(right) - taken(left)
+            } else {
+                0
+            };
+            if is_measured || peak.is_some() {
+                hours.push(Hour {
+                    key: key.clone(),
+                    hour_start_at: instant(start),
+                    measured_from_at: instant(left),
+                    measured_to_at: instant(right),
+                    cpu_usage_millicore_ms: i64::try_from(cpu).unwrap_or(i64::MAX),
+                    memory_usage_byte_ms: 0,
+                    memory_peak_bytes: peak,
+                    cpu_measured_ms: if is_measured { right - left } else { 0 },
+                    memory_measured_ms: 0,
+                    samples,
+                    samples_expected: samples,
+                    rates: if is_measured { rates } else { Rates::default() },
+                    cpu_max_millicores: most.filter(|_| is_measured),
+                });
+            }
+            start += HOUR_MS;
+        }
+        hours
+    }
+}
+
+/// Time at each rate between two instants, and the largest rate in millicores: tasks that run at once add up.
+fn rates(tasks: &[&Task], left: i64, right: i64) -> (Rates, Option<i64>) {
+    let mut steps: Vec<(i64, i128)> = vec![(left, 0), (right, 0)];
+    for task in tasks {
+        steps.push((task.launched_ms.max(left), task.nanocores()));
+        steps.push((task.finished_ms.min(right), -task.nanocores()));
+    }
+    steps.sort_unstable();
+    let (mut rates, mut most, mut nanocores, mut at) = (Rates::default(), 0, 0_i128, left);
+    for (next, change) in steps {
+        if next > at {
+            let millicores = u64::try_from(nanocores / 1_000_000).unwrap_or_default();
+            rates.add(millicores, next - at);
+            most = most.max(millicores);
+            at = next;
+        }
+        nanocores += change;
+    }
+    (rates, i64::try_from(most).ok())
+}
+
+/// Imports event logs: files, rolled logs (folders `eventlog_v2_...`), or folders of them.
+///
+/// # Errors
+/// [`Error::Io`] and [`Error::Input`] for a file that cannot be read, naming file and line; [`Error::Sql`]. Nothing is written
+/// then.
+pub fn import(lake: &Lake, path: &Path, options: &Options) -> Result<(Imported, Totals)> {
+    let mut totals = Totals::default();
+    let mut hours: Vec<UsageHour> = Vec::new();
+    let mut applications = Vec::new();
+    for log in logs(path)? {
+        applications.push(read(&log, &mut totals)?);
+    }
+    totals.applications = applications.len() as u64;
+    let pods = Pods::of(lake, &options.within)?;
+    for application in &applications {
+        for (id, executor) in &application.executors {
+            let is_driver = id == DRIVER;
+            if executor.tasks.is_empty() && executor.peaks.is_empty() && executor.added_ms.is_none() {
+                continue;
+            }
+            totals.executors += 1;
+            let Some(found) = pods.of_executor(&application.id, id) else {
+                totals.without_pod += 1;
+                continue;
+            };
+            let from = executor.added_ms.unwrap_or(application.began_ms);
+            let to = executor.removed_ms.unwrap_or(application.ended_ms);
+            for hour in executor.hours(&found.key, from, to, is_driver) {
+                let mut hour = fact(&found.cluster, "engine", hour);
+                hour.container_name = hour.container_name.filter(|name| !name.is_empty());
+                hours.push(hour);
+            }
+        }
+    }
+    let id = digest([format!("{hours:?}").as_bytes()]);
+    if hours.is_empty() || lake.is_committed("spark-events", &id) {
+        return Ok((Imported::Already, totals));
+    }
+    let note = format!("import spark-events {}", path.display());
+    let mut commit = lake.begin("spark-events", &id, &note, options.recorded_date)?;
+    let written = write_rows(&mut commit, "usage_hours", &hours)?;
+    commit.publish()?;
+    Ok((Imported::Written(vec![written]), totals))
+}
+
+/// Spark's name of a driver among the executors.
+const DRIVER: &str = "driver";
+
+/// A container of a pod.
+struct Found {
+    cluster: String,
+    key: Key,
+}
+
+/// Pods by application and executor.
+struct Pods(BTreeMap<(String, String), Found>);
+
+impl Pods {
+    fn of(lake: &Lake, within: &Within) -> Result<Self> {
+        let doing = "find the pods of Spark's executors";
+        let connection = known_pods(lake, within, "labels['spark-app-selector'] is not null")?;
+        let text = "select cluster, pod_uid, labels['spark-app-selector'], \
+                 case when labels['spark-role'] = 'driver' then 'driver' else labels['spark-exec-id'] end as executor, \
+                 case when list_contains(containers, 'spark-kubernetes-' || labels['spark-role']) \
+                         then 'spark-kubernetes-' || labels['spark-role'] \
+                     when len(containers) = 1 then containers[1] else '' end \
+             from known_pods where executor is not null order by created_at, pod_uid";
+        let mut statement = connection.prepare(text).doing(doing)?;
+        let mut rows = statement.query([]).doing(doing)?;
+        let mut pods = BTreeMap::new();
+        while let Some(row) = rows.next().doing(doing)? {
+            let key = Key {
+                pod_uid: row.get(1).doing(doing)?,
+                container_name: row.get::<_, Option<String>>(4).doing(doing)?.unwrap_or_default(),
+            };
+            let cluster = row.get(0).doing(doing)?;
+            let of = (row.get(2).doing(doing)?, row.get(3).doing(doing)?);
+            pods.insert(of, Found { cluster, key });
+        }
+        Ok(Self(pods))
+    }
+
+    fn of_executor(&self, application: &str, executor: &str) -> Option<&Found> {
+        self.0.get(&(application.to_owned(), executor.to_owned()))
+    }
+}
+
+/// The files of each log, in their order.
+fn logs(path: &Path) -> Result<Vec<Vec<PathBuf>>> {
+    if !path.is_dir() {
+        return Ok(vec![vec![path.to_path_buf()]]);
+    }
+    let io = |source| Error::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    let mut entries = BTreeSet::new();
+    for entry in std::fs::read_dir(path).map_err(io)? {
+        let entry = entry.map_err(io)?.path();
+        let name = name(&entry);
+        // Marks of the state of a rolled log, and what copying leaves behind.
+        if !name.starts_with("appstatus_") && !name.starts_with('.') {
+            entries.insert(entry);
+        }
+    }
+    if name(path).starts_with("eventlog_v2_") {
+        let mut files: Vec<PathBuf> = entries.into_iter().collect();
+        files.sort_by_key(|file| {
+            let number = name(file)
+                .split('_')
+                .nth(1)
+                .and_then(|number| number.parse::<u64>().ok());
+            (number, file.clone())
+        });
+        return Ok(vec![files]);
+    }
+    let mut all = Vec::new();
+    for entry in entries {
+        all.extend(logs(&entry)?);
+    }
+    Ok(all)
+}
+
+fn name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The lines of a file, compressed as Spark does it by default, or not at all.
+fn lines(path: &Path) -> Result<impl BufRead> {
+    let wrong = |reason: String| Error::Input {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let io = |source| Error::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    let file = File::open(path).map_err(io)?;
+    let text = name(path);
+    let extension = text
+        .trim_end_matches(".inprogress")
+        .rsplit_once('.')
+        .map(|(_, end)| end);
+    let reader: Box<dyn Read> = match extension {
+        Some("zstd" | "zst") => Box::new(zstd::Decoder::new(file).map_err(io)?),
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        Some(codec @ ("lz4" | "lzf" | "snappy")) => {
+            return Err(wrong(format!(
+                "is compressed by {codec} in Spark's own framing: write the log with spark.eventLog.compression.codec=zstd, or \
+                 have Spark's history server export it (GET /applications/ID/logs)"
+            )));
+        }
+        _ => Box::new(file),
+    };
+    Ok(BufReader::new(reader))
+}
+
+fn read(log: &[PathBuf], totals: &mut Totals) -> Result<Application> {
+    let mut application = Application::default();
+    for (place, path) in log.iter().enumerate() {
+        let is_open = name(path).ends_with(".inprogress") || place + 1 == log.len();
+        let mut lines = lines(path)?;
+        let (mut line, mut number) = (String::new(), 0_u64);
+        loop {
+            line.clear();
+            number += 1;
+            let wrong = |reason: String| Error::Input {
+                path: path.clone(),
+                reason: format!("line {number}: {reason}"),
+            };
+            if lines
+                .read_line(&mut line)
+                .map_err(|error| wrong(error.to_string()))?
+                == 0
+            {
+                break;
+            }
+            match serde_json::from_str(&line) {
+                Ok(event) => application.take(event, totals),
+                // A driver that was killed leaves half a line.
+                Err(error) if is_open && error.is_eof() && !line.ends_with('\n') => break,
+                Err(error) => return Err(wrong(format!("is no event of Spark: {error}"))),
+            }
+        }
+    }
+    if application.id.is_empty() {
+        return Err(Error::Input {
+            path: log.first().cloned().unwrap_or_default(),
+            reason: "is no event log of an application on a cluster: it has no SparkListenerApplicationStart with an `App ID`"
+                .to_owned(),
+        });
+    }
+    Ok(application)
+}
+
+impl Application {
+    fn take(&mut self, event: Event, totals: &mut Totals) {
+        match event {
+            Event::ApplicationStart { app, at } => {
+                self.id = app.unwrap_or_default();
+                self.began_ms = at;
+                self.seen(at);
+            }
+            Event::ApplicationEnd { at } => self.seen(at),
+            Event::ExecutorAdded { executor, at } => {
+                self.seen(at);
+                self.executors.entry(executor).or_default().added_ms = Some(at);
+            }
+            Event::ExecutorRemoved { executor, at } => {
+                self.seen(at);
+                self.executors.entry(executor).or_default().removed_ms = Some(at);
+            }
+            Event::StageSubmitted { stage } => {
+                if stage.runs_python() {
+                    self.python_stages.insert(stage.id);
+                }
+            }
+            Event::TaskEnd {
+                stage,
+                info,
+                metrics,
+                peaks,
+            } => {
+                totals.tasks += 1;
+                let cpu_nanoseconds = metrics.map_or(0, |metrics| {
+                    metrics
+                        .cpu_nanoseconds
+                        .saturating_add(metrics.deserialize_cpu_nanoseconds)
+                });
+                let task = Task {
+                    launched_ms: info.launched,
+                    finished_ms: info.finished.max(info.launched.saturating_add(1)),
+                    cpu_nanoseconds,
+                    runs_python: self.python_stages.contains(&stage),
+                };
+                let most = i128::from(MOST_CORES) * 1_000_000_000;
+                if info.finished < info.launched || cpu_nanoseconds < 0 || task.nanocores() > most {
+                    totals.implausible += 1;
+                    return;
+                }
+                totals.cpu_core_ms += cpu_nanoseconds.unsigned_abs() / 1_000_000;
+                self.seen(task.finished_ms);
+                let executor = self.executors.entry(info.executor).or_default();
+                executor.peak(task.finished_ms, &peaks);
+                executor.tasks.push(task);
+            }
+            Event::StagePeaks { executor, peaks } => {
+                let at = self.ended_ms;
+                self.executors.entry(executor).or_default().peak(at, &peaks);
+            }
+            Event::Other => {}
+        }
+    }
+
+    /// The application went on until then at least.
+    fn seen(&mut self, at: i64) {
+        self.ended_ms = self.ended_ms.max(at);
+    }
+}
+
+impl Executor {
+    fn peak(&mut self, at: i64, peaks: &Peaks) {
+        if let Some(bytes) = peaks.bytes() {
+            // What is told at the very end of an hour was so before.
+            let at = at - 1;
+            let hour = self.peaks.entry(at - at.rem_euclid(HOUR_MS)).or_default();
+            *hour = bytes.max(*hour);
+        }
+    }
+}
