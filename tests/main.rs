@@ -12,6 +12,7 @@ mod crashes;
 mod demo;
 mod engines;
 mod file_size;
+mod findings;
 mod identity;
 mod imports;
 mod kubernetes_import;

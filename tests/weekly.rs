@@ -475,7 +475,8 @@ fn names_that_try_to_act_are_inert_in_every_format() {
     let known = [
         "!DOCTYPE", "html", "head", "meta", "title", "style", "body", "svg", "defs", "pattern", "rect",
         "main", "header", "p", "h1", "h2", "h3", "span", "div", "section", "text", "polyline", "line", "ol",
-        "li", "strong", "table", "thead", "tbody", "tr", "th", "td", "footer",
+        "li", "strong", "details", "summary", "pre", "code", "table", "thead", "tbody", "tr", "th", "td",
+        "footer",
     ];
     for tag in page.split('<').skip(1) {
         let name: String = tag

@@ -94,7 +94,13 @@ pub fn cut(name: &str, longest: usize) -> String {
 /// table's cell, a mention or a tag are shown by ones that look like them.
 #[must_use]
 pub fn markdown(name: &str) -> String {
-    let shown: String = short(name)
+    markdown_cut(name, LONGEST)
+}
+
+/// As [`markdown`], of at most so many characters.
+#[must_use]
+pub fn markdown_cut(name: &str, longest: usize) -> String {
+    let shown: String = cut(&plain(name), longest)
         .chars()
         .map(|letter| match letter {
             '`' => '\u{2032}',

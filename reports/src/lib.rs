@@ -12,6 +12,7 @@
 pub mod charts;
 pub mod display;
 mod error;
+pub mod findings;
 pub mod weekly;
 
 pub use error::{Error, Result};

@@ -43,3 +43,7 @@
 {% macro size_of(nested) %}{{ return(adapter.dispatch('size_of')(nested)) }}{% endmacro %}
 {# One row per item of a list; none for an empty one, or NULL. One in a select, and alone in its query. #}
 {% macro unfold(list) %}{{ return(adapter.dispatch('unfold')(list)) }}{% endmacro %}
+{# Walks a list of `steps_back` from its first: each next one is the first that had ended when the last began. Numbers of those met. #}
+{% macro walk_back(list) %}{{ return(adapter.dispatch('walk_back')(list)) }}{% endmacro %}
+{# A list of rows with `number`, `end_ms` and `start_ms`, in the order of their numbers. #}
+{% macro steps_back() %}{{ return(adapter.dispatch('steps_back')()) }}{% endmacro %}

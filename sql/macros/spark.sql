@@ -15,3 +15,5 @@
 {# `div` yields a BIGINT and wraps: what is divided here stays below 2^63 when divided. #}
 {% macro spark__wide_idiv(dividend, divisor) %}cast(({{ dividend }}) div ({{ divisor }}) as decimal(38,0)){% endmacro %}
 {% macro spark__unfold(list) %}explode({{ list }}){% endmacro %}
+{% macro spark__walk_back(list) %}aggregate({{ list }}, named_struct('end_ms', cast(null as bigint), 'start_ms', cast(9000000000000000 as bigint), 'numbers', cast(array() as array<bigint>)), (found, item) -> case when item.end_ms <= found.start_ms then named_struct('end_ms', item.end_ms, 'start_ms', item.start_ms, 'numbers', concat(found.numbers, item.numbers)) else found end, found -> found.numbers){% endmacro %}
+{% macro spark__steps_back() %}transform(array_sort(collect_list(named_struct('number', number, 'end_ms', end_ms, 'start_ms', start_ms))), item -> named_struct('end_ms', item.end_ms, 'start_ms', item.start_ms, 'numbers', array(item.number))){% endmacro %}

@@ -9,6 +9,7 @@ mod collect;
 mod config;
 mod demo;
 mod export;
+mod findings;
 mod import;
 mod import_prometheus;
 mod record;
@@ -80,6 +81,7 @@ enum Command {
     Check(check::Check),
     /// Say what it cost and where the money went.
     Summary(summary::Summary),
+    Findings(findings::Findings),
     /// Write what people read.
     #[command(subcommand)]
     Report(report::Report),
@@ -114,6 +116,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Build(command) => command.run(cli),
         Command::Check(command) => command.run(cli),
         Command::Summary(command) => command.run(cli),
+        Command::Findings(command) => command.run(cli),
         Command::Report(command) => command.run(cli),
         Command::Rules(command) => command.run(cli),
         Command::Sql(command) => command.run(cli),

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::display;
 use crate::error::{Error, Result};
+use crate::findings::{Finding, findings};
 
 const HOUR: i64 = 3_600_000;
 
@@ -112,6 +113,7 @@ pub(super) struct Figures {
     pub failures: Vec<FailureRow>,
     queues: Vec<QueueRow>,
     trust: Trust,
+    findings: Option<Vec<Finding>>,
 }
 
 /// Sums of costs of a week by whatever `key` tells of them.
@@ -194,6 +196,7 @@ impl Figures {
             failures,
             queues: asking.queues()?,
             trust: asking.trust()?,
+            findings: findings(connection, &request.week, request.team.as_deref())?,
         })
     }
 
@@ -258,6 +261,7 @@ impl Figures {
             runs: self.runs,
             failures: self.failures,
             queues: self.queues,
+            findings: self.findings,
         })
     }
 

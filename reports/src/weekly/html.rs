@@ -4,11 +4,12 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use podledger_sql::units::NanoUsd;
 
 use super::figures::job_name;
-use super::words::{nothing_to_do, partial, sentence, trust};
+use super::words::{nothing_to_do, partial, sentence, trust, worth_telling};
 use super::{PoolRow, RunRow, Weekly};
 use crate::charts::{self, HeatRow, HourBar, Paint, RowBar};
-use crate::display::{change, dollars, duration, percent, percent_change, permille, short};
+use crate::display::{change, cut, dollars, duration, percent, percent_change, permille, plain, short};
 use crate::error::Result;
+use crate::findings::Finding;
 
 const STYLE: &str = include_str!("weekly.css");
 
@@ -54,6 +55,7 @@ pub fn html(report: &Weekly) -> Result<String> {
                     (what_ran(report))
                     (capacity(report)?)
                     (next(report))
+                    (findings(report))
                 }
                 footer { p { (trust(report)) } }
             }
@@ -575,6 +577,54 @@ fn next(report: &Weekly) -> Markup {
                 p.note { "Amounts are what each cost in the week, which is the most that can be saved." }
             }
         }
+    }
+}
+
+/// How many findings are told; the others are in the files that programs read.
+const FINDINGS: usize = 25;
+
+/// What is worth telling: what waits costs nothing, and is found none the less.
+fn findings(report: &Weekly) -> Markup {
+    let Some(all) = report.findings.as_ref().filter(|all| !all.is_empty()) else {
+        return html! {};
+    };
+    html! {
+        section {
+            h2 { "Findings" }
+            p.note { "What was wasted, with what shows it and what mends it. Findings about GPUs are part of what pools idle." }
+            div.findings {
+                @for finding in worth_telling(all).take(FINDINGS) {
+                    details {
+                        summary {
+                            span.cost { (finding.cost.map_or_else(|| "unknown".to_owned(), dollars)) }
+                            (trend(finding))
+                            " " strong { (short(&finding.subject)) } " " (short(&finding.title()))
+                        }
+                        p {
+                            (cut(&plain(&finding.evidence), EVIDENCE)) "."
+                            @if let Some(since) = &finding.since { " Since " (short(since).replace('T', " ").trim_end_matches('Z')) " UTC." }
+                            @if finding.team != "unattributed" { " Team " strong { (short(&finding.team)) } "." }
+                        }
+                        p { "Mend: " (short(&finding.mend)) "." }
+                        @if let Some(command) = &finding.command { pre { code { (cut(&plain(command), EVIDENCE)) } } }
+                    }
+                }
+            }
+            (more(worth_telling(all).count(), FINDINGS))
+        }
+    }
+}
+
+/// Longest evidence that is shown, in characters.
+const EVIDENCE: usize = 400;
+
+fn trend(finding: &Finding) -> Markup {
+    let (Some(cost), Some(previous)) = (finding.cost, finding.previous) else {
+        return html! {};
+    };
+    let difference = NanoUsd::from_nano(cost.get() - previous.get());
+    html! {
+        " " span class=(match difference.get() { ..0 => "down", 0 => "", 1.. => "up" }) { (change(difference)) }
     }
 }
 

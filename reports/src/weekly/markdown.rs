@@ -5,7 +5,10 @@ use std::fmt::Write;
 use podledger_sql::units::NanoUsd;
 
 use super::{RunRow, Weekly};
-use crate::display::{change, dollars, duration, markdown as name, percent, percent_change};
+use crate::display::{change, dollars, duration, markdown as name, markdown_cut, percent, percent_change};
+
+/// Longest evidence that is shown, in characters.
+const EVIDENCE: usize = 300;
 
 /// Rows of a table that are shown; the other formats carry all.
 const SHOWN: usize = 10;
@@ -89,6 +92,20 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
     }
     if report.actions.is_empty() {
         writeln!(out, "{}", super::words::nothing_to_do(report))?;
+    }
+    if let Some(all) = report.findings.as_ref().filter(|all| !all.is_empty()) {
+        writeln!(out, "\n## Findings\n")?;
+        for finding in super::words::worth_telling(all).take(SHOWN) {
+            writeln!(
+                out,
+                "- {} {} {}: {}",
+                finding.cost.map_or_else(|| "unknown".to_owned(), dollars),
+                name(&finding.subject),
+                name(&finding.title()),
+                markdown_cut(&format!("{} -> {}", finding.evidence, finding.mend), EVIDENCE),
+            )?;
+        }
+        more(out, super::words::worth_telling(all).count())?;
     }
     writeln!(
         out,

@@ -22,6 +22,7 @@ pub use terminal::terminal;
 pub use week::Week;
 
 use crate::error::Result;
+use crate::findings::Finding;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -69,6 +70,8 @@ pub struct Weekly {
     pub queues: Vec<QueueRow>,
     /// What to do next, by what it cost in this week.
     pub actions: Vec<Action>,
+    /// What was wasted, with evidence and mends, most expensive first; `None` where no weeks are built in the report's zone.
+    pub findings: Option<Vec<Finding>>,
     pub trust: Trust,
 }
 

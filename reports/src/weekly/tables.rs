@@ -245,7 +245,7 @@ fn who_pays(report: &Weekly) -> [Table; 3] {
     ]
 }
 
-fn what_happened(report: &Weekly) -> [Table; 5] {
+fn what_happened(report: &Weekly) -> [Table; 6] {
     let runs = &report.runs;
     [
         Table {
@@ -341,6 +341,47 @@ fn what_happened(report: &Weekly) -> [Table; 5] {
                         whole(row.p50_ms),
                         whole(row.p95_ms),
                         whole(row.max_ms),
+                    ]
+                })
+                .collect(),
+        },
+        Table {
+            name: "findings",
+            columns: vec![
+                "finding",
+                "subject_kind",
+                "subject",
+                "team",
+                "namespace",
+                "cost_usd",
+                "previous_cost_usd",
+                "since",
+                "evidence",
+                "mend",
+                "command",
+                "counted_in",
+                "cluster",
+            ],
+            rows: report
+                .findings
+                .iter()
+                .flatten()
+                .map(|row| {
+                    let usd = |cost: Option<NanoUsd>| cost.map_or(Cell::Unknown, Cell::Usd);
+                    vec![
+                        text(&row.finding),
+                        text(&row.subject_kind),
+                        text(&row.subject),
+                        text(&row.team),
+                        optional(row.namespace.as_ref()),
+                        usd(row.cost),
+                        usd(row.previous),
+                        optional(row.since.as_ref()),
+                        text(&row.evidence),
+                        text(&row.mend),
+                        optional(row.command.as_ref()),
+                        optional(row.counted_in.as_ref()),
+                        text(&row.cluster),
                     ]
                 })
                 .collect(),

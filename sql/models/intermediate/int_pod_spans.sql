@@ -44,10 +44,7 @@ select
     -- A pod that never ran was starting all along; one whose containers have not finished still runs.
     least(greatest(coalesce(final_running_ms, occupied_to_ms), start_ms), end_ms) as running_ms,
     least(greatest(coalesce(final_finished_ms, occupied_to_ms), start_ms), end_ms) as finished_ms,
-    coalesce(waiting_reason in (
-        'ImagePullBackOff', 'ErrImagePull', 'InvalidImageName', 'ErrImageNeverPull', 'RegistryUnavailable',
-        'CreateContainerConfigError', 'CreateContainerError', 'RunContainerError', 'CrashLoopBackOff'
-    ), false) as is_stuck,
+    coalesce(waiting_reason in ({{ stuck_reasons() }}), false) as is_stuck,
     cpu_request_millicores,
     memory_request_bytes,
     gpu_request_milligpus,

@@ -1,0 +1,103 @@
+//! Findings of a week: what was wasted, since when, and what mends it.
+
+use duckdb::Connection;
+use podledger_sql::units::NanoUsd;
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::weekly::Week;
+
+/// One finding, as the mart `findings` tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub cluster: String,
+    /// Of which kind: `oom_kills`, `late_scale_down`, ...
+    pub finding: String,
+    /// What it is about: a job, a pool or a node.
+    pub subject_kind: String,
+    pub subject: String,
+    /// Who answers for it; `unattributed` for pools and nodes.
+    pub team: String,
+    pub namespace: Option<String>,
+    /// What it cost in the week; `None` where no price is known, 0 where nothing was held.
+    pub cost: Option<NanoUsd>,
+    /// What it cost in the week before; `None` unless that was observed from beginning to end.
+    pub previous: Option<NanoUsd>,
+    /// RFC 3339, UTC.
+    pub since: Option<String>,
+    pub evidence: String,
+    pub mend: String,
+    /// A command, or the fields of an object that mend it.
+    pub command: Option<String>,
+    /// What has the same money already; only findings without it may be added up.
+    pub counted_in: Option<String>,
+}
+
+/// Findings of a week, of all teams or one, most expensive first; `None` where no weeks are built in its zone.
+///
+/// # Errors
+/// [`Error::DuckDb`].
+pub fn findings(connection: &Connection, week: &Week, team: Option<&str>) -> Result<Option<Vec<Finding>>> {
+    let wrong = |source| Error::DuckDb {
+        doing: "read the findings",
+        source,
+    };
+    let is_built: bool = connection
+        .query_row(
+            "select count(*) > 0 from build.calendar where zone = ?",
+            [week.zone()],
+            |row| row.get(0),
+        )
+        .map_err(wrong)?;
+    if !is_built {
+        return Ok(None);
+    }
+    let nano = |column: &str| format!("cast(cast({column} as decimal(38,9)) * 1000000000 as bigint)");
+    let text = format!(
+        "select cluster, finding, subject_kind, subject, team, namespace, {}, {}, \
+         strftime(since_at, '%Y-%m-%dT%H:%M:%SZ'), evidence, mend, command, counted_in \
+         from marts.findings where zone = $1 and iso_week = $2 and ($3 is null or team = $3) \
+         order by cost desc nulls last, finding, subject, team, cluster",
+        nano("cost"),
+        nano("previous_cost"),
+    );
+    let mut statement = connection.prepare(&text).map_err(wrong)?;
+    let parameters = duckdb::params![week.zone(), week.to_string(), team];
+    let rows = statement
+        .query_map(parameters, |row| {
+            let money = |cell: usize| -> duckdb::Result<Option<NanoUsd>> {
+                Ok(row.get::<_, Option<i64>>(cell)?.map(NanoUsd::from_nano))
+            };
+            Ok(Finding {
+                cluster: row.get(0)?,
+                finding: row.get(1)?,
+                subject_kind: row.get(2)?,
+                subject: row.get(3)?,
+                team: row.get(4)?,
+                namespace: row.get(5)?,
+                cost: money(6)?,
+                previous: money(7)?,
+                since: row.get(8)?,
+                evidence: row.get(9)?,
+                mend: row.get(10)?,
+                command: row.get(11)?,
+                counted_in: row.get(12)?,
+            })
+        })
+        .map_err(wrong)?;
+    rows.collect::<duckdb::Result<Vec<Finding>>>()
+        .map(Some)
+        .map_err(wrong)
+}
+
+impl Finding {
+    /// Its kind in words.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match self.finding.as_str() {
+            "oom_kills" => "OOM kills".to_owned(),
+            "gpu_without_work" => "GPUs without work".to_owned(),
+            other => other.replace('_', " "),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+{# What a finding about a job calls it: its pipeline and its own name, as far as they are known. #}
+{% macro job_subject(pods) %}case when {{ pods }}.pipeline = 'unattributed' then coalesce({{ pods }}.namespace, 'unattributed') when {{ pods }}.job = 'unattributed' then {{ pods }}.pipeline else {{ pods }}.pipeline || '/' || {{ pods }}.job end{% endmacro %}
+{# A whole number as text. #}
+{% macro number_text(number) %}cast(cast({{ number }} as bigint) as string){% endmacro %}
+{# A time as text: hours with one decimal, in integers. #}
+{% macro hours_text(ms) %}({{ number_text(idiv(ms, '3600000')) }} || '.' || {{ number_text(idiv('(' ~ ms ~ ') % 3600000', '360000')) }} || ' h'){% endmacro %}
+{# Parts of a hundred, in integers; an empty whole is none. #}
+{% macro percent_text(part, whole) %}(coalesce({{ number_text(wide_idiv('cast(' ~ part ~ ' as decimal(38,0)) * cast(100 as decimal(38,0))', 'nullif(cast(' ~ whole ~ ' as decimal(38,0)), 0)')) }}, '0') || '%'){% endmacro %}
+{# Memory as text, in MiB. #}
+{% macro mebibytes(bytes) %}{{ number_text(idiv(bytes, '1048576')) }}{% endmacro %}
+{# Nano-dollars of a week's rows that have `condition`; NULL where none has a price. #}
+{% macro priced_sum(nano, condition) %}cast(sum(case when {{ condition }} then {{ nano }} end) as bigint){% endmacro %}
+{# Since when something has happened again and again: the end of the first of those that follow each other within seven days. #}
+{% macro streak(ended_ms, previous_ms, keys) %}max(case when {{ previous_ms }} is null or {{ ended_ms }} - {{ previous_ms }} > cast(604800000 as bigint) then {{ ended_ms }} end) over (partition by {{ keys }} order by {{ ended_ms }} asc nulls last, pod_uid asc nulls last rows between unbounded preceding and current row){% endmacro %}
+{# What containers that do not start wait for, though nobody makes them wait. #}
+{% macro stuck_reasons() %}'ImagePullBackOff', 'ErrImagePull', 'InvalidImageName', 'ErrImageNeverPull', 'RegistryUnavailable', 'CreateContainerConfigError', 'CreateContainerError', 'RunContainerError', 'CrashLoopBackOff'{% endmacro %}
+{# How many of something, in words. #}
+{% macro counted(number, noun) %}{{ number_text(number) }} || case when {{ number }} = 1 then ' {{ noun }}' else ' {{ noun }}s' end{% endmacro %}

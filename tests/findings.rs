@@ -1,0 +1,643 @@
+//! Findings: what was made to go wrong is found with its exact cost, and nothing else is.
+
+use std::collections::BTreeMap;
+
+use podledger_simulator::truth::{PodTruth, Sums, WasteKey};
+
+use crate::harness::World;
+
+const NANO: &str = "coalesce(cast(sum(cost) * 1000000000 as bigint), 0)";
+
+/// Findings about jobs.
+const OF_JOBS: &[&str] = &[
+    "failed_work",
+    "oom_kills",
+    "evicted_work",
+    "stuck_pods",
+    "impossible_request",
+    "runaway_attempts",
+];
+
+/// Findings that divide idle time.
+const IDLE: &[&str] = &[
+    "pool_never_zero",
+    "pool_minimum_above_need",
+    "unpacked_capacity",
+    "seldom_busy_machines",
+    "late_scale_down",
+    "idle_between_work",
+    "slow_start",
+];
+
+/// Longer than any honest task of the simulator, and than what a run-away is told by.
+const CERTAIN_MS: i64 = 40 * 3_600_000;
+
+/// A finding as the mart tells it.
+struct Told {
+    finding: String,
+    team: String,
+    /// Without the cause that follows it.
+    subject: String,
+    cause: String,
+    /// Of a pool or a node.
+    pool: String,
+    cost: i128,
+    is_counted: bool,
+    evidence: String,
+}
+
+fn told(world: &World) -> Vec<Told> {
+    let rows = world.rows(&format!(
+        "select finding, team, split_part(subject, ' (', 1), rtrim(split_part(subject, ' (', 2), ')'), \
+             coalesce(machines.pool, subject), {NANO}, counted_in is null, evidence \
+         from marts.findings \
+         left join (select distinct node_name, pool from intermediate.int_machines) as machines \
+             on subject_kind = 'node' and subject = node_name \
+         where findings.zone = 'UTC' group by all"
+    ));
+    rows.iter()
+        .map(|row| {
+            let cells: Vec<&str> = row.splitn(8, '|').collect();
+            let text = |cell: usize| cells[cell].to_owned();
+            Told {
+                finding: text(0),
+                team: text(1),
+                subject: text(2),
+                cause: text(3),
+                pool: text(4),
+                cost: cells[5].parse().unwrap(),
+                is_counted: cells[6] == "true",
+                evidence: text(7),
+            }
+        })
+        .collect()
+}
+
+/// Sums without those of nothing.
+fn sums_of(amounts: impl Iterator<Item = (String, i128)>) -> BTreeMap<String, i128> {
+    let mut sums: BTreeMap<String, i128> = BTreeMap::new();
+    for (key, amount) in amounts {
+        *sums.entry(key).or_default() += amount;
+    }
+    sums.retain(|_, sum| *sum != 0);
+    sums
+}
+
+/// Holds the findings of a simulated platform without noise, all of it in one week, against what was planted.
+pub fn are_what_was_planted(seed: u64, world: &World, sums: &Sums, pods: &[PodTruth]) {
+    let told = told(world);
+    let found = |is_meant: &dyn Fn(&Told) -> bool| {
+        let meant = told.iter().filter(|told| is_meant(told));
+        sums_of(meant.map(|told| (format!("{}|{}", told.team, told.subject), told.cost)))
+    };
+    let planted = |kinds: &[&str]| {
+        let meant = sums
+            .wastes
+            .iter()
+            .filter(|(waste, _)| kinds.contains(&waste.kind));
+        sums_of(meant.map(|(waste, found)| (owner(waste), found.cost)))
+    };
+    for (findings, kinds) in [
+        (
+            &["failed_work", "oom_kills"][..],
+            &["failed", "failure", "out_of_memory"][..],
+        ),
+        (
+            &["evicted_work"],
+            &["lost", "spot_interruption", "eviction", "consolidation"],
+        ),
+        (&["stuck_pods"], &["image_pull"]),
+    ] {
+        let found = found(&|told| findings.contains(&told.finding.as_str()));
+        assert_eq!(found, planted(kinds), "seed {seed}: {findings:?}");
+    }
+
+    // By cause. What a driver takes with it has no cause of its own in the truth.
+    for (finding, cause, kind, rest) in [
+        ("oom_kills", "", "out_of_memory", "failed"),
+        ("evicted_work", "spot_interruption", "spot_interruption", "lost"),
+        ("evicted_work", "node_pressure", "eviction", "lost"),
+        ("evicted_work", "consolidation", "consolidation", "lost"),
+    ] {
+        let found = found(&|told| told.finding == finding && told.cause == cause);
+        let (planted, rest) = (planted(&[kind]), planted(&[rest]));
+        for owner in found.keys().chain(planted.keys()) {
+            let of = |sums: &BTreeMap<String, i128>| sums.get(owner).copied().unwrap_or(0);
+            let more = of(&found) - of(&planted);
+            assert!(
+                (0..=of(&rest)).contains(&more),
+                "seed {seed}: {kind} of {owner}: {more} more"
+            );
+        }
+    }
+
+    // What no machine can take costs nothing; how many wait is what was planted.
+    let impossible = told.iter().filter(|told| told.finding == "impossible_request");
+    let waiting = sums_of(impossible.map(|told| {
+        let count = told.evidence.split(' ').next().unwrap().parse().unwrap();
+        (format!("{}|{}", told.team, told.subject), count)
+    }));
+    let meant = sums
+        .wastes
+        .iter()
+        .filter(|(waste, _)| waste.kind == "impossible_request");
+    let expected = sums_of(meant.map(|(waste, found)| (owner(waste), i128::from(found.count))));
+    assert_eq!(waiting, expected, "seed {seed}: impossible requests");
+
+    // What runs away is found once it is far beyond what is usual; nothing else is told to.
+    let end_ms: i64 = world.rows("select max(watermark_ms) from staging.stg_watermarks")[0]
+        .parse()
+        .unwrap();
+    let runaways = found(&|told| told.finding == "runaway_attempts");
+    let planted = planted(&["runaway"]);
+    for (owner, cost) in &runaways {
+        let most = planted.get(owner).copied().unwrap_or(0);
+        assert!(
+            *cost <= most,
+            "seed {seed}: {owner} ran away for {cost} of {most}"
+        );
+    }
+    for pod in pods.iter().filter(|pod| pod.planted == Some("runaway")) {
+        let held_ms = pod.released_ms.unwrap_or(end_ms) - pod.bound_ms.unwrap_or(end_ms);
+        let owner = format!("{}|{}/{}", pod.team, pod.pipeline, pod.job);
+        assert!(
+            held_ms < CERTAIN_MS || runaways.contains_key(&owner),
+            "seed {seed}: {owner} ran for {held_ms} ms and is not found"
+        );
+    }
+
+    // Idle time is told once, by pool.
+    let idle = told.iter().filter(|told| IDLE.contains(&told.finding.as_str()));
+    let by_pool = sums_of(idle.map(|told| (told.pool.clone(), told.cost)));
+    let meant = sums
+        .wastes
+        .iter()
+        .filter(|(waste, _)| waste.kind.starts_with("idle_"));
+    let expected = sums_of(meant.map(|(waste, found)| (waste.pool.to_owned(), found.cost)));
+    assert_eq!(by_pool, expected, "seed {seed}: idle by pool");
+
+    // A run's critical path adds up to the run, and no part of it goes back in time; the same of a pod's wait.
+    for nonsense in [
+        "select count(*) from (select count(*) from marts.run_critical_paths group by cluster, system, installation, pipeline, run, run_epoch \
+         having sum(gap_ms + queue_wait_ms + startup_ms + work_ms + release_ms) <> max(run_duration_ms) \
+             or min(least(gap_ms, queue_wait_ms, startup_ms, work_ms, release_ms)) < 0)",
+        "select count(*) from marts.pod_waits where queue_wait_ms <> machine_order_ms + machine_boot_ms + scheduling_ms \
+             or startup_ms <> stuck_ms + image_pull_ms + init_ms + setup_ms \
+             or least(machine_order_ms, machine_boot_ms, scheduling_ms, stuck_ms, image_pull_ms, init_ms, setup_ms) < 0",
+        // None is planted.
+        "select count(*) from marts.findings where finding = 'run_cost_regression'",
+    ] {
+        assert_eq!(world.rows(nonsense), ["0"], "seed {seed}: {nonsense}");
+    }
+
+    // Nothing else is found: GPUs without work are a view of the idle time of their pools.
+    for told in told.iter().filter(|told| told.is_counted) {
+        let kind = told.finding.as_str();
+        assert!(
+            OF_JOBS.contains(&kind) || IDLE.contains(&kind),
+            "seed {seed}: {kind} was found"
+        );
+    }
+}
+
+/// Who a finding about a job names.
+fn owner(waste: &WasteKey) -> String {
+    let WasteKey {
+        team, pipeline, job, ..
+    } = waste;
+    match job.as_str() {
+        "unattributed" => format!("{team}|{pipeline}"),
+        job => format!("{team}|{pipeline}/{job}"),
+    }
+}
+
+/// A machine of a pool from Monday, 2026-11-02, 00:00 UTC, for some days, at a dollar an hour; observed for these days.
+fn given_machine(world: &World, name: &str, pool: &str, (cores, gpus): (u32, u32), days: u32) {
+    world.given(
+        "machines",
+        &format!(
+            "select 'c' as cluster, '{name}' as machine, timestamp '2026-11-02 00:00:00' as observed_at, '{name}' as node_name, \
+             'aws' as provider, 'us-east-1' as region, 't' as instance_type, 'on-demand' as capacity_type, '{pool}' as pool, \
+             'instance' as billing_model, timestamp '2026-11-02 00:00:00' as launched_at, 'declared' as launch_source"
+        ),
+    );
+    world.given(
+        "node_states",
+        &format!(
+            "select 'c' as cluster, '{name}' as machine, timestamp '2026-11-02 00:00:00' as observed_at, \
+             {cores} * 1000 as cpu_capacity_millicores, {cores} * 1000 as cpu_allocatable_millicores, \
+             {cores}::bigint * 4294967296 as memory_capacity_bytes, {cores}::bigint * 4294967296 as memory_allocatable_bytes, \
+             {gpus} * 1000 as gpu_capacity_milligpus, {gpus} * 1000 as gpu_allocatable_milligpus"
+        ),
+    );
+    world.given(
+        "prices",
+        "select 'aws' as provider, 'us-east-1' as region, 't' as instance_type, 'on-demand' as capacity_type, \
+         timestamp '2026-01-01 00:00:00' as valid_from_at, 1::decimal(18,9) as hourly_usd, 'test' as source",
+    );
+    world.given(
+        "collection_watermarks",
+        &format!(
+            "select 'c' as cluster, timestamp '2026-11-02 00:00:00' + interval {days} day as observed_through_at, \
+             timestamp '2026-11-02 00:00:00' as observed_from_at"
+        ),
+    );
+}
+
+/// A pod of a Job named for `uid`, from an hour of that week to another; `more` are further columns, each with a comma before it.
+fn given_pod(world: &World, uid: &str, machine: Option<&str>, hours: (u32, u32), size: &str, more: &str) {
+    let at = |hour: u32| format!("timestamp '2026-11-02 00:00:00' + interval {hour} hour");
+    let (from, to) = hours;
+    let place = machine.map_or_else(String::new, |machine| {
+        format!(
+            ", '{machine}' as machine, '{machine}' as node_name, {} as bound_at, 'scheduled' as start_source, \
+             {} as released_at, 'watch' as end_source",
+            at(from),
+            at(to)
+        )
+    });
+    world.given(
+        "pod_states",
+        &format!(
+            "select 'c' as cluster, '{uid}' as pod_uid, {} as observed_at, '{uid}-x' as pod_name, 'data' as namespace, \
+             {} as created_at, {size}{place}{more}",
+            at(from),
+            at(from)
+        ),
+    );
+    world.given(
+        "pod_identities",
+        &format!(
+            "select 'c' as cluster, '{uid}' as pod_uid, {} as valid_from_at, map {{'batch.kubernetes.io/job-name': '{uid}'}} as labels, \
+             [{{'kind': 'Job', 'name': '{uid}', 'uid': 'job-{uid}'}}] as owners",
+            at(from)
+        ),
+    );
+}
+
+/// What a pod asks for, as columns.
+fn size(cores: u32, gib: u32, gpus: u32) -> String {
+    format!(
+        "{cores} * 1000 as cpu_request_millicores, {gib}::bigint * 1073741824 as memory_request_bytes, \
+         {gpus} * 1000 as gpu_request_milligpus"
+    )
+}
+
+/// Columns of a pod that ran for all of its hours and succeeded.
+fn succeeded((from, to): (u32, u32)) -> String {
+    format!(
+        ", timestamp '2026-11-02 00:00:00' + interval {from} hour as running_at, \
+         timestamp '2026-11-02 00:00:00' + interval {to} hour as finished_at, 'Succeeded' as phase, 0 as exit_code"
+    )
+}
+
+fn found(world: &World, finding: &str) -> Vec<String> {
+    world.build(true);
+    world.rows(&format!(
+        "select subject, team, cost, evidence, mend, coalesce(command, '-') from marts.findings \
+         where zone = 'UTC' and finding = '{finding}' order by 1"
+    ))
+}
+
+#[test]
+fn a_job_whose_image_is_missing() {
+    let world = World::new();
+    given_machine(&world, "m", "batch", (4, 0), 1);
+    let waiting = ", 'ImagePullBackOff' as waiting_reason, 'Pending' as phase";
+    given_pod(&world, "load", Some("m"), (2, 12), &size(2, 8, 0), waiting);
+    world.given(
+        "cluster_events",
+        "select 'c' as cluster, 'e' as event_uid, 'BackOff' as reason, 'Pod' as involved_kind, 'load-x' as involved_name, \
+         'load' as involved_uid, 'data' as namespace, 'Back-off pulling image \"registry.example.com/laod:1\"' as message, \
+         timestamp '2026-11-02 02:00:30' as last_at, 12 as occurrences",
+    );
+    assert_eq!(
+        found(&world, "stuck_pods"),
+        [
+            "load (ImagePullBackOff)|unattributed|5.000000000|1 pod held machines for 10.0 h in ImagePullBackOff, 1 of them never ran: \
+             Back-off pulling image \"registry.example.com/laod:1\"|mend the name of the image, its registry or the pull secret, \
+             and set a deadline|kubectl -n data describe pod load-x"
+        ]
+    );
+}
+
+#[test]
+fn a_request_that_no_machine_can_meet() {
+    let world = World::new();
+    given_machine(&world, "m", "batch", (4, 0), 1);
+    given_pod(
+        &world,
+        "huge",
+        None,
+        (2, 0),
+        &size(64, 8, 0),
+        ", 'Pending' as phase",
+    );
+    // What fits waits too, for a while: nothing is wrong with it.
+    given_pod(
+        &world,
+        "small",
+        None,
+        (2, 0),
+        &size(1, 1, 0),
+        ", 'Pending' as phase",
+    );
+    for (uid, minute) in [("huge", 0), ("small", 1)] {
+        world.given(
+            "cluster_events",
+            &format!(
+                "select 'c' as cluster, '{uid}' as event_uid, 'FailedScheduling' as reason, 'Pod' as involved_kind, \
+                 '{uid}-x' as involved_name, '{uid}' as involved_uid, \
+                 '0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible.' as message, \
+                 timestamp '2026-11-02 02:{minute:02}:00' as last_at, 12 as occurrences"
+            ),
+        );
+    }
+    world.given(
+        "pod_states",
+        &format!(
+            "select 'c' as cluster, 'small' as pod_uid, timestamp '2026-11-02 02:10:00' as observed_at, 'small-x' as pod_name, \
+             'data' as namespace, timestamp '2026-11-02 02:00:00' as created_at, {}, 'm' as machine, 'm' as node_name, \
+             timestamp '2026-11-02 02:10:00' as bound_at, 'scheduled' as start_source, 'Pending' as phase",
+            size(1, 1, 0)
+        ),
+    );
+    assert_eq!(
+        found(&world, "impossible_request"),
+        [
+            "huge|unattributed|0.000000000|1 pod waited 22.0 h (1 still do): Insufficient cpu; no machine that was ever here has room for \
+             64000m CPU, 8192 MiB and 0 GPUs|ask for less, or give a pool machines that have so much|kubectl -n data describe pod huge-x"
+        ]
+    );
+    assert_eq!(found(&world, "unschedulable_pods"), Vec::<String>::new());
+}
+
+#[test]
+fn a_pool_that_never_reaches_zero() {
+    let world = World::new();
+    given_machine(&world, "m", "batch", (4, 0), 7);
+    // Eight hours of each day but the last two.
+    for day in 0..5 {
+        let hours = (day * 24 + 8, day * 24 + 16);
+        given_pod(
+            &world,
+            &format!("etl-{day}"),
+            Some("m"),
+            hours,
+            &size(4, 16, 0),
+            &succeeded(hours),
+        );
+    }
+    assert_eq!(
+        found(&world, "pool_never_zero"),
+        [
+            "batch|unattributed|128.000000000|76% of what the pool cost: 1 machine, 128.0 h in 128 hours; the pool was busy for 23% of \
+             its time|let the pool scale to zero|minimum size 0"
+        ]
+    );
+    // Nothing of it is told twice.
+    let others = world.rows("select finding from marts.findings where zone = 'UTC' and cost > 0 order by 1");
+    assert_eq!(others, ["pool_never_zero"]);
+}
+
+#[test]
+fn a_machine_with_gpus_whose_pods_want_none() {
+    let world = World::new();
+    given_machine(&world, "m", "gpu", (8, 1), 1);
+    given_pod(
+        &world,
+        "etl",
+        Some("m"),
+        (0, 24),
+        &size(8, 32, 0),
+        &succeeded((0, 24)),
+    );
+    let rows = found(&world, "gpu_without_work");
+    assert_eq!(rows.len(), 1);
+    let expected = "pods held the accelerators of 1 machine (t) for 0% of their time; beside pods that hold none they were free for \
+                    100%; 24 machine-hours had no pod with one";
+    assert!(rows[0].contains(expected), "{rows:?}");
+    // The same money is what was not packed.
+    let sums = world.rows(
+        "select finding, counted_in is null, cost from marts.findings where zone = 'UTC' and cost > 0 order by 1",
+    );
+    let cost = sums[0].rsplit_once('|').unwrap().1;
+    assert_eq!(
+        sums,
+        [
+            format!("gpu_without_work|false|{cost}"),
+            format!("unpacked_capacity|true|{cost}")
+        ]
+    );
+}
+
+#[test]
+fn what_runs_far_longer_than_it_ever_did() {
+    let world = World::new();
+    given_machine(&world, "m", "batch", (32, 0), 3);
+    for hour in 0..12 {
+        let hours = (hour, hour + 1);
+        given_pod(
+            &world,
+            &format!("nightly-{}", 1000 + hour),
+            Some("m"),
+            hours,
+            &size(2, 8, 0),
+            &succeeded(hours),
+        );
+    }
+    let running = ", timestamp '2026-11-02 20:00:00' as running_at, 'Running' as phase";
+    given_pod(
+        &world,
+        "nightly-1020",
+        None,
+        (20, 0),
+        &size(2, 8, 0),
+        &format!(
+            ", 'm' as machine, 'm' as node_name, timestamp '2026-11-02 20:00:00' as bound_at, 'scheduled' as start_source{running}"
+        ),
+    );
+    assert_eq!(
+        found(&world, "runaway_attempts"),
+        [
+            "nightly|unattributed|3.250000000|1 pod (1 still running) ran for up to 52.0 h; 99 of 100 of 12 others were done after 60 min|\
+             set a deadline, and end what runs too long|spec: {activeDeadlineSeconds: 10800}"
+        ]
+    );
+}
+
+#[test]
+fn a_week_is_compared_with_the_one_before_only_if_that_was_observed() {
+    let world = World::new();
+    given_machine(&world, "m", "batch", (4, 0), 14);
+    let failed = |(from, to): (u32, u32)| {
+        format!(
+            ", timestamp '2026-11-02 00:00:00' + interval {from} hour as running_at, \
+             timestamp '2026-11-02 00:00:00' + interval {to} hour as finished_at, 'Failed' as phase, 3 as exit_code, 'Error' as end_reason"
+        )
+    };
+    given_pod(
+        &world,
+        "load",
+        Some("m"),
+        (10, 12),
+        &size(4, 16, 0),
+        &failed((10, 12)),
+    );
+    given_pod(
+        &world,
+        "load-2",
+        Some("m"),
+        (200, 205),
+        &size(4, 16, 0),
+        &failed((200, 205)),
+    );
+    world.build(true);
+    assert_eq!(
+        world.rows(
+            "select iso_week, subject, cost, coalesce(cast(previous_cost as varchar), '-'), strftime(since_at, '%d %H:%M'), evidence \
+             from marts.findings where zone = 'UTC' and finding = 'failed_work' order by all"
+        ),
+        [
+            "2026-W45|load|2.000000000|-|02 12:00|1 of 1 pod failed (exit code 3); none got through",
+            "2026-W46|load|5.000000000|2.000000000|10 13:00|1 of 1 pod failed (exit code 3); none got through",
+        ]
+    );
+}
+
+/// A task of a run of an Airflow dag, on a machine for some minutes of that week.
+fn given_task(world: &World, run: u32, task: &str, minutes: (u32, u32), times: &str) {
+    let at = |minute: u32| format!("timestamp '2026-11-02 00:00:00' + interval {minute} minute");
+    let (from, to) = minutes;
+    let uid = format!("{task}-{run}");
+    world.given(
+        "pod_states",
+        &format!(
+            "select 'c' as cluster, '{uid}' as pod_uid, {to} as observed_at, '{uid}' as pod_name, 'data' as namespace, \
+             {from} as created_at, 'm' as machine, 'm' as node_name, {from} as bound_at, 'scheduled' as start_source, \
+             {from} as running_at, {to} as finished_at, {to} as released_at, 'watch' as end_source, 'Succeeded' as phase, 0 as exit_code, \
+             {}{times}",
+            size(4, 16, 0),
+            from = at(from),
+            to = at(to),
+        ),
+    );
+    world.given(
+        "pod_identities",
+        &format!(
+            "select 'c' as cluster, '{uid}' as pod_uid, {} as valid_from_at, \
+             map {{'dag_id': 'daily', 'run_id': 'run-{run}', 'task_id': '{task}', 'try_number': '1'}} as labels",
+            at(from)
+        ),
+    );
+}
+
+#[test]
+fn a_pipeline_whose_runs_cost_more_since_a_day_and_the_job_that_explains_it() {
+    let world = World::new();
+    given_machine(&world, "m", "batch", (4, 0), 14);
+    // Four runs a day: ten minutes of extract, twenty of transform, a minute more or less; from the second Wednesday on forty.
+    for run in 0..56 {
+        let (begin, noise) = (run * 360, run % 3);
+        let transform = if run >= 36 { 40 } else { 20 };
+        given_task(&world, run, "extract", (begin, begin + 10), "");
+        given_task(
+            &world,
+            run,
+            "transform",
+            (begin + 11, begin + 11 + transform + noise),
+            "",
+        );
+    }
+    world.build(true);
+    assert_eq!(
+        world.rows(
+            "select iso_week, subject, cost, strftime(since_at, '%Y-%m-%d'), evidence, counted_in from marts.findings \
+             where zone = 'UTC' and finding = 'run_cost_regression'"
+        ),
+        [
+            "2026-W46|daily|6.666666660|2026-11-11|the median run costs 64% more: 20 runs since, 36 before; job transform explains 100%|runs"
+        ]
+    );
+    // One minute more or less is none.
+    assert_eq!(
+        world.rows(
+            "select iso_week, runs, succeeded_runs, cost_p50, cost_per_success, duration_p50_ms from marts.pipeline_runs_weekly \
+             where zone = 'UTC' order by 1"
+        ),
+        [
+            "2026-W45|28|28|0.516666666|0.516071427|1920000",
+            "2026-W46|28|28|0.833333332|0.754761903|3060000"
+        ]
+    );
+}
+
+#[test]
+fn the_critical_path_of_a_run_is_the_chain_that_decided_its_end() {
+    let world = World::new();
+    given_machine(&world, "m", "batch", (16, 0), 1);
+    given_task(&world, 1, "extract", (0, 10), "");
+    // Both wait for extract; load waits for the slower one.
+    given_task(&world, 1, "check", (11, 15), "");
+    given_task(&world, 1, "transform", (11, 40), "");
+    given_task(&world, 1, "load", (42, 50), "");
+    world.build(true);
+    assert_eq!(
+        world.rows(
+            "select step, job, gap_ms // 60000, work_ms // 60000, run_duration_ms // 60000 from marts.run_critical_paths order by 1"
+        ),
+        ["1|extract|0|10|50", "2|transform|1|29|50", "3|load|2|8|50"]
+    );
+}
+
+#[test]
+fn a_pod_s_wait_is_divided_by_what_it_waited_for() {
+    let world = World::new();
+    world.given_machine(4, 16, 0, "1");
+    // Created before its machine was ordered, which registers at 10:03.
+    world.given(
+        "node_states",
+        "select 'c' as cluster, 'm2' as machine, timestamp '2026-11-16 10:03:00' as observed_at, 4000 as cpu_capacity_millicores, \
+         4000 as cpu_allocatable_millicores, 17179869184 as memory_capacity_bytes, 17179869184 as memory_allocatable_bytes",
+    );
+    world.given(
+        "machines",
+        "select 'c' as cluster, 'm2' as machine, timestamp '2026-11-16 10:03:00' as observed_at, 'n2' as node_name, 'aws' as provider, \
+         'us-east-1' as region, 't' as instance_type, 'on-demand' as capacity_type, 'instance' as billing_model, \
+         timestamp '2026-11-16 10:01:00' as launched_at, 'declared' as launch_source",
+    );
+    world.given(
+        "pod_states",
+        &format!(
+            "select 'c' as cluster, 'p' as pod_uid, timestamp '2026-11-16 10:30:00' as observed_at, 'p' as pod_name, 'data' as namespace, \
+             'm2' as machine, 'n2' as node_name, timestamp '2026-11-16 10:00:20' as created_at, \
+             timestamp '2026-11-16 10:03:10' as bound_at, 'scheduled' as start_source, \
+             timestamp '2026-11-16 10:05:00' as running_at, timestamp '2026-11-16 10:20:00' as finished_at, \
+             timestamp '2026-11-16 10:20:05' as released_at, 'watch' as end_source, 'Succeeded' as phase, {}",
+            size(4, 16, 0)
+        ),
+    );
+    for (reason, at) in [("Pulling", "10:03:15"), ("Pulled", "10:04:00")] {
+        world.given(
+            "cluster_events",
+            &format!(
+                "select 'c' as cluster, '{reason}' as event_uid, '{reason}' as reason, 'Pod' as involved_kind, 'p' as involved_name, \
+                 'p' as involved_uid, timestamp '2026-11-16 {at}' as last_at, 1 as occurrences"
+            ),
+        );
+    }
+    world.given(
+        "container_ends",
+        "select 'c' as cluster, 'p' as pod_uid, 'prepare' as container_name, 'init' as container_kind, 0 as restart_count, \
+         timestamp '2026-11-16 10:05:00' as observed_at, timestamp '2026-11-16 10:04:10' as started_at, \
+         timestamp '2026-11-16 10:04:40' as finished_at, 0 as exit_code",
+    );
+    world.build(true);
+    assert_eq!(
+        world.rows(
+            "select queue_wait_ms, machine_order_ms, machine_boot_ms, scheduling_ms, startup_ms, stuck_ms, image_pull_ms, init_ms, setup_ms \
+             from marts.pod_waits where pod_uid = 'p'"
+        ),
+        ["170000|40000|120000|10000|110000|0|45000|30000|35000"]
+    );
+}
