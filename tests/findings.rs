@@ -16,6 +16,8 @@ const OF_JOBS: &[&str] = &[
     "stuck_pods",
     "impossible_request",
     "runaway_attempts",
+    // The simulator's Jobs have none.
+    "jobs_without_deadline",
 ];
 
 /// Findings that divide idle time.
@@ -639,5 +641,28 @@ fn a_pod_s_wait_is_divided_by_what_it_waited_for() {
              from marts.pod_waits where pod_uid = 'p'"
         ),
         ["170000|40000|120000|10000|110000|0|45000|30000|35000"]
+    );
+}
+
+#[test]
+fn a_job_without_a_deadline() {
+    let world = World::new();
+    given_machine(&world, "m", "batch", (4, 0), 1);
+    for (uid, deadline) in [("sync", "0"), ("load", "3600000"), ("old", "null")] {
+        given_pod(&world, uid, Some("m"), (2, 4), &size(1, 4, 0), &succeeded((2, 4)));
+        world.given(
+            "owner_objects",
+            &format!(
+                "select 'c' as cluster, 'job-{uid}' as owner_uid, timestamp '2026-11-02 02:00:00' as valid_from_at, 'Job' as kind, \
+                 '{uid}' as name, 'data' as namespace, {deadline}::bigint as active_deadline_ms"
+            ),
+        );
+    }
+    assert_eq!(
+        found(&world, "jobs_without_deadline"),
+        [
+            "sync|unattributed|0.000000000|1 object of kind Job without a deadline, the newest sync; their pods ran for up to 2.0 h|\
+             set a deadline: one pod that hangs is paid for until somebody sees it|spec: {activeDeadlineSeconds: 21600}"
+        ]
     );
 }

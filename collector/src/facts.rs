@@ -209,6 +209,7 @@ facts! {
         created_at: Option<Timestamp>,
         finished_at: Option<Timestamp>,
         deleted_at: Option<Timestamp>,
+        active_deadline_ms: Option<i64>,
     }
 
     /// What a container used in an hour, as far as it was measured.

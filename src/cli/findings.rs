@@ -72,7 +72,7 @@ impl Findings {
 fn print(finding: &Finding) {
     let cost = finding.cost.map_or_else(|| "unknown".to_owned(), dollars);
     let trend = match (finding.cost, finding.previous) {
-        (Some(cost), Some(previous)) => {
+        (Some(cost), Some(previous)) if cost != previous => {
             let difference = NanoUsd::from_nano(cost.get() - previous.get());
             format!(
                 "   {}{}",

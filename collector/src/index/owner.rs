@@ -150,6 +150,7 @@ impl Index {
             created_at,
             finished_at: end.and_then(|end| end.at).map(micros),
             deleted_at: None,
+            active_deadline_ms: deadline(object),
         };
         let records = records(object);
         let template = match last {
@@ -430,4 +431,34 @@ fn argo_work(node: &Value) -> Work {
         memory_request_byte_ms: seconds("memory").and_then(|seconds| seconds.checked_mul(1000 * UNIT_BYTES)),
         ..Work::between(&node["startedAt"], &node["finishedAt"])
     }
+}
+
+/// After how long a Job or Workflow ends its pods, in milliseconds: the longest of the deadlines of the whole and of its parts. 0 where
+/// there is none; `None` where the object does not show it, or another one decides.
+fn deadline(object: &Other) -> Option<i64> {
+    let spec = &object.spec;
+    let told = |of: &Value| {
+        let seconds = &of["activeDeadlineSeconds"];
+        seconds.as_i64().or_else(|| seconds.as_str()?.parse().ok())
+    };
+    let seconds = match object.kind.as_str() {
+        _ if spec.is_null() => return None,
+        "Job" => told(spec).or_else(|| told(&spec["template"]["spec"])),
+        "Workflow" => {
+            let stored = &object.status["storedWorkflowTemplateSpec"];
+            if told(spec).is_none() && !spec["workflowTemplateRef"].is_null() && stored.is_null() {
+                return None;
+            }
+            let of = |spec: &Value| {
+                let templates = spec["templates"].as_array().into_iter().flatten();
+                let of_steps = templates.filter_map(told).max();
+                told(spec)
+                    .or_else(|| told(&spec["templateDefaults"]))
+                    .or(of_steps)
+            };
+            of(spec).or_else(|| of(stored))
+        }
+        _ => return None,
+    };
+    Some(seconds.unwrap_or(0).max(0).saturating_mul(1000))
 }

@@ -520,6 +520,38 @@ fn a_chain_of_owners_is_known_better_when_more_of_it_is_seen() {
 }
 
 #[test]
+fn a_deadline_is_told_of_jobs_and_workflows_as_far_as_they_show_it() {
+    let deadline = |kind: &str, spec: Value, status: Value| {
+        let owner = json!({"kind": kind, "metadata": {"name": "w", "namespace": "ns", "uid": "w",
+            "creationTimestamp": "2026-11-16T09:59:00Z"}, "spec": spec, "status": status});
+        let facts = index().apply(&object(&owner), watched("10:00:00")).unwrap();
+        facts.iter().find_map(|fact| match fact {
+            Fact::OwnerObject(owner) => Some(owner.active_deadline_ms),
+            _ => None,
+        })
+    };
+    let none = || json!({});
+    assert_eq!(
+        deadline("Job", json!({"activeDeadlineSeconds": 60}), none()),
+        Some(Some(60_000))
+    );
+    let in_template = json!({"template": {"spec": {"activeDeadlineSeconds": 90}}});
+    assert_eq!(deadline("Job", in_template, none()), Some(Some(90_000)));
+    assert_eq!(deadline("Job", json!({"backoffLimit": 3}), none()), Some(Some(0)));
+    // What shows its metadata alone, what another object decides, and what is no question.
+    assert_eq!(deadline("Job", Value::Null, none()), Some(None));
+    let reference = json!({"workflowTemplateRef": {"name": "t"}});
+    assert_eq!(deadline("Workflow", reference.clone(), none()), Some(None));
+    assert_eq!(deadline("ReplicaSet", json!({"replicas": 1}), none()), Some(None));
+    let stored = json!({"storedWorkflowTemplateSpec": {"templates": [{"name": "a"}, {"activeDeadlineSeconds": "300"}]}});
+    assert_eq!(deadline("Workflow", reference, stored), Some(Some(300_000)));
+    assert_eq!(
+        deadline("Workflow", json!({"templates": [{"name": "a"}]}), none()),
+        Some(Some(0))
+    );
+}
+
+#[test]
 fn an_engine_s_record_reaches_its_pod_whichever_comes_first() {
     let workflow = |phase: &str| {
         object(

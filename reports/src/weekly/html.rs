@@ -597,12 +597,12 @@ fn findings(report: &Weekly) -> Markup {
                     details {
                         summary {
                             span.cost { (finding.cost.map_or_else(|| "unknown".to_owned(), dollars)) }
+                            strong { (short(&finding.subject)) } " " (short(&finding.title()))
                             (trend(finding))
-                            " " strong { (short(&finding.subject)) } " " (short(&finding.title()))
                         }
                         p {
                             (cut(&plain(&finding.evidence), EVIDENCE)) "."
-                            @if let Some(since) = &finding.since { " Since " (short(since).replace('T', " ").trim_end_matches('Z')) " UTC." }
+                            @if let Some(since) = &finding.since { " Since " (since.chars().take(10).collect::<String>()) "." }
                             @if finding.team != "unattributed" { " Team " strong { (short(&finding.team)) } "." }
                         }
                         p { "Mend: " (short(&finding.mend)) "." }
@@ -624,7 +624,9 @@ fn trend(finding: &Finding) -> Markup {
     };
     let difference = NanoUsd::from_nano(cost.get() - previous.get());
     html! {
-        " " span class=(match difference.get() { ..0 => "down", 0 => "", 1.. => "up" }) { (change(difference)) }
+        @if difference.get() != 0 {
+            " " span class=(if difference.get() < 0 { "down" } else { "up" }) { (change(difference)) }
+        }
     }
 }
 

@@ -13,7 +13,8 @@ with facts as (
         annotations,
         outcome,
         reason,
-        {{ ms('deleted_at') }} as deleted_ms
+        {{ ms('deleted_at') }} as deleted_ms,
+        active_deadline_ms
     from {{ source('lake', 'owner_objects') }}
 ),
 
@@ -28,7 +29,8 @@ ranked as (
                 deleted_ms asc nulls last,
                 reason asc nulls last,
                 {{ content('labels') }} asc nulls last,
-                {{ content('annotations') }} asc nulls last
+                {{ content('annotations') }} asc nulls last,
+                active_deadline_ms asc nulls last
         ) as bigint) as newest
     from facts
 )

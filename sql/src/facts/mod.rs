@@ -405,6 +405,8 @@ pub const FACTS: &[Fact] = &[
             instant("created_at", Any),
             instant("finished_at", Any),
             instant("deleted_at", Any),
+            // After how long its pods are ended, whatever they do; 0: never. NULL: not known, or no question of this kind of object.
+            integer("active_deadline_ms", NotNegative),
         ],
     },
     Fact {
