@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use podledger_simulator::truth::{PodTruth, Sums, WasteKey};
+use podledger_simulator::truth::{PodTruth, Sums, VolumeTruth, WasteKey};
 
 use crate::harness::World;
 
@@ -86,7 +86,13 @@ fn sums_of(amounts: impl Iterator<Item = (String, i128)>) -> BTreeMap<String, i1
 }
 
 /// Holds the findings of a simulated platform without noise, all of it in one week, against what was planted.
-pub fn are_what_was_planted(seed: u64, world: &World, sums: &Sums, pods: &[PodTruth]) {
+pub fn are_what_was_planted(
+    seed: u64,
+    world: &World,
+    sums: &Sums,
+    pods: &[PodTruth],
+    volumes: &[VolumeTruth],
+) {
     let told = told(world);
     let found = |is_meant: &dyn Fn(&Told) -> bool| {
         let meant = told.iter().filter(|told| is_meant(told));
@@ -144,7 +150,18 @@ pub fn are_what_was_planted(seed: u64, world: &World, sums: &Sums, pods: &[PodTr
         .iter()
         .filter(|(waste, _)| waste.kind == "impossible_request");
     let expected = sums_of(meant.map(|(waste, found)| (owner(waste), i128::from(found.count))));
-    assert_eq!(waiting, expected, "seed {seed}: impossible requests");
+    // The last of them have not waited for a quarter of an hour yet.
+    for (owner, count) in &expected {
+        let found = waiting.get(owner).copied().unwrap_or(0);
+        assert!(
+            (count - 2..=*count).contains(&found),
+            "seed {seed}: {found} of {count} impossible requests of {owner}"
+        );
+    }
+    assert!(
+        waiting.keys().all(|owner| expected.contains_key(owner)),
+        "seed {seed}: {waiting:?}"
+    );
 
     // What runs away is found once it is far beyond what is usual; nothing else is told to.
     let end_ms: i64 = world.rows("select max(watermark_ms) from staging.stg_watermarks")[0]
@@ -191,6 +208,19 @@ pub fn are_what_was_planted(seed: u64, world: &World, sums: &Sums, pods: &[PodTr
     ] {
         assert_eq!(world.rows(nonsense), ["0"], "seed {seed}: {nonsense}");
     }
+
+    // What storage is paid for after its run is over; what has been for less than an hour is not told yet.
+    let orphaned = told.iter().filter(|told| told.finding == "orphaned_claims");
+    let found = sums_of(orphaned.map(|told| (format!("{}|{}", told.team, told.subject), told.cost)));
+    let old = |volume: &&VolumeTruth| volume.orphaned_ms.is_some_and(|at| end_ms - at >= 3_600_000);
+    let expected = volumes.iter().filter(old);
+    let expected = sums_of(expected.map(|volume| {
+        (
+            format!("{}|{}", volume.team, volume.pipeline),
+            volume.orphaned_cost,
+        )
+    }));
+    assert_eq!(found, expected, "seed {seed}: orphaned claims");
 
     // Nothing else is found: GPUs without work are a view of the idle time of their pools.
     for told in told.iter().filter(|told| told.is_counted) {
@@ -463,7 +493,7 @@ fn what_runs_far_longer_than_it_ever_did() {
         found(&world, "runaway_attempts"),
         [
             "nightly|unattributed|3.250000000|1 pod (1 still running) ran for up to 52.0 h; 99 of 100 of 12 others were done after 60 min|\
-             set a deadline, and end what runs too long|spec: {activeDeadlineSeconds: 10800}"
+             set a deadline, and end what runs too long|spec: {template: {spec: {activeDeadlineSeconds: 10800}}}"
         ]
     );
 }
@@ -661,8 +691,66 @@ fn a_job_without_a_deadline() {
     assert_eq!(
         found(&world, "jobs_without_deadline"),
         [
-            "sync|unattributed|0.000000000|1 object of kind Job without a deadline, the newest sync; their pods ran for up to 2.0 h|\
+            "sync|unattributed|0.000000000|1 object of kind Job without a deadline, the newest sync; they took up to 2.0 h|\
              set a deadline: one pod that hangs is paid for until somebody sees it|spec: {activeDeadlineSeconds: 21600}"
+        ]
+    );
+}
+
+#[test]
+fn a_claim_that_outlives_its_job() {
+    let world = World::new();
+    given_machine(&world, "m", "batch", (4, 0), 2);
+    world.given(
+        "service_prices",
+        "select 'aws' as provider, 'us-east-1' as region, 'EBS' as service, 'gp3 storage' as item, 'GB-month' as unit, \
+         timestamp '2026-01-01 00:00:00' as valid_from_at, 0.073::decimal(18,9) as price_usd, 'test' as source",
+    );
+    // Of one the run is over, one goes with its run, and one belongs to a service that runs on.
+    for (uid, deleted, running) in [
+        ("sync", "null", false),
+        ("load", "12", false),
+        ("database", "null", true),
+    ] {
+        let more = if running {
+            ", timestamp '2026-11-02 02:00:00' as running_at, 'Running' as phase, 'm' as machine, 'm' as node_name, \
+             timestamp '2026-11-02 02:00:00' as bound_at, 'scheduled' as start_source"
+                .to_owned()
+        } else {
+            succeeded((2, 12))
+        };
+        given_pod(
+            &world,
+            uid,
+            (!running).then_some("m"),
+            (2, 12),
+            &size(1, 4, 0),
+            &more,
+        );
+        world.given(
+            "pod_claims",
+            &format!(
+                "select 'c' as cluster, '{uid}' as pod_uid, '{uid}-work' as claim_name, 'data' as namespace, \
+                 timestamp '2026-11-02 02:00:00' as observed_at"
+            ),
+        );
+        world.given(
+            "volume_claims",
+            &format!(
+                "select 'c' as cluster, 'claim-{uid}' as claim_uid, timestamp '2026-11-02 12:00:00' as observed_at, \
+                 '{uid}-work' as claim_name, 'data' as namespace, 'gp3' as storage_class, 10::bigint * 1073741824 as requested_bytes, \
+                 timestamp '2026-11-02 01:00:00' as created_at, \
+                 timestamp '2026-11-02 00:00:00' + interval ({deleted}) hour as deleted_at"
+            ),
+        );
+    }
+    assert_eq!(
+        found(&world, "orphaned_claims"),
+        // Ten GiB for 36 hours at 0.073 USD for 730 hours.
+        [
+            "sync|unattributed|0.036000000|1 claim of 10 GiB outlived the runs that mounted them; 1 are still there, the newest sync-work|\
+             delete them when nobody needs what they hold, and let the engine do so after every run (Argo: volumeClaimGC)|\
+             kubectl -n data get pvc sync-work"
         ]
     );
 }

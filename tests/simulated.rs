@@ -69,6 +69,11 @@ fn ledger_of(scenario: Scenario) -> (World, Truth) {
     };
     let (_, contents) = recording::import(&world.lake(), &out, &options).unwrap();
     assert_eq!(contents.rejected, Vec::<String>::new());
+    world.given(
+        "service_prices",
+        "select 'aws' as provider, 'us-east-1' as region, 'EBS' as service, 'gp3 storage' as item, 'GB-month' as unit, \
+         timestamp '2020-01-01 00:00:00' as valid_from_at, 0.08::decimal(18,9) as price_usd, 'list' as source",
+    );
     let usage = format!("from '{}'", out.join("usage.csv").display());
     query::import_query(&world.lake(), "usage_hours", &usage, date(2026, 11, 16)).unwrap();
     world.build(true);
@@ -201,7 +206,7 @@ fn ledger_equals_truth(scenario: Scenario) {
     );
     wastes_are_found(seed, &world, &truth);
     if std::env::var_os("PODLEDGER_SOAK").is_some() || seed.is_multiple_of(4) {
-        crate::findings::are_what_was_planted(seed, &world, &truth.sums, &truth.pods);
+        crate::findings::are_what_was_planted(seed, &world, &truth.sums, &truth.pods, &truth.volumes);
     }
 }
 

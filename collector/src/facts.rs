@@ -280,6 +280,14 @@ facts! {
         disruption_reason: Option<String>,
     }
 
+    /// A claim that a pod mounts.
+    PodClaim in "pod_claims" {
+        pod_uid: String,
+        claim_name: String,
+        namespace: Option<String>,
+        observed_at: Timestamp,
+    }
+
     /// A PersistentVolume.
     VolumeState in "volume_states" {
         volume_uid: String,

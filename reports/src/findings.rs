@@ -33,7 +33,7 @@ pub struct Finding {
     pub counted_in: Option<String>,
 }
 
-/// Findings of a week, of all teams or one, most expensive first; `None` where no weeks are built in its zone.
+/// Findings of a week, of all teams or one, most expensive first; `None` where the week is not built in its zone.
 ///
 /// # Errors
 /// [`Error::DuckDb`].
@@ -44,8 +44,8 @@ pub fn findings(connection: &Connection, week: &Week, team: Option<&str>) -> Res
     };
     let is_built: bool = connection
         .query_row(
-            "select count(*) > 0 from build.calendar where zone = ?",
-            [week.zone()],
+            "select count(*) > 0 from build.calendar where zone = ? and iso_week = ?",
+            [week.zone(), &week.to_string()],
             |row| row.get(0),
         )
         .map_err(wrong)?;
@@ -100,4 +100,44 @@ impl Finding {
             other => other.replace('_', " "),
         }
     }
+}
+
+/// Kinds that the mart knows.
+pub const KINDS: &[&str] = &[
+    "failed_work",
+    "oom_kills",
+    "evicted_work",
+    "stuck_pods",
+    "impossible_request",
+    "unschedulable_pods",
+    "runaway_attempts",
+    "jobs_without_deadline",
+    "orphaned_claims",
+    "pool_never_zero",
+    "pool_minimum_above_need",
+    "unpacked_capacity",
+    "seldom_busy_machines",
+    "late_scale_down",
+    "idle_between_work",
+    "slow_start",
+    "gpu_without_work",
+    "daemon_overhead",
+    "run_cost_regression",
+];
+
+/// Findings that are worth a line, in the order in which people want them: pods that can never run, then by cost (from a cent on, or
+/// unknown), then what only is a risk.
+pub fn worth_telling(all: &[Finding]) -> Vec<&Finding> {
+    const CENT: i64 = 10_000_000;
+    let place = |finding: &Finding| match finding.finding.as_str() {
+        "impossible_request" => 0,
+        "jobs_without_deadline" => 3,
+        "unschedulable_pods" => 2,
+        _ => 1,
+    };
+    let is_worth =
+        |finding: &&Finding| place(finding) != 1 || finding.cost.is_none_or(|cost| cost.get() >= CENT);
+    let mut told: Vec<&Finding> = all.iter().filter(is_worth).collect();
+    told.sort_by_key(|finding| place(finding));
+    told
 }

@@ -4,8 +4,8 @@
 {% macro number_text(number) %}cast(cast({{ number }} as bigint) as string){% endmacro %}
 {# A time as text: hours with one decimal, in integers. #}
 {% macro hours_text(ms) %}({{ number_text(idiv(ms, '3600000')) }} || '.' || {{ number_text(idiv('(' ~ ms ~ ') % 3600000', '360000')) }} || ' h'){% endmacro %}
-{# Parts of a hundred, in integers; an empty whole is none. #}
-{% macro percent_text(part, whole) %}(coalesce({{ number_text(wide_idiv('cast(' ~ part ~ ' as decimal(38,0)) * cast(100 as decimal(38,0))', 'nullif(cast(' ~ whole ~ ' as decimal(38,0)), 0)')) }}, '0') || '%'){% endmacro %}
+{# Parts of a hundred, in integers; of what is not known, or of nothing, that is said. #}
+{% macro percent_text(part, whole) %}coalesce({{ number_text(wide_idiv('cast(' ~ part ~ ' as decimal(38,0)) * cast(100 as decimal(38,0))', 'nullif(cast(' ~ whole ~ ' as decimal(38,0)), 0)')) }} || '%', 'an unknown part'){% endmacro %}
 {# Memory as text, in MiB. #}
 {% macro mebibytes(bytes) %}{{ number_text(idiv(bytes, '1048576')) }}{% endmacro %}
 {# Nano-dollars of a week's rows that have `condition`; NULL where none has a price. #}

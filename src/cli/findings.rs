@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use podledger_reports::display::{change, cut, dollars, percent_change, plain, short};
-use podledger_reports::findings::{Finding, findings};
+use podledger_reports::findings::{Finding, KINDS, findings, worth_telling};
 use podledger_reports::weekly::Week;
 use podledger_sql::units::NanoUsd;
 
@@ -25,7 +25,7 @@ pub struct Findings {
     #[arg(long)]
     team: Option<String>,
     /// Only this kind, such as `oom_kills`.
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = clap::builder::PossibleValuesParser::new(KINDS))]
     kind: Option<String>,
     /// How many are shown; 0 for all.
     #[arg(long, value_name = "NUMBER", default_value_t = 20)]
@@ -44,7 +44,7 @@ impl Findings {
         };
         let Some(mut found) = findings(ledger.connection(), &week, self.team.as_deref())? else {
             anyhow::bail!(
-                "no weeks are built in `{}`: add it to `report_zones` in podledger.toml and run `podledger build`",
+                "{week} is not built in `{}`: nothing was observed in it, or the zone is not among `report_zones` of podledger.toml",
                 plain(&self.zone)
             );
         };
@@ -56,14 +56,15 @@ impl Findings {
             return Ok(ExitCode::SUCCESS);
         }
         println!("FINDINGS of {week} ({})   estimate at list price\n", week.zone());
-        let shown = if self.limit == 0 { found.len() } else { self.limit };
-        for finding in found.iter().take(shown) {
+        let told = worth_telling(&found);
+        let shown = if self.limit == 0 { told.len() } else { self.limit };
+        for finding in told.iter().take(shown) {
             print(finding);
         }
-        if found.is_empty() {
-            println!("nothing was found");
-        } else if found.len() > shown {
-            println!("{} more: --limit 0 shows all", found.len() - shown);
+        if told.is_empty() {
+            println!("nothing was found that costs a cent");
+        } else if told.len() > shown {
+            println!("{} more: --limit 0 shows all", told.len() - shown);
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -140,7 +140,7 @@ pub enum Import {
     },
     /// How Airflow's tasks ended and how long they ran, as its REST API tells.
     #[command(
-        after_help = "Example: curl \"$AIRFLOW/api/v2/dags/~/dagRuns/~/taskInstances?limit=1000\" | podledger import airflow -\n\
+        after_help = "Example: curl \"$AIRFLOW/api/v2/dags/~/dagRuns/~/taskInstances?limit=100&offset=0\" | podledger import airflow -\n\
                       The API tells of the last try of a task; earlier ones come from .../taskInstances/TASK/tries."
     )]
     Airflow {
@@ -355,6 +355,9 @@ impl Import {
         };
         match imported {
             Imported::Already => println!("imported before: nothing to do"),
+            Imported::Nothing => {
+                println!("nothing of it is about pods that the lake knows: nothing was written")
+            }
             Imported::Written(tables) => {
                 for (table, rows) in &tables {
                     println!("  {table:<22} {rows:>9} facts");
@@ -411,6 +414,13 @@ fn print_usage(totals: &usage::Totals) {
 
 fn print_airflow(totals: &engines::airflow::Totals) {
     println!("{} tries of tasks, of {} pods", totals.tries, totals.pods);
+    if totals.tries < totals.announced {
+        println!(
+            "  {:>9} more are in Airflow: its API gives a page at a time; import the next with offset={}",
+            totals.announced - totals.tries,
+            totals.tries
+        );
+    }
     for (tries, what) in [
         (totals.without_end, "have not ended, or never ran: left out"),
         (
@@ -440,6 +450,12 @@ fn print_spark(totals: &engines::spark::Totals) {
         println!(
             "  {:>9} executors and drivers are no pod that the lake knows: left out; import again when it does",
             totals.without_pod
+        );
+    }
+    if totals.ambiguous > 0 {
+        println!(
+            "  {:>9} executors and drivers fit pods of several clusters: left out; say which by --cluster",
+            totals.ambiguous
         );
     }
     if totals.implausible > 0 {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -196,6 +197,57 @@ fn the_processor_time_of_hours_in_which_python_ran_is_not_known() {
 }
 
 #[test]
+fn what_a_lost_task_took_is_not_known() {
+    // Begun when the executor came, and never ended; and one whose executor was lost.
+    let begun = json!({"Event": "SparkListenerTaskStart", "Stage ID": 0, "Task Info": {"Task ID": 7, "Executor ID": "1",
+        "Launch Time": 1_794_823_800_000_i64, "Finish Time": 0}});
+    let (world, path) = with_log(&log(&[begun]));
+    spark::import(&world.lake(), &path, &spark_options()).unwrap();
+    assert_eq!(hours(&world), ["11:00|12:00|0|0|-1|200|0"]);
+
+    let whole = log(&[]);
+    let (world, path) = with_log(&whole.replacen("\"Task Metrics\"", "\"No Metrics\"", 2));
+    spark::import(&world.lake(), &path, &spark_options()).unwrap();
+    assert_eq!(
+        hours(&world),
+        ["11:00|12:00|0|0|-1|200|0", "12:00|12:10|0|600000|0|-1|0"]
+    );
+}
+
+#[test]
+fn times_that_cannot_be_are_left_out_and_counted() {
+    let task = |from: i64, to: i64| {
+        json!({"Event": "SparkListenerTaskEnd", "Stage ID": 0, "Task Info": {"Executor ID": "1", "Launch Time": from, "Finish Time": to},
+            "Task Metrics": {"Executor CPU Time": 1}})
+    };
+    let events = [
+        task(0, i64::MAX),
+        task(i64::MIN, 5),
+        task(1_794_823_800_000, 1_794_823_700_000),
+        json!({"Event": "SparkListenerExecutorRemoved", "Timestamp": i64::MAX, "Executor ID": "1"}),
+    ];
+    let (world, path) = with_log(&log(&events));
+    let (_, totals) = spark::import(&world.lake(), &path, &spark_options()).unwrap();
+    assert_eq!((totals.tasks, totals.implausible), (5, 3));
+    assert_eq!(hours(&world).len(), 3);
+}
+
+#[test]
+fn a_compressed_log_of_what_still_runs_is_read_as_far_as_it_goes() {
+    let (world, path) = with_log("");
+    fs::remove_file(&path).unwrap();
+    // What a driver has flushed when it is killed.
+    let mut packed = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    packed.write_all(log(&[]).as_bytes()).unwrap();
+    packed.flush().unwrap();
+    let path = world.folder.path().join("spark-1.zstd.inprogress");
+    fs::write(&path, packed.get_ref()).unwrap();
+    let (imported, totals) = spark::import(&world.lake(), &path, &spark_options()).unwrap();
+    assert!(matches!(imported, Imported::Written(_)));
+    assert_eq!((totals.tasks, totals.executors, totals.without_pod), (2, 1, 0));
+}
+
+#[test]
 fn a_log_that_cannot_be_read_is_told_by_file_and_line_and_half_a_last_line_is_none() {
     let whole = log(&[]);
     let (world, path) = with_log(&whole[..whole.len() - 10]);
@@ -277,6 +329,7 @@ fn airflow_s_word_reaches_the_pods_of_a_try_and_no_others() {
     assert!(matches!(imported, Imported::Written(_)));
     let expected = airflow::Totals {
         tries: 4,
+        announced: 4,
         without_end: 1,
         without_pod: 1,
         ambiguous: 0,

@@ -27,6 +27,8 @@ use crate::facts::{Fact, batch};
 pub enum Imported {
     /// The same input was imported before: nothing was written.
     Already,
+    /// Nothing of the input is about what the lake knows: nothing was written.
+    Nothing,
     /// Rows written, by table.
     Written(Vec<(&'static str, u64)>),
 }

@@ -112,6 +112,8 @@ pub(super) struct Machines {
     pub(super) claims: HashMap<String, KnownClaim>,
     /// Causes that Events named, by the name of the node or claim that they are about.
     pub(super) causes: HashMap<String, Word>,
+    /// Those of which there was neither a node nor a claim when that was asked last.
+    causes_of_nothing: BTreeSet<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -219,17 +221,21 @@ impl Machines {
         self.causes.insert(involved.to_owned(), cause);
     }
 
-    /// Forgets causes of which neither a node nor a claim is left: an Event may come after what it tells of is gone.
+    /// Forgets causes of which there was neither a node nor a claim now and the last time this was asked: an Event may come after what it
+    /// tells of is gone, or before it is listed.
     pub(super) fn forget_causes(&mut self) -> Vec<String> {
         let claims: BTreeSet<&str> = self
             .claims
             .values()
             .map(|known| known.claim.node_claim.as_str())
             .collect();
-        let over = |name: &String| !self.nodes.contains_key(name) && !claims.contains(name.as_str());
-        let over: Vec<String> = self.causes.keys().filter(|name| over(name)).cloned().collect();
+        let of_nothing = |name: &&String| !self.nodes.contains_key(*name) && !claims.contains(name.as_str());
+        let of_nothing: BTreeSet<String> = self.causes.keys().filter(of_nothing).cloned().collect();
+        let before = std::mem::replace(&mut self.causes_of_nothing, of_nothing);
+        let over: Vec<String> = before.intersection(&self.causes_of_nothing).cloned().collect();
         for name in &over {
             self.causes.remove(name);
+            self.causes_of_nothing.remove(name);
         }
         over
     }

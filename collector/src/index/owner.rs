@@ -60,7 +60,7 @@ struct Work {
     finished_at: Option<Timestamp>,
     /// What was asked for while it ran.
     cpu_request_millicore_ms: Option<i64>,
-    memory_request_byte_ms: Option<i64>,
+    memory_request_byte_ms: Option<Wide>,
 }
 
 impl Known {
@@ -276,10 +276,7 @@ impl Index {
             started_at: record.work.started_at,
             finished_at: record.work.finished_at,
             cpu_request_millicore_ms: record.work.cpu_request_millicore_ms,
-            memory_request_byte_ms: record
-                .work
-                .memory_request_byte_ms
-                .map(|amount| Wide(amount.into())),
+            memory_request_byte_ms: record.work.memory_request_byte_ms,
         }
     }
 }
@@ -420,7 +417,7 @@ impl Work {
 /// What Argo counts of a node: `resourcesDuration` is what was asked for times how long it ran, in seconds of one core and of
 /// 100 MiB.
 fn argo_work(node: &Value) -> Work {
-    const UNIT_BYTES: i64 = 100 << 20;
+    const UNIT_BYTES: i128 = 100 << 20;
     let seconds = |resource: &str| {
         node["resourcesDuration"][resource]
             .as_i64()
@@ -428,37 +425,24 @@ fn argo_work(node: &Value) -> Work {
     };
     Work {
         cpu_request_millicore_ms: seconds("cpu").and_then(|seconds| seconds.checked_mul(1_000_000)),
-        memory_request_byte_ms: seconds("memory").and_then(|seconds| seconds.checked_mul(1000 * UNIT_BYTES)),
+        memory_request_byte_ms: seconds("memory")
+            .map(|seconds| Wide(i128::from(seconds) * 1000 * UNIT_BYTES)),
         ..Work::between(&node["startedAt"], &node["finishedAt"])
     }
 }
 
-/// After how long a Job or Workflow ends its pods, in milliseconds: the longest of the deadlines of the whole and of its parts. 0 where
-/// there is none; `None` where the object does not show it, or another one decides.
+/// After how long a Job or Workflow ends its pods, in milliseconds. 0 where a Job has no deadline, neither itself nor in its pods; `None` where the
+/// object does not show it: a Workflow without one may take it from templates of others.
 fn deadline(object: &Other) -> Option<i64> {
     let spec = &object.spec;
-    let told = |of: &Value| {
-        let seconds = &of["activeDeadlineSeconds"];
-        seconds.as_i64().or_else(|| seconds.as_str()?.parse().ok())
-    };
+    let told = |of: &Value| of["activeDeadlineSeconds"].as_i64();
     let seconds = match object.kind.as_str() {
         _ if spec.is_null() => return None,
-        "Job" => told(spec).or_else(|| told(&spec["template"]["spec"])),
-        "Workflow" => {
-            let stored = &object.status["storedWorkflowTemplateSpec"];
-            if told(spec).is_none() && !spec["workflowTemplateRef"].is_null() && stored.is_null() {
-                return None;
-            }
-            let of = |spec: &Value| {
-                let templates = spec["templates"].as_array().into_iter().flatten();
-                let of_steps = templates.filter_map(told).max();
-                told(spec)
-                    .or_else(|| told(&spec["templateDefaults"]))
-                    .or(of_steps)
-            };
-            of(spec).or_else(|| of(stored))
-        }
+        "Job" => told(spec)
+            .or_else(|| told(&spec["template"]["spec"]))
+            .unwrap_or(0),
+        "Workflow" => told(spec)?,
         _ => return None,
     };
-    Some(seconds.unwrap_or(0).max(0).saturating_mul(1000))
+    Some(seconds.max(0).saturating_mul(1000))
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::open::OpenPods;
 use super::{Index, after, labels, micros, name, time, uid};
 use crate::error::Result;
-use crate::facts::{ContainerRequest, Fact, PodIdentity, PodState};
+use crate::facts::{ContainerRequest, Fact, PodClaim, PodIdentity, PodState};
 use crate::fargate::billed_shape;
 use crate::occupancy::{self, Clues, Ending, Sight};
 use crate::request::effective_request;
@@ -154,6 +154,19 @@ pub(super) fn key(pod: &Pod) -> Result<String> {
     }
 }
 
+/// The claims that a pod mounts: those that it names, and those that are made for it alone.
+fn claims(pod: &Pod, pod_name: &str) -> impl Iterator<Item = String> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let names = volumes.filter_map(
+        |volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+            (Some(claim), _) => Some(claim.claim_name.clone()),
+            (None, Some(_)) => Some(format!("{pod_name}-{}", volume.name)),
+            (None, None) => None,
+        },
+    );
+    names.collect::<std::collections::BTreeSet<String>>().into_iter()
+}
+
 impl Index {
     pub(super) fn apply_pod(&mut self, pod: &Pod, seen: Sight, facts: &mut Vec<Fact>) -> Result<()> {
         let key = key(pod)?;
@@ -195,6 +208,7 @@ impl Index {
             known.first_bound_at = Some(seen.at.max(created_at));
         }
         let last = known.state.as_ref();
+        let is_new = last.is_none();
         // The object that mirrors a static pod may be younger than the pod.
         let start = occupancy::start(pod, known.first_bound_at).filter(|start| {
             let bound_at = last.and_then(|last| last.bound_at);
@@ -293,6 +307,18 @@ impl Index {
                     facts.push(request.into());
                 }
             }
+        }
+        if is_new {
+            // What a pod mounts never changes.
+            facts.extend(claims(pod, &pod_name).map(|claim_name| {
+                Fact::from(PodClaim {
+                    cluster: self.settings.cluster.clone(),
+                    pod_uid: key.clone(),
+                    claim_name,
+                    namespace: Some(namespace.clone()),
+                    observed_at: micros(seen.at),
+                })
+            }));
         }
         self.container_ends(pod, &key, seen, facts);
         self.apply_identity(pod, &key, created_at, seen, facts);

@@ -1,9 +1,7 @@
 //! What is dropped from an object as soon as it is read: nothing that a fact is made of, but most of its size, and
 //! whatever may be secret.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, EphemeralVolumeSource, Pod, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
@@ -60,7 +58,19 @@ fn trim_pod(pod: &mut Pod) {
         spec.security_context = None;
         spec.tolerations = None;
         spec.topology_spread_constraints = None;
-        spec.volumes = None;
+        if let Some(volumes) = &mut spec.volumes {
+            // Which claims are mounted is read; what else is, may be secret.
+            volumes.retain(|volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some());
+            for volume in volumes {
+                *volume = Volume {
+                    name: std::mem::take(&mut volume.name),
+                    persistent_volume_claim: volume.persistent_volume_claim.take(),
+                    ephemeral: volume.ephemeral.take().map(|_| EphemeralVolumeSource::default()),
+                    ..Volume::default()
+                };
+            }
+        }
+        spec.volumes = spec.volumes.take().filter(|volumes| !volumes.is_empty());
         spec.init_containers.iter_mut().flatten().for_each(trim_container);
         spec.containers.iter_mut().for_each(trim_container);
     }
@@ -90,9 +100,23 @@ fn trim_container(container: &mut Container) {
 
 fn trim_other(other: &mut Other, annotations: &[String]) {
     metadata(&mut other.metadata, annotations);
-    // Of what is to be done, only what a pod of it asks for is read.
+    if let Some(status) = other.status.as_object_mut() {
+        // A copy of what is to be done.
+        status.remove("storedWorkflowTemplateSpec");
+        status.remove("storedTemplates");
+    }
+    // Of what is to be done, only what a pod of it asks for and how long it may take is read.
     let template = other.spec.get_mut("template").map(Value::take);
-    other.spec = Value::Null;
+    if other.spec.is_null() {
+        return;
+    }
+    let deadline = other.spec.get_mut("activeDeadlineSeconds").map(Value::take);
+    other.spec = Value::Object(
+        deadline
+            .map(|told| ("activeDeadlineSeconds".to_owned(), told))
+            .into_iter()
+            .collect(),
+    );
     if let Some(mut template) = template
         && let Some(spec) = template.get_mut("spec").map(Value::take)
         && let Ok(spec) = serde_json::from_value(spec)
@@ -103,8 +127,52 @@ fn trim_other(other: &mut Other, annotations: &[String]) {
         };
         trim_pod(&mut pod);
         if let Ok(spec) = serde_json::to_value(pod.spec) {
-            let template = BTreeMap::from([("spec", spec)]);
-            other.spec = serde_json::json!({ "template": template });
+            other.spec["template"] = serde_json::json!({ "spec": spec });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::facts::Fact;
+    use crate::index::{Index, Settings};
+    use crate::occupancy::Sight;
+
+    fn facts(object: &Object) -> Vec<Fact> {
+        let at = "2026-11-16T10:00:00Z".parse().unwrap();
+        let sight = Sight { at, is_prompt: true };
+        Index::new(Settings::new("c")).apply(object, sight).unwrap()
+    }
+
+    #[test]
+    fn what_is_trimmed_tells_the_same_of_deadlines_and_claims() {
+        let metadata =
+            json!({"name": "w", "namespace": "ns", "uid": "w", "creationTimestamp": "2026-11-16T09:59:00Z"});
+        let steps = json!([{"name": "a", "activeDeadlineSeconds": 300, "container": {"env": [{"value": "hush"}]}}, {"name": "b"}]);
+        for object in [
+            json!({"kind": "Job", "metadata": metadata, "spec": {"activeDeadlineSeconds": 60,
+                "template": {"spec": {"containers": [{"name": "a", "env": [{"name": "x", "value": "hush"}]}]}}}}),
+            json!({"kind": "Job", "metadata": metadata, "spec": {"template": {"spec": {"activeDeadlineSeconds": 90, "containers": []}}}}),
+            json!({"kind": "Job", "metadata": metadata, "spec": {"backoffLimit": 1, "template": {"spec": {"containers": []}}}}),
+            json!({"kind": "Workflow", "metadata": metadata, "spec": {"activeDeadlineSeconds": 60, "templates": steps}}),
+            json!({"kind": "Workflow", "metadata": metadata, "spec": {"arguments": {"parameters": ["hush"]}}}),
+            json!({"kind": "Workflow", "metadata": metadata, "spec": {"workflowTemplateRef": {"name": "t"}}}),
+            json!({"kind": "Workflow", "metadata": metadata, "spec": {"workflowTemplateRef": {"name": "t"}},
+                "status": {"storedWorkflowTemplateSpec": {"templates": steps}}}),
+            json!({"kind": "Pod", "metadata": metadata, "spec": {"containers": [{"name": "a"}], "volumes": [
+                {"name": "work", "persistentVolumeClaim": {"claimName": "w-work"}},
+                {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"metadata": {"labels": {"x": "hush"}}, "spec": {}}}},
+                {"name": "key", "secret": {"secretName": "hush"}}]}}),
+        ] {
+            let whole = Object::from_json(object["kind"].as_str().unwrap(), &object.to_string()).unwrap();
+            let mut trimmed = whole.clone();
+            trim(&mut trimmed, &[]);
+            assert_eq!(facts(&trimmed), facts(&whole), "{object}");
+            let text = format!("{trimmed:?}");
+            assert!(!text.contains("hush"), "{text}");
         }
     }
 }

@@ -4,12 +4,12 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use podledger_sql::units::NanoUsd;
 
 use super::figures::job_name;
-use super::words::{nothing_to_do, partial, sentence, trust, worth_telling};
+use super::words::{nothing_to_do, partial, sentence, trust};
 use super::{PoolRow, RunRow, Weekly};
 use crate::charts::{self, HeatRow, HourBar, Paint, RowBar};
 use crate::display::{change, cut, dollars, duration, percent, percent_change, permille, plain, short};
 use crate::error::Result;
-use crate::findings::Finding;
+use crate::findings::{Finding, worth_telling};
 
 const STYLE: &str = include_str!("weekly.css");
 
@@ -588,12 +588,13 @@ fn findings(report: &Weekly) -> Markup {
     let Some(all) = report.findings.as_ref().filter(|all| !all.is_empty()) else {
         return html! {};
     };
+    let told = worth_telling(all);
     html! {
         section {
             h2 { "Findings" }
             p.note { "What was wasted, with what shows it and what mends it. Findings about GPUs are part of what pools idle." }
             div.findings {
-                @for finding in worth_telling(all).take(FINDINGS) {
+                @for finding in told.iter().take(FINDINGS) {
                     details {
                         summary {
                             span.cost { (finding.cost.map_or_else(|| "unknown".to_owned(), dollars)) }
@@ -610,7 +611,7 @@ fn findings(report: &Weekly) -> Markup {
                     }
                 }
             }
-            (more(worth_telling(all).count(), FINDINGS))
+            (more(told.len(), FINDINGS))
         }
     }
 }

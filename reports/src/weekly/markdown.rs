@@ -6,6 +6,7 @@ use podledger_sql::units::NanoUsd;
 
 use super::{RunRow, Weekly};
 use crate::display::{change, dollars, duration, markdown as name, markdown_cut, percent, percent_change};
+use crate::findings::worth_telling;
 
 /// Longest evidence that is shown, in characters.
 const EVIDENCE: usize = 300;
@@ -95,7 +96,8 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
     }
     if let Some(all) = report.findings.as_ref().filter(|all| !all.is_empty()) {
         writeln!(out, "\n## Findings\n")?;
-        for finding in super::words::worth_telling(all).take(SHOWN) {
+        let told = worth_telling(all);
+        for finding in told.iter().take(SHOWN) {
             writeln!(
                 out,
                 "- {} {} {}: {}",
@@ -105,7 +107,7 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
                 markdown_cut(&format!("{} -> {}", finding.evidence, finding.mend), EVIDENCE),
             )?;
         }
-        more(out, super::words::worth_telling(all).count())?;
+        more(out, told.len())?;
     }
     writeln!(
         out,

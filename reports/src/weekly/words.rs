@@ -2,7 +2,6 @@
 
 use super::Weekly;
 use crate::display::{dollars, duration, permille};
-use crate::findings::Finding;
 
 /// The week in one sentence. `name` shows a name in the format that is written.
 pub(super) fn sentence(report: &Weekly, name: &dyn Fn(&str) -> String) -> String {
@@ -92,16 +91,4 @@ pub(super) fn trust(report: &Weekly) -> String {
         dollars(trust.uncertain_ends),
         dollars(trust.unmetered)
     )
-}
-
-/// Findings that are worth a line: what waits costs nothing and is told, what costs less than a cent is not.
-pub(super) fn worth_telling(all: &[Finding]) -> impl Iterator<Item = &Finding> {
-    const CENT: i64 = 10_000_000;
-    all.iter().filter(|finding| {
-        let waits = matches!(
-            finding.finding.as_str(),
-            "impossible_request" | "unschedulable_pods"
-        );
-        waits || finding.cost.is_none_or(|cost| cost.get() >= CENT)
-    })
 }

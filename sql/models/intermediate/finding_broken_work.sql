@@ -95,7 +95,7 @@ select
     summed.team,
     summed.namespace,
     summed.cost_nano,
-    summed.previous_cost_nano,
+    case when summed.cost_nano is not null then coalesce(summed.previous_cost_nano, cast(0 as bigint)) end as previous_cost_nano,
     summed.since_ms,
     {{ number_text('summed.pods') }} || ' of ' || {{ counted('jobs.pods', 'pod') }} || ' '
     || case summed.finding
@@ -132,8 +132,12 @@ select
         end
     end as mend,
     case summed.finding
-        when 'oom_kills' then 'resources: {requests: {memory: ' || {{ number_text(idiv('greatest(summed.memory_request_bytes, coalesce(summed.memory_peak_bytes, cast(0 as bigint))) * 3', '2097152')) }}
-            || 'Mi}, limits: {memory: ' || {{ number_text(idiv('greatest(summed.memory_request_bytes, coalesce(summed.memory_peak_bytes, cast(0 as bigint))) * 3', '2097152')) }} || 'Mi}}'
+        when 'oom_kills'
+            then case
+                when summed.memory_peak_bytes > 0
+                    then 'resources: {requests: {memory: ' || {{ number_text(idiv('greatest(summed.memory_request_bytes, summed.memory_peak_bytes) * 3', '2097152')) }}
+                        || 'Mi}} for all containers of the pod together, and limits no lower'
+            end
         when 'failed_work' then 'kubectl -n ' || summed.namespace || ' logs ' || summed.pod_name || ' --all-containers'
         else case summed.kind
             when 'consolidation' then 'metadata: {annotations: {karpenter.sh/do-not-disrupt: "true"}}'

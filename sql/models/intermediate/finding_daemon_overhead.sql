@@ -67,7 +67,7 @@ select
     'unattributed' as team,
     cast(null as string) as namespace,
     cost_nano,
-    previous_cost_nano,
+    case when cost_nano is not null then coalesce(previous_cost_nano, cast(0 as bigint)) end as previous_cost_nano,
     since_ms,
     'pods of DaemonSets take ' || {{ percent_text('cost_nano', 'all_nano') }} || ' of the cost of ' || {{ counted('machines', 'machine') }} || ' (' || coalesce(instance_type, 'unknown')
     || '), with what nodes keep for themselves ' || {{ percent_text('overhead_nano', 'all_nano') }} as evidence,

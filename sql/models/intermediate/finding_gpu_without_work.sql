@@ -73,7 +73,7 @@ select
     'unattributed' as team,
     cast(null as string) as namespace,
     cost_nano,
-    previous_cost_nano,
+    case when cost_nano is not null then coalesce(previous_cost_nano, cast(0 as bigint)) end as previous_cost_nano,
     since_ms,
     'pods held the accelerators of ' || {{ counted('machines', 'machine') }} || ' (' || coalesce(instance_type, 'unknown') || ') for ' || {{ percent_text('held_milligpu_ms', 'capacity_milligpu_ms') }}
     || ' of their time; beside pods that hold none they were free for ' || {{ percent_text('beside_milligpu_ms', 'capacity_milligpu_ms') }} || '; ' || {{ number_text('empty_hours') }}

@@ -58,7 +58,7 @@ select
     'unattributed' as team,
     cast(null as string) as namespace,
     summed.cost_nano,
-    summed.previous_cost_nano,
+    case when summed.cost_nano is not null then coalesce(summed.previous_cost_nano, cast(0 as bigint)) end as previous_cost_nano,
     summed.since_ms,
     {{ percent_text('summed.cost_nano', 'pool_costs.cost_nano') }} || ' of what the pool cost: ' || {{ counted('summed.machines', 'machine') }} || ', ' || {{ hours_text('summed.idle_ms') }} || ' in '
     || {{ counted('summed.hours', 'hour') }} || '; the pool was busy for ' || {{ percent_text('pool_costs.busy_ms', 'pool_costs.up_ms') }} || ' of its time' as evidence,

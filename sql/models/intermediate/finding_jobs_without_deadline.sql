@@ -1,10 +1,10 @@
--- grain: one row per zone, ISO week, cluster, team and pipeline whose Jobs or Workflows may run for ever
--- guarantee: told only of objects that were seen to have no deadline, neither themselves nor in their parts; what ran away is told as
+-- grain: one row per zone, ISO week, cluster, team and pipeline whose Jobs may run for ever
+-- guarantee: told only of Jobs that were seen to have no deadline, neither themselves nor in their pods; what ran away is told as
 --     `runaway_attempts`
 -- inputs: pods, stg_pod_identities, stg_owner_objects, int_finding_pods
 {{ config(materialized='view') }}
 {%- set job = ['team', 'installation', 'pipeline'] %}
-with owners as (
+with owned as (
     select distinct
         identities.cluster,
         identities.pod_uid,
@@ -17,7 +17,20 @@ with owners as (
     where owners.active_deadline_ms = 0
 ),
 
-summed as (
+-- A deadline is of the whole object: from its first pod to the end of its last.
+owners as (
+    select
+        owned.cluster,
+        owned.owner_uid,
+        case when count(*) = count(pods.released_ms) then max(pods.released_ms) - min(pods.created_ms) end as took_ms
+    from owned
+    inner join {{ ref('pods') }} as pods on owned.cluster = pods.cluster and owned.pod_uid = pods.pod_uid
+    group by
+        owned.cluster,
+        owned.owner_uid
+),
+
+weekly as (
     select
         costs.cluster,
         costs.zone,
@@ -25,15 +38,14 @@ summed as (
 {%- for column in job %}
         pods.{{ column }},
 {%- endfor %}
-        owners.kind,
+        owned.kind,
+        owned.owner_uid,
+        max(owned.name) as name,
         max(pods.namespace) as namespace,
-        max_by(owners.name, (pods.created_ms, owners.name)) as name,
-        min(pods.created_ms) as since_ms,
-        count(distinct owners.owner_uid) as owners,
-        max(costs.running_ms) as longest_ms
-    from owners
-    inner join {{ ref('pods') }} as pods on owners.cluster = pods.cluster and owners.pod_uid = pods.pod_uid
-    inner join {{ ref('int_finding_pods') }} as costs on owners.cluster = costs.cluster and owners.pod_uid = costs.pod_uid
+        min(pods.created_ms) as since_ms
+    from owned
+    inner join {{ ref('pods') }} as pods on owned.cluster = pods.cluster and owned.pod_uid = pods.pod_uid
+    inner join {{ ref('int_finding_pods') }} as costs on owned.cluster = costs.cluster and owned.pod_uid = costs.pod_uid
     where pods.pod_class = 'workload' and costs.is_this
     group by
         costs.cluster,
@@ -42,7 +54,34 @@ summed as (
 {%- for column in job %}
         pods.{{ column }},
 {%- endfor %}
-        owners.kind
+        owned.kind,
+        owned.owner_uid
+),
+
+summed as (
+    select
+        weekly.cluster,
+        weekly.zone,
+        weekly.iso_week,
+{%- for column in job %}
+        weekly.{{ column }},
+{%- endfor %}
+        weekly.kind,
+        max(weekly.namespace) as namespace,
+        max_by(weekly.name, (weekly.since_ms, weekly.name)) as name,
+        min(weekly.since_ms) as since_ms,
+        count(*) as owners,
+        max(owners.took_ms) as longest_ms
+    from weekly
+    inner join owners on weekly.cluster = owners.cluster and weekly.owner_uid = owners.owner_uid
+    group by
+        weekly.cluster,
+        weekly.zone,
+        weekly.iso_week,
+{%- for column in job %}
+        weekly.{{ column }},
+{%- endfor %}
+        weekly.kind
 )
 
 select
@@ -57,8 +96,12 @@ select
     cast(0 as bigint) as cost_nano,
     cast(null as bigint) as previous_cost_nano,
     since_ms,
-    {{ counted('owners', 'object') }} || ' of kind ' || kind || ' without a deadline, the newest ' || name || '; their pods ran for up to ' || {{ hours_text('longest_ms') }} as evidence,
+    {{ counted('owners', 'object') }} || ' of kind ' || kind || ' without a deadline, the newest ' || name || '; '
+    || coalesce('they took up to ' || {{ hours_text('longest_ms') }}, 'none has ended yet') as evidence,
     'set a deadline: one pod that hangs is paid for until somebody sees it' as mend,
-    'spec: {activeDeadlineSeconds: ' || {{ number_text(idiv('greatest(3 * longest_ms, cast(3600000 as bigint))', '1000')) }} || '}' as command,
+    case
+        when longest_ms is not null
+            then 'spec: {activeDeadlineSeconds: ' || {{ number_text(idiv('greatest(3 * longest_ms, cast(3600000 as bigint))', '1000')) }} || '}'
+    end as command,
     cast(null as string) as counted_in
 from summed

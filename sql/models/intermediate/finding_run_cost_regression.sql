@@ -143,7 +143,7 @@ changes as (
 largest as (
     select
         {{ pipeline | join(', ') }},
-        max(team) as team,
+        max_by(coalesce(team, 'unattributed'), (more_nano, job)) as team,
         max_by(job, (more_nano, job)) as job,
         max(more_nano) as more_nano
     from changes

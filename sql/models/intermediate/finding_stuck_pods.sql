@@ -100,7 +100,7 @@ select
     team,
     namespace,
     cost_nano,
-    previous_cost_nano,
+    case when cost_nano is not null then coalesce(previous_cost_nano, cast(0 as bigint)) end as previous_cost_nano,
     since_ms,
     {{ counted('pods', 'pod') }} || ' held machines for ' || {{ hours_text('stuck_ms') }} || ' in ' || reason || ', '
     || {{ number_text('never_ran_pods') }} || ' of them never ran' || coalesce(': ' || message, '') as evidence,

@@ -1,6 +1,6 @@
 -- grain: one row per zone, ISO week, cluster, team, job and reason for which its pods found no machine
--- guarantee: cost is zero, for what waits holds nothing; told are pods that no machine ever here could take, and those that waited for a
---     quarter of an hour or longer and of which the scheduler said why
+-- guarantee: cost is zero, for what waits holds nothing; told are pods that waited for a quarter of an hour or longer and of which the
+--     scheduler said why; impossible are those for which no machine ever here has room, and none was ordered
 -- inputs: pods, stg_cluster_events, int_machine_shapes, int_finding_weeks
 {{ config(materialized='view') }}
 {%- set job = ['team', 'installation', 'pipeline', 'job'] %}
@@ -35,6 +35,15 @@ unheeded as (
     where pods.pod_class = 'workload'
 ),
 
+-- For these a machine was ordered, or promised.
+helped as (
+    select distinct
+        cluster,
+        involved_uid as pod_uid
+    from {{ ref('stg_cluster_events') }}
+    where reason in ('TriggeredScaleUp', 'Nominated') and involved_kind = 'Pod'
+),
+
 possible as (
     select distinct
         unheeded.cluster,
@@ -66,7 +75,7 @@ waiting as (
         unheeded.gpu_request_milligpus,
         least(coalesce(unheeded.bound_ms, unheeded.released_ms, weeks.observed_to_ms), weeks.observed_to_ms) as waited_to_ms,
         unheeded.bound_ms is null and unheeded.released_ms is null as is_waiting,
-        unheeded.bound_ms is null and possible.pod_uid is null as is_impossible,
+        unheeded.bound_ms is null and possible.pod_uid is null and helped.pod_uid is null as is_impossible,
         -- '0/4 nodes are available: 4 Insufficient cpu.', of any number of nodes
         {{ replace_all("coalesce(nullif(regexp_extract(unheeded.message, 'nodes are available: ([^.]*)', 1), ''), unheeded.message)", "'[0-9]+ '") }} as reason
     from unheeded
@@ -75,6 +84,7 @@ waiting as (
         and unheeded.created_ms < weeks.observed_to_ms
         and coalesce(unheeded.bound_ms, unheeded.released_ms, weeks.observed_to_ms) > weeks.from_ms
     left join possible on unheeded.cluster = possible.cluster and unheeded.pod_uid = possible.pod_uid
+    left join helped on unheeded.cluster = helped.cluster and unheeded.pod_uid = helped.pod_uid
 ),
 
 summed as (
@@ -98,7 +108,7 @@ summed as (
         max(gpu_request_milligpus) as gpu_request_milligpus,
         nullif(max_by(coalesce(pod_name, ''), (created_ms, coalesce(pod_name, ''))), '') as pod_name
     from waiting
-    where is_impossible or waited_to_ms - created_ms >= 900000
+    where waited_to_ms - created_ms >= 900000
     group by
         cluster,
         zone,

@@ -34,14 +34,14 @@ own as (
         case
             when broken.outcome not in ('failed', 'lost') then cast(null as string)
             when broken.outcome = 'lost' and machines.end_reason = 'SpotInterrupted' and broken.released_ms >= machines.end_ms - 120000 then 'spot_interruption'
-            when broken.outcome = 'lost' and broken.end_reason in ('TerminationByKubelet', 'Evicted') then 'node_pressure'
-            when broken.outcome = 'lost' and broken.end_reason in ('PreemptionByScheduler', 'Preempting') then 'preemption'
-            when broken.outcome = 'lost' and broken.end_reason = 'EvictionByEvictionAPI' and disrupted.pod_uid is not null then 'consolidation'
-            when broken.outcome = 'lost' and broken.end_reason = 'EvictionByEvictionAPI' then 'drain'
+            when broken.outcome = 'lost' and broken.pod_end_reason in ('TerminationByKubelet', 'Evicted') then 'node_pressure'
+            when broken.outcome = 'lost' and broken.pod_end_reason in ('PreemptionByScheduler', 'Preempting') then 'preemption'
+            when broken.outcome = 'lost' and broken.pod_end_reason = 'EvictionByEvictionAPI' and disrupted.pod_uid is not null then 'consolidation'
+            when broken.outcome = 'lost' and broken.pod_end_reason = 'EvictionByEvictionAPI' then 'drain'
             when broken.outcome = 'lost' then 'node_lost'
-            when broken.end_reason = 'OOMKilled' then 'out_of_memory'
-            when broken.end_reason = 'DeadlineExceeded' then 'deadline'
-            when coalesce(broken.exit_code, 143) in (130, 137, 143) and coalesce(broken.end_reason, 'Deleted') <> 'Error' then 'taken_away'
+            when broken.pod_end_reason = 'OOMKilled' then 'out_of_memory'
+            when broken.pod_end_reason = 'DeadlineExceeded' then 'deadline'
+            when coalesce(broken.exit_code, 143) in (130, 137, 143) and coalesce(broken.pod_end_reason, 'Deleted') <> 'Error' then 'taken_away'
             else 'error'
         end as own_cause
     from broken
@@ -81,7 +81,7 @@ select
     coalesce(pods.finished_ms, pods.released_ms, pods.created_ms) as ended_ms,
     -- A driver speaks for its executors, unless it was their own memory that ran out.
     coalesce(
-        case when pods.own_cause = 'out_of_memory' then pods.own_cause end,
+        case when pods.own_cause = 'out_of_memory' and pods.attempt_outcome = 'failed' then pods.own_cause end,
         parents.own_cause,
         case when pods.outcome = pods.attempt_outcome then pods.own_cause end,
         substring(pods.try_cause, 2),

@@ -21,6 +21,7 @@ select
     coalesce(states.namespace = 'kube-system', false) or daemons.pod_uid is not null as is_system,
     outcomes.outcome as told_outcome,
     coalesce(outcomes.reason, states.end_reason) as end_reason,
+    states.end_reason as pod_end_reason,
     states.exit_code,
     states.deletion_requested_ms,
     states.created_ms,

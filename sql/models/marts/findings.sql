@@ -1,9 +1,9 @@
 -- grain: one row per zone, ISO week, cluster, finding, subject and team
 -- guarantee: rows of which `counted_in` is NULL share no money; `failed_work` and `oom_kills` add up to the category failed, `evicted_work` to lost,
 --     `stuck_pods` to stuck, and findings of idle capacity to idle
--- inputs: finding_broken_work, finding_stuck_pods, finding_unschedulable_pods, finding_runaway_attempts, finding_jobs_without_deadline, finding_idle_capacity, finding_gpu_without_work, finding_daemon_overhead, finding_run_cost_regression
+-- inputs: finding_broken_work, finding_stuck_pods, finding_unschedulable_pods, finding_runaway_attempts, finding_jobs_without_deadline, finding_orphaned_claims, finding_idle_capacity, finding_gpu_without_work, finding_daemon_overhead, finding_run_cost_regression
 {{ config(materialized='view') }}
-{%- set findings = ['finding_broken_work', 'finding_stuck_pods', 'finding_unschedulable_pods', 'finding_runaway_attempts', 'finding_jobs_without_deadline', 'finding_idle_capacity', 'finding_gpu_without_work', 'finding_daemon_overhead', 'finding_run_cost_regression'] %}
+{%- set findings = ['finding_broken_work', 'finding_stuck_pods', 'finding_unschedulable_pods', 'finding_runaway_attempts', 'finding_jobs_without_deadline', 'finding_orphaned_claims', 'finding_idle_capacity', 'finding_gpu_without_work', 'finding_daemon_overhead', 'finding_run_cost_regression'] %}
 with findings as (
 {%- for finding in findings %}
     select * from {{ ref(finding) }}
@@ -21,7 +21,7 @@ select
     findings.team,
     findings.namespace,
     {{ usd('findings.cost_nano') }} as cost,
-    case when weeks.previous_week is not null then {{ usd('coalesce(findings.previous_cost_nano, cast(0 as bigint))') }} end as previous_cost,
+    case when weeks.previous_week is not null then {{ usd('findings.previous_cost_nano') }} end as previous_cost,
     {{ at('findings.since_ms') }} as since_at,
     findings.evidence,
     findings.mend,

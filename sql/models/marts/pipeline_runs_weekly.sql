@@ -1,5 +1,5 @@
 -- grain: one row per zone, ISO week, cluster, system, installation and pipeline with runs that ended in it
--- guarantee: cost per successful run is the cost of all runs that ended, divided by those that succeeded: NULL where none did
+-- guarantee: cost per successful run is the cost of all runs that ended and whose cost is known, divided by those of them that succeeded: NULL where none did
 -- inputs: runs, int_finding_weeks
 {{ config(materialized='view') }}
 {%- set pipeline = ['cluster', 'system', 'installation', 'pipeline'] %}
@@ -33,7 +33,7 @@ select
     cast(sum(case when cost_nano is not null then 1 else 0 end) as bigint) as priced_runs,
     {{ usd('sum(cost_nano)') }} as cost,
     {{ usd('sum(wasted_nano)') }} as wasted_cost,
-    {{ usd(wide_idiv('cast(sum(cost_nano) as decimal(38,0))', 'nullif(cast(sum(case when is_success then 1 else 0 end) as decimal(38,0)), cast(0 as decimal(38,0)))')) }} as cost_per_success,
+    {{ usd(wide_idiv('cast(sum(cost_nano) as decimal(38,0))', 'nullif(cast(sum(case when is_success and cost_nano is not null then 1 else 0 end) as decimal(38,0)), cast(0 as decimal(38,0)))')) }} as cost_per_success,
     {{ usd(percentile('case when is_success then cost_nano end', '0.5')) }} as cost_p50,
     {{ usd(percentile('case when is_success then cost_nano end', '0.95')) }} as cost_p95,
     {{ percentile('case when is_success then duration_ms end', '0.5') }} as duration_p50_ms,

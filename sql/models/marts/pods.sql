@@ -23,6 +23,7 @@ select
     names.outcome,
     names.attempt_outcome,
     pods.end_reason,
+    pods.pod_end_reason,
     pods.exit_code,
     pods.created_ms,
     pods.bound_ms,

@@ -358,6 +358,18 @@ pub const FACTS: &[Fact] = &[
         ],
     },
     Fact {
+        // Claims that a pod mounts.
+        table: "pod_claims",
+        key: &["cluster", "pod_uid", "claim_name"],
+        columns: &[
+            text("cluster", Required),
+            text("pod_uid", Required),
+            text("claim_name", Required),
+            text("namespace", Any),
+            instant("observed_at", Required),
+        ],
+    },
+    Fact {
         table: "container_requests",
         key: &["cluster", "pod_uid", "container_name", "observed_at"],
         columns: &[

@@ -26,6 +26,8 @@ pub struct Options {
 pub struct Totals {
     /// All task instances in the file: tries of tasks.
     pub tries: u64,
+    /// As many as the API said it has: it gives them page by page.
+    pub announced: u64,
     /// Tries that have not ended, or that never ran (`skipped`, `upstream_failed`, ...).
     pub without_end: u64,
     /// Tries of which the lake knows no pod.
@@ -40,7 +42,11 @@ pub struct Totals {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Document {
-    Page { task_instances: Vec<TaskInstance> },
+    Page {
+        task_instances: Vec<TaskInstance>,
+        #[serde(default)]
+        total_entries: u64,
+    },
     List(Vec<TaskInstance>),
     One(TaskInstance),
 }
@@ -135,7 +141,7 @@ const FACTS: &str = "
 /// # Errors
 /// [`Error::Io`] and [`Error::Input`] for a file that cannot be read; [`Error::Sql`]. Nothing is written then.
 pub fn import(lake: &Lake, path: &Path, options: &Options) -> Result<(Imported, Totals)> {
-    let tries = read(path)?;
+    let (tries, announced) = read(path)?;
     let condition = "coalesce(annotations['dag_id'], labels['dag_id']) is not null";
     let connection = known_pods(lake, &options.within, condition)?;
     let doing = "find the pods of Airflow's tasks";
@@ -147,6 +153,7 @@ pub fn import(lake: &Lake, path: &Path, options: &Options) -> Result<(Imported, 
         .doing(doing)?;
     let mut totals = Totals {
         tries: tries.len() as u64,
+        announced,
         ..Totals::default()
     };
     {
@@ -190,7 +197,10 @@ pub fn import(lake: &Lake, path: &Path, options: &Options) -> Result<(Imported, 
         )
         .doing(doing)?;
     let id = digest([id.as_bytes()]);
-    if totals.pods == 0 || lake.is_committed("airflow", &id) {
+    if totals.pods == 0 {
+        return Ok((Imported::Nothing, totals));
+    }
+    if lake.is_committed("airflow", &id) {
         return Ok((Imported::Already, totals));
     }
     let note = format!("import airflow {}", path.display());
@@ -200,19 +210,24 @@ pub fn import(lake: &Lake, path: &Path, options: &Options) -> Result<(Imported, 
     Ok((Imported::Written(vec![written]), totals))
 }
 
-fn read(path: &Path) -> Result<Vec<TaskInstance>> {
+fn read(path: &Path) -> Result<(Vec<TaskInstance>, u64)> {
     let bytes = kubernetes::bytes_of(path)?;
     let bytes = kubernetes::inflated(path, &bytes)?;
-    let mut tries = Vec::new();
+    let (mut tries, mut announced) = (Vec::new(), 0);
     for document in serde_json::Deserializer::from_slice(&bytes).into_iter() {
         match document.map_err(|source| wrong(path, &source))? {
-            Document::Page { task_instances } | Document::List(task_instances) => {
-                tries.extend(task_instances)
+            Document::Page {
+                task_instances,
+                total_entries,
+            } => {
+                announced = announced.max(total_entries);
+                tries.extend(task_instances);
             }
+            Document::List(task_instances) => tries.extend(task_instances),
             Document::One(task) => tries.push(task),
         }
     }
-    Ok(tries)
+    Ok((tries, announced))
 }
 
 fn wrong(path: &Path, source: &serde_json::Error) -> Error {

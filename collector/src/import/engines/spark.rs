@@ -5,11 +5,12 @@
 //! ```
 //!
 //! Spark counts the processor time of the JVM's threads. What Python workers take is not in it, so of an hour in which an executor ran
-//! Python the processor time is not known.
+//! Python the processor time is not known; nor is it of one with a task that was lost with its executor.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -17,11 +18,12 @@ use jiff::civil::Date;
 use podledger_sql::Doing;
 use podledger_sql::lake::Lake;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::{Within, known_pods};
 use crate::error::{Error, Result};
 use crate::facts::UsageHour;
-use crate::import::{Imported, digest, write_rows};
+use crate::import::{Imported, write_rows};
 use crate::usage::fact;
 use crate::usage::fold::{Hour, Key, MOST_CORES};
 use crate::usage::rates::Rates;
@@ -45,6 +47,8 @@ pub struct Totals {
     pub executors: u64,
     /// Those among them of which the lake knows no pod.
     pub without_pod: u64,
+    /// Those that pods of several clusters fit.
+    pub ambiguous: u64,
     /// Processor time of all tasks, in core-milliseconds.
     pub cpu_core_ms: u64,
 }
@@ -83,6 +87,11 @@ enum Event {
     StageSubmitted {
         #[serde(rename = "Stage Info")]
         stage: Stage,
+    },
+    #[serde(rename = "SparkListenerTaskStart")]
+    TaskStart {
+        #[serde(rename = "Task Info")]
+        info: TaskInfo,
     },
     #[serde(rename = "SparkListenerTaskEnd")]
     TaskEnd {
@@ -134,6 +143,8 @@ impl Stage {
 
 #[derive(Debug, Deserialize)]
 struct TaskInfo {
+    #[serde(rename = "Task ID", default)]
+    id: i64,
     #[serde(rename = "Executor ID")]
     executor: String,
     #[serde(rename = "Launch Time")]
@@ -182,6 +193,12 @@ impl Peaks {
 /// Milliseconds of an hour.
 const HOUR_MS: i64 = 3_600_000;
 
+/// Times that a log can tell: from 2000 to 2100, in milliseconds since 1970.
+const TIMES: std::ops::Range<i64> = 946_684_800_000..4_102_444_800_000;
+
+/// Nothing runs for longer than a year.
+const LONGEST_MS: i64 = 366 * 24 * HOUR_MS;
+
 #[derive(Debug, Default)]
 struct Application {
     id: String,
@@ -189,6 +206,8 @@ struct Application {
     ended_ms: i64,
     executors: BTreeMap<String, Executor>,
     python_stages: BTreeSet<i64>,
+    /// Tasks that have begun and not ended: executor and launch.
+    begun: BTreeMap<i64, (String, i64)>,
 }
 
 #[derive(Debug, Default)]
@@ -206,7 +225,8 @@ struct Task {
     /// Never before it was launched, and one millisecond later at least.
     finished_ms: i64,
     cpu_nanoseconds: i64,
-    runs_python: bool,
+    /// Whether it took more than the log tells, or nobody knows what.
+    is_unknown: bool,
 }
 
 impl Task {
@@ -244,7 +264,7 @@ impl Executor {
             let ended = tasks.iter().filter(|task| task.finished_ms <= right).count();
             let samples = i64::try_from(ended).unwrap_or(i64::MAX);
             let peak = self.peaks.get(&start).copied();
-            let is_measured = !is_driver && !tasks.iter().any(|task| task.runs_python);
+            let is_measured = !is_driver && !tasks.iter().any(|task| task.is_unknown);
             let cpu = if is_measured {
                 taken(right) - taken(left)
             } else {
@@ -302,34 +322,21 @@ fn rates(tasks: &[&Task], left: i64, right: i64) -> (Rates, Option<i64>) {
 pub fn import(lake: &Lake, path: &Path, options: &Options) -> Result<(Imported, Totals)> {
     let mut totals = Totals::default();
     let mut hours: Vec<UsageHour> = Vec::new();
-    let mut applications = Vec::new();
-    for log in logs(path)? {
-        applications.push(read(&log, &mut totals)?);
-    }
-    totals.applications = applications.len() as u64;
     let pods = Pods::of(lake, &options.within)?;
-    for application in &applications {
-        for (id, executor) in &application.executors {
-            let is_driver = id == DRIVER;
-            if executor.tasks.is_empty() && executor.peaks.is_empty() && executor.added_ms.is_none() {
-                continue;
-            }
-            totals.executors += 1;
-            let Some(found) = pods.of_executor(&application.id, id) else {
-                totals.without_pod += 1;
-                continue;
-            };
-            let from = executor.added_ms.unwrap_or(application.began_ms);
-            let to = executor.removed_ms.unwrap_or(application.ended_ms);
-            for hour in executor.hours(&found.key, from, to, is_driver) {
-                let mut hour = fact(&found.cluster, "engine", hour);
-                hour.container_name = hour.container_name.filter(|name| !name.is_empty());
-                hours.push(hour);
-            }
-        }
+    for log in logs(path)? {
+        let application = read(&log, &mut totals)?;
+        totals.applications += 1;
+        application.hours(&pods, &mut totals, &mut hours);
     }
-    let id = digest([format!("{hours:?}").as_bytes()]);
-    if hours.is_empty() || lake.is_committed("spark-events", &id) {
+    if hours.is_empty() {
+        return Ok((Imported::Nothing, totals));
+    }
+    let mut hash = Sha256::new();
+    for hour in &hours {
+        hash.update(format!("{hour:?}\n"));
+    }
+    let id: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    if lake.is_committed("spark-events", &id) {
         return Ok((Imported::Already, totals));
     }
     let note = format!("import spark-events {}", path.display());
@@ -348,8 +355,8 @@ struct Found {
     key: Key,
 }
 
-/// Pods by application and executor.
-struct Pods(BTreeMap<(String, String), Found>);
+/// Pods by application and executor; `None` where several clusters have one.
+struct Pods(BTreeMap<(String, String), Option<Found>>);
 
 impl Pods {
     fn of(lake: &Lake, within: &Within) -> Result<Self> {
@@ -371,12 +378,24 @@ impl Pods {
             };
             let cluster = row.get(0).doing(doing)?;
             let of = (row.get(2).doing(doing)?, row.get(3).doing(doing)?);
-            pods.insert(of, Found { cluster, key });
+            let found = Found { cluster, key };
+            match pods.entry(of) {
+                Entry::Vacant(place) => {
+                    place.insert(Some(found));
+                }
+                Entry::Occupied(mut place) => {
+                    let same = place
+                        .get()
+                        .as_ref()
+                        .is_some_and(|held: &Found| held.cluster == found.cluster);
+                    place.insert(Some(found).filter(|_| same));
+                }
+            }
         }
         Ok(Self(pods))
     }
 
-    fn of_executor(&self, application: &str, executor: &str) -> Option<&Found> {
+    fn of_executor(&self, application: &str, executor: &str) -> Option<&Option<Found>> {
         self.0.get(&(application.to_owned(), executor.to_owned()))
     }
 }
@@ -467,12 +486,12 @@ fn read(log: &[PathBuf], totals: &mut Totals) -> Result<Application> {
                 path: path.clone(),
                 reason: format!("line {number}: {reason}"),
             };
-            if lines
-                .read_line(&mut line)
-                .map_err(|error| wrong(error.to_string()))?
-                == 0
-            {
-                break;
+            match lines.read_line(&mut line) {
+                Ok(0) => break,
+                Ok(_) => {}
+                // What is compressed ends where its driver did.
+                Err(error) if is_open && error.kind() == ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(wrong(error.to_string())),
             }
             match serde_json::from_str(&line) {
                 Ok(event) => application.take(event, totals),
@@ -489,25 +508,79 @@ fn read(log: &[PathBuf], totals: &mut Totals) -> Result<Application> {
                 .to_owned(),
         });
     }
+    application.end_tasks();
     Ok(application)
 }
 
 impl Application {
+    /// Tells what its executors used, of those that are known pods.
+    fn hours(&self, pods: &Pods, totals: &mut Totals, hours: &mut Vec<UsageHour>) {
+        for (id, executor) in &self.executors {
+            let is_driver = id == DRIVER;
+            if executor.tasks.is_empty() && executor.peaks.is_empty() && executor.added_ms.is_none() {
+                continue;
+            }
+            totals.executors += 1;
+            let found = match pods.of_executor(&self.id, id) {
+                Some(Some(found)) => found,
+                Some(None) => {
+                    totals.ambiguous += 1;
+                    continue;
+                }
+                None => {
+                    totals.without_pod += 1;
+                    continue;
+                }
+            };
+            let from = executor.added_ms.unwrap_or(self.began_ms);
+            let to = executor.removed_ms.unwrap_or(self.ended_ms);
+            for hour in executor.hours(&found.key, from, to, is_driver) {
+                let mut hour = fact(&found.cluster, "engine", hour);
+                hour.container_name = hour.container_name.filter(|name| !name.is_empty());
+                hours.push(hour);
+            }
+        }
+    }
+
+    /// A task of which no end is told ran until its executor was removed, or the log ends; what it took nobody knows.
+    fn end_tasks(&mut self) {
+        for (executor, launched_ms) in std::mem::take(&mut self.begun).into_values() {
+            let executor = self.executors.entry(executor).or_default();
+            let finished_ms = executor.removed_ms.unwrap_or(self.ended_ms);
+            executor.tasks.push(Task {
+                launched_ms,
+                finished_ms: finished_ms.max(launched_ms + 1),
+                cpu_nanoseconds: 0,
+                is_unknown: true,
+            });
+        }
+    }
+
     fn take(&mut self, event: Event, totals: &mut Totals) {
         match event {
             Event::ApplicationStart { app, at } => {
                 self.id = app.unwrap_or_default();
-                self.began_ms = at;
+                if self.seen(at) {
+                    self.began_ms = at;
+                }
+            }
+            Event::ApplicationEnd { at } => {
                 self.seen(at);
             }
-            Event::ApplicationEnd { at } => self.seen(at),
             Event::ExecutorAdded { executor, at } => {
-                self.seen(at);
-                self.executors.entry(executor).or_default().added_ms = Some(at);
+                if self.seen(at) {
+                    self.executors.entry(executor).or_default().added_ms = Some(at);
+                }
             }
             Event::ExecutorRemoved { executor, at } => {
-                self.seen(at);
-                self.executors.entry(executor).or_default().removed_ms = Some(at);
+                if self.seen(at) {
+                    self.executors.entry(executor).or_default().removed_ms = Some(at);
+                }
+            }
+            Event::TaskStart { info } => {
+                if TIMES.contains(&info.launched) {
+                    self.begun.insert(info.id, (info.executor, info.launched));
+                }
             }
             Event::StageSubmitted { stage } => {
                 if stage.runs_python() {
@@ -521,24 +594,36 @@ impl Application {
                 peaks,
             } => {
                 totals.tasks += 1;
+                self.begun.remove(&info.id);
+                let is_possible = TIMES.contains(&info.launched)
+                    && (info.launched..info.launched + LONGEST_MS).contains(&info.finished)
+                    && TIMES.contains(&info.finished);
+                // Of tasks that were lost with their executor no metrics are told.
+                let is_unknown = metrics.is_none() || self.python_stages.contains(&stage);
                 let cpu_nanoseconds = metrics.map_or(0, |metrics| {
                     metrics
                         .cpu_nanoseconds
                         .saturating_add(metrics.deserialize_cpu_nanoseconds)
                 });
+                if !is_possible || cpu_nanoseconds < 0 {
+                    totals.implausible += 1;
+                    return;
+                }
                 let task = Task {
                     launched_ms: info.launched,
-                    finished_ms: info.finished.max(info.launched.saturating_add(1)),
+                    finished_ms: info.finished.max(info.launched + 1),
                     cpu_nanoseconds,
-                    runs_python: self.python_stages.contains(&stage),
+                    is_unknown,
                 };
-                let most = i128::from(MOST_CORES) * 1_000_000_000;
-                if info.finished < info.launched || cpu_nanoseconds < 0 || task.nanocores() > most {
+                if task.nanocores() > i128::from(MOST_CORES) * 1_000_000_000 {
                     totals.implausible += 1;
                     return;
                 }
                 totals.cpu_core_ms += cpu_nanoseconds.unsigned_abs() / 1_000_000;
-                self.seen(task.finished_ms);
+                if !self.seen(task.finished_ms) {
+                    totals.implausible += 1;
+                    return;
+                }
                 let executor = self.executors.entry(info.executor).or_default();
                 executor.peak(task.finished_ms, &peaks);
                 executor.tasks.push(task);
@@ -551,15 +636,23 @@ impl Application {
         }
     }
 
-    /// The application went on until then at least.
-    fn seen(&mut self, at: i64) {
-        self.ended_ms = self.ended_ms.max(at);
+    /// The application went on until then at least; whether that can be.
+    fn seen(&mut self, at: i64) -> bool {
+        let is_possible =
+            TIMES.contains(&at) && (self.began_ms == 0 || (at - self.began_ms).abs() <= LONGEST_MS);
+        if is_possible {
+            self.ended_ms = self.ended_ms.max(at);
+        }
+        is_possible
     }
 }
 
 impl Executor {
     fn peak(&mut self, at: i64, peaks: &Peaks) {
         if let Some(bytes) = peaks.bytes() {
+            if !TIMES.contains(&at) {
+                return;
+            }
             // What is told at the very end of an hour was so before.
             let at = at - 1;
             let hour = self.peaks.entry(at - at.rem_euclid(HOUR_MS)).or_default();
