@@ -71,7 +71,7 @@ fn ledger_of(scenario: Scenario) -> (World, Truth) {
     assert_eq!(contents.rejected, Vec::<String>::new());
     world.given(
         "service_prices",
-        "select 'aws' as provider, 'us-east-1' as region, 'EBS' as service, 'gp3 storage' as item, 'GB-month' as unit, \
+        "select 'aws' as provider, 'sim-east-1' as region, 'EBS' as service, 'gp3 storage' as item, 'GB-month' as unit, \
          timestamp '2020-01-01 00:00:00' as valid_from_at, 0.08::decimal(18,9) as price_usd, 'list' as source",
     );
     let usage = format!("from '{}'", out.join("usage.csv").display());
