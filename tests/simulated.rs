@@ -206,7 +206,13 @@ fn ledger_equals_truth(scenario: Scenario) {
     );
     wastes_are_found(seed, &world, &truth);
     if std::env::var_os("PODLEDGER_SOAK").is_some() || seed.is_multiple_of(4) {
-        crate::findings::are_what_was_planted(seed, &world, &truth.sums, &truth.pods, &truth.volumes);
+        crate::findings::planted::are_what_was_planted(
+            seed,
+            &world,
+            &truth.sums,
+            &truth.pods,
+            &truth.volumes,
+        );
     }
 }
 

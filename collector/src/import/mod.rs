@@ -75,9 +75,10 @@ fn write_rows<T: Serialize>(commit: &mut Commit<'_>, table: &str, rows: &[T]) ->
 }
 
 /// What identifies an input: the same pieces, the same text.
-fn digest<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+fn digest<P: AsRef<[u8]>>(pieces: impl IntoIterator<Item = P>) -> String {
     let mut hash = Sha256::new();
     for piece in pieces {
+        let piece = piece.as_ref();
         hash.update(piece.len().to_le_bytes());
         hash.update(piece);
     }

@@ -7,6 +7,8 @@
 //! Spark counts the processor time of the JVM's threads. What Python workers take is not in it, so of an hour in which an executor ran
 //! Python the processor time is not known; nor is it of one with a task that was lost with its executor.
 
+mod event;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -17,13 +19,13 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use podledger_sql::Doing;
 use podledger_sql::lake::Lake;
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
+
+use event::{Event, Peaks};
 
 use super::{Within, known_pods};
 use crate::error::{Error, Result};
 use crate::facts::UsageHour;
-use crate::import::{Imported, write_rows};
+use crate::import::{Imported, digest, write_rows};
 use crate::usage::fact;
 use crate::usage::fold::{Hour, Key, MOST_CORES};
 use crate::usage::rates::Rates;
@@ -51,143 +53,6 @@ pub struct Totals {
     pub ambiguous: u64,
     /// Processor time of all tasks, in core-milliseconds.
     pub cpu_core_ms: u64,
-}
-
-/// What is read of an event; all others are passed over.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "Event")]
-enum Event {
-    #[serde(rename = "SparkListenerApplicationStart")]
-    ApplicationStart {
-        #[serde(rename = "App ID")]
-        app: Option<String>,
-        #[serde(rename = "Timestamp")]
-        at: i64,
-    },
-    #[serde(rename = "SparkListenerApplicationEnd")]
-    ApplicationEnd {
-        #[serde(rename = "Timestamp")]
-        at: i64,
-    },
-    #[serde(rename = "SparkListenerExecutorAdded")]
-    ExecutorAdded {
-        #[serde(rename = "Executor ID")]
-        executor: String,
-        #[serde(rename = "Timestamp")]
-        at: i64,
-    },
-    #[serde(rename = "SparkListenerExecutorRemoved")]
-    ExecutorRemoved {
-        #[serde(rename = "Executor ID")]
-        executor: String,
-        #[serde(rename = "Timestamp")]
-        at: i64,
-    },
-    #[serde(rename = "SparkListenerStageSubmitted")]
-    StageSubmitted {
-        #[serde(rename = "Stage Info")]
-        stage: Stage,
-    },
-    #[serde(rename = "SparkListenerTaskStart")]
-    TaskStart {
-        #[serde(rename = "Task Info")]
-        info: TaskInfo,
-    },
-    #[serde(rename = "SparkListenerTaskEnd")]
-    TaskEnd {
-        #[serde(rename = "Stage ID")]
-        stage: i64,
-        #[serde(rename = "Task Info")]
-        info: TaskInfo,
-        #[serde(rename = "Task Metrics")]
-        metrics: Option<TaskMetrics>,
-        #[serde(rename = "Task Executor Metrics", default)]
-        peaks: Peaks,
-    },
-    #[serde(rename = "SparkListenerStageExecutorMetrics")]
-    StagePeaks {
-        #[serde(rename = "Executor ID")]
-        executor: String,
-        #[serde(rename = "Executor Metrics", default)]
-        peaks: Peaks,
-    },
-    #[serde(other)]
-    Other,
-}
-
-#[derive(Debug, Deserialize)]
-struct Stage {
-    #[serde(rename = "Stage ID")]
-    id: i64,
-    #[serde(rename = "RDD Info", default)]
-    steps: Vec<Step>,
-}
-
-/// What a stage does, in Spark's words: `PythonRDD`, `MapInPandas`, `ArrowEvalPython`, ...
-#[derive(Debug, Deserialize)]
-struct Step {
-    #[serde(rename = "Name", default)]
-    name: String,
-    #[serde(rename = "Scope", default)]
-    scope: String,
-}
-
-impl Stage {
-    fn runs_python(&self) -> bool {
-        let is_python = |text: &str| text.contains("Python") || text.contains("Pandas");
-        self.steps
-            .iter()
-            .any(|step| is_python(&step.name) || is_python(&step.scope))
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct TaskInfo {
-    #[serde(rename = "Task ID", default)]
-    id: i64,
-    #[serde(rename = "Executor ID")]
-    executor: String,
-    #[serde(rename = "Launch Time")]
-    launched: i64,
-    #[serde(rename = "Finish Time")]
-    finished: i64,
-}
-
-#[derive(Debug, Deserialize)]
-struct TaskMetrics {
-    #[serde(rename = "Executor CPU Time", default)]
-    cpu_nanoseconds: i64,
-    #[serde(rename = "Executor Deserialize CPU Time", default)]
-    deserialize_cpu_nanoseconds: i64,
-}
-
-/// The largest values since the last report, in bytes.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Peaks {
-    #[serde(rename = "ProcessTreeJVMRSSMemory")]
-    jvm_resident: i64,
-    #[serde(rename = "ProcessTreePythonRSSMemory")]
-    python_resident: i64,
-    #[serde(rename = "ProcessTreeOtherRSSMemory")]
-    other_resident: i64,
-    #[serde(rename = "JVMHeapMemory")]
-    heap: i64,
-    #[serde(rename = "JVMOffHeapMemory")]
-    off_heap: i64,
-    #[serde(rename = "DirectPoolMemory")]
-    direct: i64,
-}
-
-impl Peaks {
-    /// A lower bound of the most that the process held: the largest of what is resident, where Spark is told to measure it
-    /// (`spark.executor.processTreeMetrics.enabled`), else of what the JVM uses. Peaks of different kinds need not have come
-    /// together, so they are not added up.
-    fn bytes(&self) -> Option<i64> {
-        let largest = |all: &[i64]| all.iter().copied().max().filter(|bytes| *bytes > 0);
-        largest(&[self.jvm_resident, self.python_resident, self.other_resident])
-            .or_else(|| largest(&[self.heap, self.off_heap, self.direct]))
-    }
 }
 
 /// Milliseconds of an hour.
@@ -331,11 +196,7 @@ pub fn import(lake: &Lake, path: &Path, options: &Options) -> Result<(Imported, 
     if hours.is_empty() {
         return Ok((Imported::Nothing, totals));
     }
-    let mut hash = Sha256::new();
-    for hour in &hours {
-        hash.update(format!("{hour:?}\n"));
-    }
-    let id: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = digest(hours.iter().map(|hour| format!("{hour:?}")));
     if lake.is_committed("spark-events", &id) {
         return Ok((Imported::Already, totals));
     }
@@ -578,7 +439,7 @@ impl Application {
                 }
             }
             Event::TaskStart { info } => {
-                if TIMES.contains(&info.launched) {
+                if self.seen(info.launched) {
                     self.begun.insert(info.id, (info.executor, info.launched));
                 }
             }
@@ -615,15 +476,12 @@ impl Application {
                     cpu_nanoseconds,
                     is_unknown,
                 };
-                if task.nanocores() > i128::from(MOST_CORES) * 1_000_000_000 {
+                let is_too_much = task.nanocores() > i128::from(MOST_CORES) * 1_000_000_000;
+                if is_too_much || !self.seen(task.finished_ms) {
                     totals.implausible += 1;
                     return;
                 }
                 totals.cpu_core_ms += cpu_nanoseconds.unsigned_abs() / 1_000_000;
-                if !self.seen(task.finished_ms) {
-                    totals.implausible += 1;
-                    return;
-                }
                 let executor = self.executors.entry(info.executor).or_default();
                 executor.peak(task.finished_ms, &peaks);
                 executor.tasks.push(task);
