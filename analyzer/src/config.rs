@@ -9,6 +9,7 @@ use podledger_sql::project::Project;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::conventions::{Sharing, Target};
 use crate::error::{Error, Result};
 use crate::prices::{self, Discount, PriceOverride};
 use crate::rules::{self, IdentityRule};
@@ -37,6 +38,16 @@ pub struct Config {
     /// What is taken off list prices; the first that matches holds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub discounts: Vec<Discount>,
+    /// How cost that all share is distributed in views.
+    #[serde(skip_serializing_if = "is_default")]
+    pub sharing: Sharing,
+    /// How long runs may take; the first that names a pipeline holds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
+}
+
+fn is_default(sharing: &Sharing) -> bool {
+    *sharing == Sharing::default()
 }
 
 /// What a running pod is charged for.
@@ -95,6 +106,8 @@ impl Default for Config {
             identity_rules: Vec::new(),
             price_overrides: Vec::new(),
             discounts: Vec::new(),
+            sharing: Sharing::default(),
+            targets: Vec::new(),
         }
     }
 }
@@ -133,6 +146,10 @@ impl Config {
         }
         rules::check(&parsed.identity_rules, &rules::systems(&Project::embedded()?)).map_err(&config)?;
         prices::check(&parsed.price_overrides, &parsed.discounts).map_err(&config)?;
+        parsed.sharing.check().map_err(&config)?;
+        for target in &parsed.targets {
+            target.variable().map_err(&config)?;
+        }
         for zone in &parsed.report_zones {
             TimeZone::get(zone).map_err(|error| config(format!("report_zones: `{zone}`: {error}")))?;
         }
@@ -177,6 +194,15 @@ impl Config {
             }
         }
         let shares: Vec<_> = shares.into_values().collect();
+        let targets: Vec<_> = self
+            .targets
+            .iter()
+            .map(Target::variable)
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|reason| Error::Config {
+                path: "configuration".into(),
+                reason,
+            })?;
         let project = prices::apply(&self.price_overrides, &self.discounts, project).map_err(|reason| {
             Error::Config {
                 path: "configuration".into(),
@@ -189,7 +215,9 @@ impl Config {
             .with_var("allocation_basis", json!(self.allocation_basis))
             .with_var("platform_namespaces", json!(self.platform_namespaces))
             .with_var("report_zones", json!(self.report_zones))
-            .with_var("team_mappings", json!(mappings)))
+            .with_var("team_mappings", json!(mappings))
+            .with_var("sharing_weights", json!(self.sharing.variable()))
+            .with_var("targets", json!(targets)))
     }
 
     /// Annotations that a rule of this configuration reads; no others are kept.

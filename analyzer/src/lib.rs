@@ -10,6 +10,7 @@
 pub mod build;
 mod calendar;
 pub mod config;
+pub mod conventions;
 pub mod error;
 pub mod prices;
 pub mod rules;
