@@ -33,6 +33,16 @@ pub fn last_states(world: &World, columns: &str) -> Vec<String> {
     )
 }
 
+/// What is known of each machine at last: its launch is known better when its claim is seen after its node.
+fn machines(world: &World) -> Vec<String> {
+    facts(
+        world,
+        "select machine, node_name, provider, region, zone, instance_type, capacity_type, pool, launched_at, launch_source \
+         from {machines} \
+         qualify row_number() over (partition by machine order by observed_at desc) = 1 order by machine",
+    )
+}
+
 /// What a table says of its subjects, whenever it was learnt.
 pub fn distinct(world: &World, table: &str, columns: &str) -> Vec<String> {
     facts(
@@ -85,6 +95,7 @@ const OF_PODS: &str =
 /// A pod as it is known at last.
 struct Pod {
     uid: String,
+    machine: String,
     created_at: i64,
     end_source: String,
     /// Microseconds since 1970; none while it is there.
@@ -94,7 +105,7 @@ struct Pod {
 }
 
 fn pods(world: &World) -> Vec<Pod> {
-    let columns = "epoch_us(created_at), coalesce(end_source, 'none'), coalesce(epoch_us(released_at), -1), \
+    let columns = "coalesce(machine, ''), epoch_us(created_at), coalesce(end_source, 'none'), coalesce(epoch_us(released_at), -1), \
          coalesce(epoch_us(end_earliest_at), -1), coalesce(epoch_us(end_latest_at), -1)";
     last_states(world, columns)
         .iter()
@@ -103,11 +114,12 @@ fn pods(world: &World) -> Vec<Pod> {
             let number = |cell: &str| cell.parse::<i64>().unwrap();
             Pod {
                 uid: cells[0].to_owned(),
-                created_at: number(cells[1]),
-                end_source: cells[2].to_owned(),
-                released_at: Some(number(cells[3])).filter(|at| *at >= 0),
-                earliest_at: number(cells[4]),
-                latest_at: number(cells[5]),
+                machine: cells[1].to_owned(),
+                created_at: number(cells[2]),
+                end_source: cells[3].to_owned(),
+                released_at: Some(number(cells[4])).filter(|at| *at >= 0),
+                earliest_at: number(cells[5]),
+                latest_at: number(cells[6]),
             }
         })
         .collect()
@@ -126,11 +138,10 @@ pub fn assert_known_within(found: &World, whole: &World, slack: SignedDuration, 
     let (some, all) = (last_states(found, OF_PODS), last_states(whole, OF_PODS));
     assert!(all.len() > 50, "{} pods", all.len());
     assert_eq!(some, all, "{after}");
+    let (some, all) = (machines(found), machines(whole));
+    assert!(all.len() > 3, "{} machines", all.len());
+    assert_eq!(some, all, "{after}: machines");
     for (table, columns) in [
-        (
-            "machines",
-            "machine, provider, region, instance_type, launched_at",
-        ),
         (
             "container_requests",
             "pod_uid, container_name, cpu_request_millicores, memory_request_bytes",
@@ -185,7 +196,25 @@ pub fn assert_known_or_unseen(found: &World, whole: &World, after: &str) {
         });
         assert!(is_unseen, "{after}: nothing is known of {}", pod.uid);
     }
+    assert_machines(&pods(found), &all, found, after);
     assert_ends(found, whole, SignedDuration::ZERO, after);
+}
+
+/// Each pod is on the machine that it was on, if that was ever seen.
+fn assert_machines(some: &[Pod], all: &[Pod], found: &World, after: &str) {
+    let truth: BTreeMap<&String, &Pod> = all.iter().map(|pod| (&pod.uid, pod)).collect();
+    let seen: BTreeSet<String> = distinct(found, "machines", "machine").into_iter().collect();
+    for pod in some {
+        let Some(truth) = truth.get(&pod.uid) else {
+            continue;
+        };
+        let expected = if seen.contains(&truth.machine) {
+            truth.machine.as_str()
+        } else {
+            ""
+        };
+        assert_eq!(pod.machine, expected, "{after}: the machine of {}", pod.uid);
+    }
 }
 
 /// No fact is there twice; who is gone has ended; and where the whole lake saw the end just when it came, it lies between

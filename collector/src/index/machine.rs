@@ -121,6 +121,9 @@ pub(super) struct KnownNode {
     #[serde(skip)]
     list: u64,
     pub(super) machine: String,
+    /// Since when the name stands for this machine: pods that were bound before are on another.
+    #[serde(default = "ever")]
+    since: Timestamp,
     boot_id: Option<String>,
     last_seen_at: Timestamp,
     not_ready_since: Option<Timestamp>,
@@ -139,12 +142,18 @@ pub(super) struct KnownClaim {
     pub(super) claim: NodeClaim,
 }
 
+/// Where nothing is known of an earlier machine.
+fn ever() -> Timestamp {
+    Timestamp::UNIX_EPOCH
+}
+
 impl KnownNode {
     /// A node as facts tell of it.
     pub(super) fn of(machine: &Machine, state: NodeState) -> Self {
         Self {
             list: 0,
             machine: machine.machine.clone(),
+            since: machine.launched_at,
             boot_id: machine.boot_id.clone(),
             last_seen_at: state.observed_at.max(machine.observed_at),
             not_ready_since: None,
@@ -210,6 +219,33 @@ impl Machines {
 
     pub(super) fn machine_of(&self, node: &str) -> Option<&str> {
         self.nodes.get(node).map(|node| node.machine.as_str())
+    }
+
+    /// Since when the name of a node stands for the machine that it is.
+    pub(super) fn since(&self, node: &str) -> Option<Timestamp> {
+        self.nodes.get(node).map(|node| node.since)
+    }
+
+    /// The machine that a pod is on which was bound to a node at an instant. Watches arrive one beside the other, and names are
+    /// used again: the node may be another machine by now, or gone.
+    pub(super) fn machine_of_pod(&self, node: &str, bound_at: Option<Timestamp>) -> Option<&str> {
+        let known = self.nodes.get(node);
+        bound_at
+            .filter(|at| known.is_none_or(|known| *at < known.since))
+            .and_then(|at| self.machine_at(node, at))
+            .or_else(|| known.map(|known| known.machine.as_str()))
+    }
+
+    /// The machine that a node was at an instant.
+    pub(super) fn machine_at(&self, node: &str, at: Timestamp) -> Option<&str> {
+        let lived = self.machines.values().filter(|machine| {
+            machine.node_name.as_deref() == Some(node)
+                && machine.launched_at <= at
+                && machine.ended_at.is_none_or(|ended_at| at <= ended_at)
+        });
+        lived
+            .max_by_key(|machine| (machine.launched_at, &machine.machine))
+            .map(|machine| machine.machine.as_str())
     }
 
     pub(super) fn ended_at(&self, machine: Option<&str>) -> Option<Timestamp> {
@@ -332,7 +368,11 @@ impl Index {
             let (ended_at, reason) = match (same_instance, stopped_at) {
                 (true, Some(since)) => (micros(since), "Stopped"),
                 (true, None) => (back_at, "Rebooted"),
-                (false, _) => (seen_at, UNKNOWN_CAUSE),
+                // Its Node was gone when that of the next was made.
+                (false, _) => (
+                    created(&node.metadata).map_or(seen_at, micros).min(seen_at),
+                    UNKNOWN_CAUSE,
+                ),
             };
             if same_instance {
                 launched_at = Some(back_at);
@@ -434,6 +474,7 @@ impl Index {
                     KnownNode {
                         list,
                         machine: machine.clone(),
+                        since: registered_at,
                         boot_id,
                         last_seen_at: seen_at,
                         not_ready_since,
@@ -444,7 +485,7 @@ impl Index {
                 );
             }
         }
-        self.place_pods(&node_name, &machine, seen, facts);
+        self.place_pods(&node_name, seen, facts);
         Ok(())
     }
 

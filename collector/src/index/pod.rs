@@ -245,7 +245,7 @@ impl Index {
             namespace: Some(namespace.clone()),
             machine: last.and_then(|last| last.machine.clone()).or_else(|| {
                 let name = node_name.as_deref()?;
-                self.machines.machine_of(name).map(str::to_owned)
+                self.machines.machine_of_pod(name, bound_at).map(str::to_owned)
             }),
             node_name: node_name.clone(),
             created_at: last.map_or(micros(created_at), |last| last.created_at.min(micros(created_at))),
@@ -399,16 +399,24 @@ impl Index {
         }
     }
 
-    /// The machine of a node has become known: pods that were bound to the node before belong to it.
-    pub(super) fn place_pods(&mut self, node: &str, machine: &str, seen: Sight, facts: &mut Vec<Fact>) {
+    /// The machine of a node has become known: pods that were bound to it before they could be told to be on it belong to it,
+    /// also those that were taken to be on the machine that had the name before.
+    pub(super) fn place_pods(&mut self, node: &str, seen: Sight, facts: &mut Vec<Fact>) {
+        let Some(since) = self.machines.since(node) else {
+            return;
+        };
         for key in sorted(self.pods.by_node.get(node)) {
             let Some(known) = self.pods.by_uid.get(&key) else {
                 continue;
             };
             let Some(last) = &known.state else { continue };
-            if last.machine.is_none() {
+            if last.machine.is_some() && last.bound_at.is_none_or(|bound_at| bound_at < since) {
+                continue;
+            }
+            let machine = self.machines.machine_of_pod(node, last.bound_at);
+            if last.machine.as_deref() != machine {
                 let mut state = last.clone();
-                state.machine = Some(machine.to_owned());
+                state.machine = machine.map(str::to_owned);
                 state.observed_at = after(Some(state.observed_at), micros(seen.at));
                 self.keep(state, facts);
             }

@@ -110,10 +110,10 @@ impl Index {
         let node_name = state.node_name.clone().or_else(|| trace.node.clone());
         Some(PodState {
             observed_at: after(Some(state.observed_at), micros(until)),
-            machine: state
-                .machine
-                .clone()
-                .or_else(|| self.machine_at(node_name.as_deref()?, bound_at)),
+            machine: state.machine.clone().or_else(|| {
+                let machine = self.machines.machine_at(node_name.as_deref()?, bound_at);
+                machine.map(str::to_owned)
+            }),
             node_name,
             bound_at: Some(bound_at),
             start_source: state.start_source.or(Some("event")),
@@ -157,7 +157,8 @@ impl Index {
             machine: trace
                 .node
                 .as_deref()
-                .and_then(|node| self.machine_at(node, bound_at)),
+                .and_then(|node| self.machines.machine_at(node, bound_at))
+                .map(str::to_owned),
             node_name: trace.node.clone(),
             created_at: micros(bound_at),
             bound_at: Some(micros(bound_at)),
@@ -221,18 +222,6 @@ impl Index {
             earliest_at,
             latest_at: finished_at.unwrap_or(until),
         }
-    }
-
-    /// The machine that a node was at an instant.
-    fn machine_at(&self, node: &str, at: Timestamp) -> Option<String> {
-        let lived = self.machines.machines.values().filter(|machine| {
-            machine.node_name.as_deref() == Some(node)
-                && machine.launched_at <= at
-                && machine.ended_at.is_none_or(|ended_at| at <= ended_at)
-        });
-        lived
-            .max_by_key(|machine| (machine.launched_at, &machine.machine))
-            .map(|machine| machine.machine.clone())
     }
 
     /// Another pod of the same owner; of several, always the same one.

@@ -257,17 +257,80 @@ fn a_new_boot_is_a_new_machine_and_a_stopped_instance_costs_nothing_while_it_is_
     }
 }
 
-#[test]
-fn a_node_name_used_again_by_another_instance_is_another_machine() {
-    let mut index = index();
-    index
-        .apply(&object(&node("n", "aws:///a/i-1", "b1")), watched("09:02:00"))
-        .unwrap();
+/// A node `n` of 09:00, and one of 10:00 that has its name.
+fn nodes_of_one_name() -> [Object; 2] {
     let mut other = node("n", "aws:///a/i-2", "b2");
     other["metadata"]["creationTimestamp"] = json!("2026-11-16T10:00:00Z");
-    let facts = machines(&index.apply(&object(&other), watched("10:01:00")).unwrap());
-    assert_eq!(facts[0].ended_at, Some(at("10:01:00")));
+    [object(&node("n", "aws:///a/i-1", "b1")), object(&other)]
+}
+
+#[test]
+fn a_node_name_used_again_by_another_instance_is_another_machine() {
+    let [first, other] = nodes_of_one_name();
+    let mut index = index();
+    index.apply(&first, watched("09:02:00")).unwrap();
+    let facts = machines(&index.apply(&other, watched("10:01:00")).unwrap());
+    assert_eq!(
+        facts[0].ended_at,
+        Some(at("10:00:00")),
+        "it was gone when the next was made"
+    );
     assert_eq!(facts[1].launched_at, at("10:00:00"));
+}
+
+#[test]
+fn a_pod_is_on_the_machine_that_had_the_name_when_it_was_bound_whatever_is_told_first() {
+    let [first, other] = nodes_of_one_name();
+    let machine = |number: u32| Some(format!("aws:///a/i-{number}#b{number}"));
+    let scheduled_at = |clock: &str| {
+        let mut pod = pod("u", "n");
+        pod["metadata"]["creationTimestamp"] = json!("2026-11-16T09:30:00Z");
+        pod["status"]["conditions"][0]["lastTransitionTime"] = json!(at(clock).to_string());
+        object(&pod)
+    };
+    let (before, after) = (scheduled_at("09:30:05"), scheduled_at("10:00:05"));
+
+    // The pods are listed before the nodes.
+    let mut late = index();
+    late.apply(&first, watched("09:02:00")).unwrap();
+    late.apply(&after, listed("10:02:00")).unwrap();
+    let moved = pods(&late.apply(&other, listed("10:02:01")).unwrap());
+    assert_eq!(moved[0].machine, machine(2));
+    let ended = pods(&late.delete(&after, watched("10:30:00")).unwrap());
+    assert_eq!(
+        (ended[0].released_at, ended[0].end_source),
+        (Some(at("10:30:00")), Some("watch"))
+    );
+
+    // One that was bound before stays where it is.
+    let mut stays = index();
+    stays.apply(&first, watched("09:02:00")).unwrap();
+    stays.apply(&before, watched("09:30:06")).unwrap();
+    assert_eq!(pods(&stays.apply(&other, listed("10:02:00")).unwrap()), []);
+
+    // The nodes are listed before the pods.
+    for (pod, number) in [(&before, 1), (&after, 2)] {
+        let mut early = index();
+        early.apply(&first, watched("09:02:00")).unwrap();
+        early.apply(&other, listed("10:02:00")).unwrap();
+        let told = pods(&early.apply(pod, listed("10:02:01")).unwrap());
+        assert_eq!(told[0].machine, machine(number));
+    }
+
+    // The node is gone already.
+    let mut gone = index();
+    gone.apply(&first, watched("09:02:00")).unwrap();
+    gone.delete(&first, watched("09:50:00")).unwrap();
+    let told = pods(&gone.apply(&before, listed("09:51:00")).unwrap());
+    assert_eq!(told[0].machine, machine(1));
+    let mut unknown = index();
+    unknown.apply(&first, watched("09:02:00")).unwrap();
+    unknown.delete(&first, watched("09:50:00")).unwrap();
+    let told = pods(&unknown.apply(&after, listed("10:01:00")).unwrap());
+    assert_eq!(
+        told[0].machine, None,
+        "a machine that ended before the pod was bound"
+    );
 }
 
 #[test]

@@ -73,7 +73,8 @@ impl Batches {
     }
 }
 
-/// When a message was read and the number of its version, where it is a change.
+/// When a message was read, and the number of its version where it is a change. A list shows what is there when it is read,
+/// and comes before the changes of that instant.
 fn moment(message: &Message) -> Option<(Timestamp, u128)> {
     match &message.told {
         Told::Object {
@@ -82,6 +83,8 @@ fn moment(message: &Message) -> Option<(Timestamp, u128)> {
             version,
             ..
         } => Some((seen.at, version.parse().unwrap_or(0))),
+        Told::Object { seen, .. } => Some((seen.at, 0)),
+        Told::Listed { at, .. } => Some((*at, 0)),
         _ => None,
     }
 }
@@ -96,7 +99,7 @@ fn in_order(messages: &mut Vec<Message>) {
             let last = last
                 .entry(message.resource.name.clone())
                 .or_insert((Timestamp::MIN, 0));
-            // Lists and bookmarks stay behind what their watch told before.
+            // Bookmarks stay behind what their watch told before.
             *last = moment(&message).map_or(*last, |moment| moment.max(*last));
             (*last, message)
         })
@@ -122,4 +125,84 @@ fn held_back(batch: &mut Vec<Message>, now: Timestamp) -> Vec<Message> {
     }
     *batch = kept;
     held
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::live::resources::Resource;
+    use crate::object::Object;
+    use crate::occupancy::Sight;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + second).unwrap()
+    }
+
+    fn message(kind: &str, told: Told) -> Message {
+        Message {
+            resource: Arc::new(Resource::built_in(kind).unwrap()),
+            told,
+        }
+    }
+
+    fn object(kind: &str, name: &str, change: Change, second: i64, version: u32) -> Message {
+        let text = json!({"metadata": {"name": name, "uid": name}}).to_string();
+        let told = Told::Object {
+            object: Box::new(Object::from_json(kind, &text).unwrap()),
+            change,
+            seen: Sight {
+                at: at(second),
+                is_prompt: false,
+            },
+            version: version.to_string(),
+            through: at(second),
+        };
+        message(kind, told)
+    }
+
+    fn names(messages: &[Message]) -> Vec<String> {
+        let name = |message: &Message| match &message.told {
+            Told::Object { object, .. } => object.metadata().name.clone().unwrap(),
+            Told::Listing => "listing".to_owned(),
+            Told::Listed { .. } => "listed".to_owned(),
+            _ => "reached".to_owned(),
+        };
+        messages.iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_list_comes_after_what_other_watches_told_before_it_was_read() {
+        let listed = Told::Listed {
+            version: "8".to_owned(),
+            at: at(61),
+            blind: None,
+        };
+        let reached = Told::Reached {
+            version: "12".to_owned(),
+            through: at(70),
+        };
+        let mut messages = vec![
+            object("Pod", "early", Change::Applied, 5, 3),
+            // The server was set back, and with it the versions.
+            message("Pod", Told::Listing),
+            object("Pod", "shown", Change::Listed, 60, 7),
+            message("Pod", listed),
+            object("Pod", "started", Change::Applied, 61, 9),
+            message("Pod", reached),
+            object("Node", "gone", Change::Deleted, 10, 900),
+            object("Node", "new", Change::Applied, 61, 10),
+            object("Node", "late", Change::Applied, 62, 11),
+        ];
+        in_order(&mut messages);
+        assert_eq!(
+            names(&messages),
+            [
+                "early", "listing", "gone", "shown", "listed", "started", "reached", "new", "late"
+            ]
+        );
+    }
 }
