@@ -133,7 +133,7 @@ pub fn assert_known_within(found: &World, whole: &World, slack: SignedDuration, 
         ),
         (
             "container_requests",
-            "pod_uid, container_name, cpu_request_millicores, memory_request_bytes",
+            "pod_uid, container_name, cpu_request_millicores, memory_request_bytes, cpu_limit_millicores, memory_limit_bytes",
         ),
         (
             "container_ends",
