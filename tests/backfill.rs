@@ -307,6 +307,7 @@ fn a_prometheus_tells_what_it_remembers_once_and_exactly_as_far_as_it_knows() {
         machines,
         containers,
     } = shown(&scraped);
+    limits_are_those_of_the_watch(&exact, &whole, &pods);
     let nodes: BTreeSet<&String> = machines.iter().map(|[name, _]| name).collect();
     assert!(
         pods.len() > 100 && nodes.len() > 5,
@@ -399,6 +400,29 @@ fn pods_are_those_that_scrapes_saw(exact: &World, found: &World, pods: &BTreeMap
         sampled > 0 && told > 0,
         "{sampled} ends are sampled, {told} are told"
     );
+}
+
+/// What containers ask for and may take at most.
+fn limits_are_those_of_the_watch(exact: &World, found: &World, pods: &BTreeMap<String, String>) {
+    let known = |world: &World| -> BTreeMap<String, String> {
+        let rows = world.rows(
+            "select requests.pod_uid, container_name || ';' || requests.memory_request_bytes || ';' \
+             || coalesce(limits.memory_limit_bytes, -1) || ';' || coalesce(limits.cpu_limit_millicores, -1) \
+             from staging.stg_container_requests as requests \
+             inner join staging.stg_container_limits as limits using (cluster, pod_uid, container_name)",
+        );
+        let pairs = rows.iter().map(|row| row.split_once('|').unwrap());
+        pairs
+            .map(|(uid, told)| (uid.to_owned(), told.to_owned()))
+            .collect()
+    };
+    let (exact, found) = (known(exact), known(found));
+    for (uid, told) in &found {
+        assert_eq!(told, &exact[&pods[uid]], "{uid}");
+    }
+    let is_bound = |told: &&String| !told.ends_with(";-1;-1");
+    let bound = found.values().filter(is_bound).count();
+    assert!(bound > 50 && bound < found.len(), "{bound} of {}", found.len());
 }
 
 fn machines_are_known(exact: &World, found: &World, machines: &BTreeSet<[String; 2]>) {

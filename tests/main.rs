@@ -10,6 +10,7 @@ mod bench;
 mod conservation;
 mod crashes;
 mod demo;
+mod doors;
 mod engines;
 mod file_size;
 mod findings;

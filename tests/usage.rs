@@ -142,6 +142,57 @@ fn percentiles_of_an_attempt_are_of_all_its_time() {
     assert_eq!(found, [format!("1000|2000|3000|{}|120|120", 12_i64 << 30)]);
 }
 
+/// What a container of the pod may take at most, in GiB, from so many minutes after ten on.
+fn given_limit(world: &World, container: (&str, &str), minute: u32, limits: (&str, &str)) {
+    let ((name, kind), (millicores, gib)) = (container, limits);
+    world.given(
+        "container_requests",
+        &format!(
+            "select 'c' as cluster, 'p' as pod_uid, '{name}' as container_name, \
+             timestamp '2026-11-16 10:00:00' + interval {minute} minute as observed_at, '{kind}' as container_kind, \
+             1000 as cpu_request_millicores, 1073741824 as memory_request_bytes, {millicores}::bigint as cpu_limit_millicores, \
+             {gib}::bigint * 1073741824 as memory_limit_bytes"
+        ),
+    );
+}
+
+#[test]
+fn a_peak_lies_between_the_largest_sample_and_the_highest_limit() {
+    let bounds = |world: &World| {
+        world.build(true);
+        world.rows(
+            "select container_name, memory_peak_bytes // 1073741824, coalesce(memory_limit_bytes // 1073741824, -1), \
+             coalesce(cpu_limit_millicores, -1) \
+             from marts.attempt_usage order by 1",
+        )
+    };
+    let world = world();
+    given_usage(&world, "'main'", "kubelet", (0, 60), (1, 4));
+    given_usage(&world, "'proxy'", "kubelet", (0, 60), (1, 1));
+    given_usage(&world, "'load'", "kubelet", (0, 10), (1, 2));
+    // It was made smaller while it ran: what it had before may have been more.
+    given_limit(&world, ("main", "container"), 0, ("2000", "8"));
+    given_limit(&world, ("main", "container"), 30, ("2000", "6"));
+    given_limit(&world, ("load", "init"), 0, ("null", "16"));
+    given_limit(&world, ("proxy", "sidecar"), 0, ("500", "null"));
+    assert_eq!(
+        bounds(&world),
+        ["load|2|16|-1", "main|4|8|2000", "proxy|1|-1|500"]
+    );
+
+    // A pod that was measured as a whole is bound by all of its containers together, if all of them are bound.
+    let whole = self::world();
+    given_usage(&whole, "null", "engine", (0, 60), (1, 4));
+    assert_eq!(bounds(&whole), ["(pod)|4|-1|-1"]);
+    given_limit(&whole, ("main", "container"), 0, ("2000", "8"));
+    given_limit(&whole, ("other", "container"), 0, ("1000", "4"));
+    given_limit(&whole, ("load", "init"), 0, ("8000", "10"));
+    given_limit(&whole, ("proxy", "sidecar"), 0, ("500", "1"));
+    assert_eq!(bounds(&whole), ["(pod)|4|13|8500"]);
+    given_limit(&whole, ("last", "container"), 0, ("null", "null"));
+    assert_eq!(bounds(&whole), ["(pod)|4|-1|-1"]);
+}
+
 #[test]
 fn who_ran_and_was_never_measured_is_counted() {
     let world = world();

@@ -59,13 +59,13 @@ impl Held for Option<Word> {
 
 /// Declares the structs, and an enum that holds any of them under the name of its table.
 macro_rules! facts {
-    ($($(#[$doc:meta])* $name:ident in $table:literal { $($field:ident: $kind:ty,)* })*) => {
+    ($($(#[$doc:meta])* $name:ident in $table:literal { $($(#[$of_field:meta])* $field:ident: $kind:ty,)* })*) => {
         $(
             $(#[$doc])*
             #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
             pub struct $name {
                 pub cluster: String,
-                $(#[serde(deserialize_with = "Held::read")] pub $field: $kind,)*
+                $($(#[$of_field])* #[serde(deserialize_with = "Held::read")] pub $field: $kind,)*
             }
 
             impl From<$name> for Fact {
@@ -170,7 +170,7 @@ facts! {
         owners: Vec<Owner>,
     }
 
-    /// What one container of a pod asks for.
+    /// What one container of a pod asks for, and what it may take at most.
     ContainerRequest in "container_requests" {
         pod_uid: String,
         container_name: String,
@@ -180,6 +180,11 @@ facts! {
         cpu_request_millicores: i64,
         memory_request_bytes: i64,
         gpu_request_milligpus: i64,
+        // An intake that was written before limits were told lacks them.
+        #[serde(default)]
+        cpu_limit_millicores: Option<i64>,
+        #[serde(default)]
+        memory_limit_bytes: Option<i64>,
     }
 
     /// How a container ended, each time it did.

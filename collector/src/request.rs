@@ -180,6 +180,65 @@ pub fn container_request(container: &Container, accelerators: &[AcceleratorKind]
     resources(&requested(container.resources.as_ref())?, accelerators)
 }
 
+/// What a container may take at most; `None`: as much as its node has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub cpu_millicores: Option<i64>,
+    pub memory_bytes: Option<i64>,
+}
+
+/// The limits of one container of a pod: the lower of its own and the pod's. Of a resize, the higher of what is wanted and what the
+/// kubelet says is in force: nothing is taken above it. Huge pages are not counted: the limit of memory is not theirs.
+///
+/// # Errors
+/// As [`effective_request`].
+pub fn container_limits(pod: &Pod, container: &Container) -> Result<Limits> {
+    let status = pod.status.as_ref();
+    let inits = status.and_then(|status| status.init_container_statuses.as_ref());
+    let regular = status.and_then(|status| status.container_statuses.as_ref());
+    let of_container = inits
+        .into_iter()
+        .chain(regular)
+        .flatten()
+        .find(|status| status.name == container.name)
+        .and_then(|status| status.resources.as_ref());
+    let own = limits(container.resources.as_ref(), of_container)?;
+    let wanted_of_pod = pod.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+    let of_pod = limits(wanted_of_pod, status.and_then(|status| status.resources.as_ref()))?;
+    let lower = |one: Option<i64>, other: Option<i64>| one.into_iter().chain(other).min();
+    Ok(Limits {
+        cpu_millicores: lower(own.cpu_millicores, of_pod.cpu_millicores),
+        memory_bytes: lower(own.memory_bytes, of_pod.memory_bytes),
+    })
+}
+
+/// Limits as they are wanted and as they are in force, where that is told.
+fn limits(wanted: Option<&ResourceRequirements>, in_force: Option<&ResourceRequirements>) -> Result<Limits> {
+    let of = |resources: &ResourceRequirements| -> Result<Limits> {
+        let found = resources.limits.as_ref().map(amounts).transpose()?;
+        let found = found.unwrap_or_default();
+        let whole = |name: &str, unit: i128| {
+            found
+                .get(name)
+                .map(|amount| fits(ceiling(*amount, unit), name))
+                .transpose()
+        };
+        Ok(Limits {
+            cpu_millicores: whole("cpu", NANO / 1000)?,
+            memory_bytes: whole("memory", NANO)?,
+        })
+    };
+    let wanted = wanted.map(of).transpose()?.unwrap_or_default();
+    let Some(in_force) = in_force.map(of).transpose()? else {
+        return Ok(wanted);
+    };
+    let higher = |one: Option<i64>, other: Option<i64>| one.zip(other).map(|(one, other)| one.max(other));
+    Ok(Limits {
+        cpu_millicores: higher(wanted.cpu_millicores, in_force.cpu_millicores),
+        memory_bytes: higher(wanted.memory_bytes, in_force.memory_bytes),
+    })
+}
+
 /// What a node has or offers: `capacity` or `allocatable`. Huge pages count as memory only where the node has set them
 /// apart from it, as it does in `allocatable`.
 ///
@@ -303,16 +362,17 @@ fn resources(amounts: &Amounts, accelerators: &[AcceleratorKind]) -> Result<Reso
             gpu = gpu.saturating_add(ceiling(*amount, NANO).saturating_mul(i128::from(each)));
         }
     }
-    let fits = |amount: i128, name: &str| {
-        i64::try_from(amount).map_err(|_| Error::Object {
-            field: format!("resources.{name}"),
-            reason: "the sum does not fit 64 bits".to_owned(),
-        })
-    };
     Ok(Resources {
         cpu_millicores: fits(cpu, "cpu")?,
         memory_bytes: fits(memory, "memory")?,
         gpu_milligpus: fits(gpu, "accelerators")?,
+    })
+}
+
+fn fits(amount: i128, name: &str) -> Result<i64> {
+    i64::try_from(amount).map_err(|_| Error::Object {
+        field: format!("resources.{name}"),
+        reason: "the sum does not fit 64 bits".to_owned(),
     })
 }
 
@@ -464,6 +524,37 @@ mod tests {
             gpu_milligpus: 0,
         };
         assert_eq!(request(pod), expected);
+    }
+
+    #[test]
+    fn a_limit_is_the_lower_of_the_container_s_and_the_pod_s_and_the_higher_of_a_resize() {
+        let of = |limits: Value, pod: Value, in_force: Value| {
+            let pod: Pod = serde_json::from_value(json!({
+                "spec": {"containers": [{"name": "c", "resources": {"limits": limits}}], "resources": {"limits": pod}},
+                "status": {"containerStatuses": [
+                    {"name": "c", "image": "", "imageID": "", "ready": true, "restartCount": 0, "resources": in_force},
+                ]},
+            }))
+            .unwrap();
+            let found = container_limits(&pod, &pod.spec.as_ref().unwrap().containers[0]).unwrap();
+            (found.cpu_millicores, found.memory_bytes)
+        };
+        let none = || json!({});
+        assert_eq!(of(none(), none(), Value::Null), (None, None));
+        let limits = json!({"cpu": "1500m", "memory": "1Gi", "hugepages-2Mi": "1Gi"});
+        assert_eq!(
+            of(limits.clone(), none(), Value::Null),
+            (Some(1500), Some(1 << 30))
+        );
+        let of_pod = json!({"cpu": "1", "memory": "4Gi"});
+        assert_eq!(
+            of(limits.clone(), of_pod.clone(), Value::Null),
+            (Some(1000), Some(1 << 30))
+        );
+        assert_eq!(of(none(), of_pod, Value::Null), (Some(1000), Some(4 << 30)));
+        // It shrinks, and has not yet; and what is in force has no limit of CPU.
+        let in_force = json!({"limits": {"memory": "2Gi"}});
+        assert_eq!(of(limits, none(), in_force), (None, Some(2 << 30)));
     }
 
     #[test]

@@ -38,12 +38,24 @@ impl Cluster {
     ///
     /// # Errors
     /// Where the cluster's certificates cannot be used.
-    pub fn kubelets(&self, accept_any_certificate: bool) -> anyhow::Result<Option<Client>> {
+    pub fn kubelets(&self, trust: &KubeletTrust) -> anyhow::Result<Option<Client>> {
         if self.config.cluster_url.scheme_str() != Some("https") {
             return Ok(None);
         }
         let mut config = self.config.clone();
-        config.accept_invalid_certs |= accept_any_certificate;
+        // That is the API server's name, whatever its address; kubelets have their own.
+        config.tls_server_name = None;
+        config.accept_invalid_certs |= trust.kubelet_insecure_tls;
+        if let Some(path) = &trust.kubelet_ca_file {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}, given by --kubelet-ca-file", path.display()))?;
+            anyhow::ensure!(
+                text.contains("-----BEGIN CERTIFICATE-----"),
+                "{}, given by --kubelet-ca-file, has no certificate in PEM",
+                path.display()
+            );
+            config.root_cert_file = Some(path.clone());
+        }
         config.connect_timeout = Some(KUBELET_CONNECTS);
         let context = || format!("cannot use the certificates of {}", self.name);
         let connector = config.rustls_https_connector().with_context(context)?;
@@ -53,6 +65,18 @@ impl Cluster {
             .service(HyperClient::builder(TokioExecutor::new()).build(connector));
         Ok(Some(Client::new(service, config.default_namespace)))
     }
+}
+
+/// Which certificates are taken for a kubelet's.
+#[derive(Debug, Clone, Default, Args)]
+pub struct KubeletTrust {
+    /// File with the certificates (PEM) of the authority that signs those of kubelets, where it is not the cluster's.
+    #[arg(long, value_name = "FILE", conflicts_with = "kubelet_insecure_tls")]
+    kubelet_ca_file: Option<PathBuf>,
+    /// Take any certificate for a kubelet's: for clusters whose kubelets sign their own. Who can answer in a kubelet's place is
+    /// then given the collector's token.
+    #[arg(long)]
+    kubelet_insecure_tls: bool,
 }
 
 /// How long connecting to a kubelet may take.

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Cli;
-use super::clusters::{Cluster, Clusters};
+use super::clusters::{Cluster, Clusters, KubeletTrust};
 use super::status::{Status, serve};
 
 /// Watch clusters, and write what happens in them to the lake.
@@ -56,10 +56,8 @@ pub struct Live {
     /// How often each kubelet is asked, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(10..=300))]
     usage_every: u64,
-    /// Take any certificate for a kubelet's: for clusters whose kubelets sign their own. Who can answer in a kubelet's place is
-    /// then given the collector's token.
-    #[arg(long)]
-    kubelet_insecure_tls: bool,
+    #[command(flatten)]
+    kubelet_trust: KubeletTrust,
 }
 
 /// Who is asked what containers use.
@@ -67,7 +65,7 @@ pub struct Live {
 enum Usage {
     /// Kubelets; where none of them answers, the metrics API.
     Auto,
-    /// Kubelets, at their own addresses; needs `get` of `nodes/stats`.
+    /// Kubelets, at their own addresses; needs `get` of `nodes/stats`, or of `nodes/metrics`.
     Kubelet,
     /// Kubelets through the API server; needs `get` of `nodes/proxy`, which also lets its holder run commands in containers.
     KubeletProxy,
@@ -181,7 +179,7 @@ impl Live {
                 ..Settings::default()
             };
             let collection = Collection {
-                kubelets: cluster.kubelets(self.kubelet_insecure_tls)?,
+                kubelets: cluster.kubelets(&self.kubelet_trust)?,
                 client: cluster.client,
                 name: cluster.name,
                 settings: Arc::new(settings),

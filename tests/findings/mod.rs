@@ -515,3 +515,37 @@ fn a_claim_that_outlives_its_job() {
         ]
     );
 }
+
+#[test]
+fn a_limit_that_was_exceeded_is_raised_by_half() {
+    let world = World::new();
+    given_machine(&world, "m", "batch", (4, 0), 1);
+    let killed = ", timestamp '2026-11-02 02:00:00' as running_at, timestamp '2026-11-02 03:00:00' as finished_at, \
+        'Failed' as phase, 137 as exit_code, 'OOMKilled' as end_reason";
+    given_pod(&world, "train", Some("m"), (2, 3), &size(1, 4, 0), killed);
+    let told = |world: &World| found(world, "oom_kills").remove(0);
+    let request = told(&world);
+    assert!(
+        request.contains("killed for memory at a request of 4096 MiB; none got through")
+            && request.ends_with("|-"),
+        "{request}"
+    );
+    world.given(
+        "container_ends",
+        "select 'c' as cluster, 'train' as pod_uid, name as container_name, 'container' as container_kind, 0 as restart_count, \
+         timestamp '2026-11-02 03:00:00' as observed_at, code as exit_code, reason \
+         from (values ('main', 137, 'OOMKilled'), ('proxy', 0, 'Completed')) as v(name, code, reason)",
+    );
+    world.given(
+        "container_requests",
+        "select 'c' as cluster, 'train' as pod_uid, name as container_name, timestamp '2026-11-02 02:00:00' as observed_at, \
+         'container' as container_kind, 500 as cpu_request_millicores, 2147483648 as memory_request_bytes, \
+         gib * 1073741824::bigint as memory_limit_bytes from (values ('main', 3), ('proxy', 8)) as v(name, gib)",
+    );
+    let limit = told(&world);
+    assert!(
+        limit.contains("killed for memory at a limit of 3072 MiB of main; none got through")
+            && limit.ends_with("|resources: {requests: {memory: 4608Mi}, limits: {memory: 4608Mi}} for main"),
+        "{limit}"
+    );
+}

@@ -144,7 +144,7 @@ pub fn assert_known_within(found: &World, whole: &World, slack: SignedDuration, 
     for (table, columns) in [
         (
             "container_requests",
-            "pod_uid, container_name, cpu_request_millicores, memory_request_bytes",
+            "pod_uid, container_name, cpu_request_millicores, memory_request_bytes, cpu_limit_millicores, memory_limit_bytes",
         ),
         (
             "container_ends",

@@ -1,4 +1,4 @@
-//! The containers of a pod: what each asks for, and how each ended.
+//! The containers of a pod: what each asks for and may take at most, and how each ended.
 
 use k8s_openapi::api::core::v1::{Container, ContainerStateTerminated, ContainerStatus, Pod};
 
@@ -6,7 +6,7 @@ use super::{Index, micros};
 use crate::error::Result;
 use crate::facts::{ContainerEnd, ContainerRequest, Fact};
 use crate::occupancy::{self, Sight};
-use crate::request::{ContainerKind, container_request, init_kind};
+use crate::request::{ContainerKind, container_limits, container_request, init_kind};
 
 impl Index {
     pub(super) fn container_requests(
@@ -18,6 +18,7 @@ impl Index {
         containers(pod)
             .map(|(container, kind)| {
                 let request = container_request(container, &self.settings.accelerators)?;
+                let limits = container_limits(pod, container)?;
                 Ok(ContainerRequest {
                     cluster: self.settings.cluster.clone(),
                     pod_uid: key.to_owned(),
@@ -28,6 +29,8 @@ impl Index {
                     cpu_request_millicores: request.cpu_millicores,
                     memory_request_bytes: request.memory_bytes,
                     gpu_request_milligpus: request.gpu_milligpus,
+                    cpu_limit_millicores: limits.cpu_millicores,
+                    memory_limit_bytes: limits.memory_bytes,
                 })
             })
             .collect()

@@ -234,6 +234,15 @@ impl Index {
         youngest.into_iter().map(|(name, (_, uid))| (name, uid)).collect()
     }
 
+    /// The UID of the pod of that name on a node, if it was made before an instant: names are used again, also on the same node.
+    #[must_use]
+    pub fn pod_on(&self, node: &str, namespace: &str, pod_name: &str, at: Timestamp) -> Option<String> {
+        let uid = self.pods.named(namespace, pod_name)?;
+        let known = self.pods.by_uid.get(uid)?;
+        let state = known.state()?;
+        (state.node_name.as_deref() == Some(node) && state.created_at <= at).then(|| uid.clone())
+    }
+
     /// Every machine that is remembered, as it was told last.
     pub fn machines(&self) -> impl Iterator<Item = Machine> {
         self.machines.machines.values().cloned()

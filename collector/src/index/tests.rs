@@ -588,6 +588,38 @@ fn a_chain_of_owners_is_known_better_when_more_of_it_is_seen() {
 }
 
 #[test]
+fn limits_are_told_again_where_an_older_build_had_not_told_them() {
+    let limits = |facts: &[Fact]| -> Vec<(Option<i64>, Option<i64>)> {
+        let found = facts.iter().filter_map(|fact| match fact {
+            Fact::ContainerRequest(told) => Some((told.cpu_limit_millicores, told.memory_limit_bytes)),
+            _ => None,
+        });
+        found.collect()
+    };
+    let mut pod = pod("u", "n");
+    pod["spec"]["containers"][0]["resources"]["limits"] = json!({"cpu": "2", "memory": "1Gi"});
+    let mut before = index();
+    let told = before.apply(&object(&pod), watched("10:00:10")).unwrap();
+    let expected = [(Some(2000), Some(1 << 30))];
+    assert_eq!(limits(&told), expected);
+    let mut entries = before.changed().unwrap();
+    let (mut same, mut after) = (index(), index());
+    for entry in &mut entries {
+        same.restore(entry).unwrap();
+        let state = entry.state.take().unwrap();
+        let older = state
+            .replace(",\"cpu_limit_millicores\":2000", "")
+            .replace(",\"memory_limit_bytes\":1073741824", "");
+        entry.state = Some(older);
+        after.restore(entry).unwrap();
+    }
+    let again = same.apply(&object(&pod), watched("10:05:00")).unwrap();
+    assert_eq!(limits(&again), []);
+    let again = after.apply(&object(&pod), watched("10:05:00")).unwrap();
+    assert_eq!(limits(&again), expected);
+}
+
+#[test]
 fn a_deadline_is_told_of_jobs_and_workflows_as_far_as_they_show_it() {
     let deadline = |kind: &str, spec: Value, status: Value| {
         let owner = json!({"kind": kind, "metadata": {"name": "w", "namespace": "ns", "uid": "w",

@@ -11,6 +11,7 @@ use crate::facts::Fact;
 use crate::index::{Entry, Index};
 use crate::usage::fact;
 use crate::usage::fold::{Counts, Fold, Hour, Key, Mark};
+use crate::usage::resource_metrics::Named;
 use crate::words::Word;
 
 const KUBELET: Word = "kubelet";
@@ -72,12 +73,29 @@ impl Measured {
         Ok(())
     }
 
-    /// Takes in what was measured. Averages of pods that are not known are left out: they have names only.
+    /// Takes in what was measured. What has names only is left out where no such pod is known.
     pub(super) fn take(&mut self, samples: Samples, index: &Index) {
         match samples {
             Samples::Kubelet(samples) => {
                 for (key, sample) in samples {
                     self.kubelet.sample(&key, sample);
+                }
+            }
+            Samples::KubeletByName { node, named } => {
+                for named in named {
+                    let Named {
+                        namespace,
+                        pod_name,
+                        container_name,
+                        sample,
+                    } = named;
+                    if let Some(pod_uid) = index.pod_on(&node, &namespace, &pod_name, sample.at) {
+                        let key = Key {
+                            pod_uid,
+                            container_name,
+                        };
+                        self.kubelet.sample(&key, sample);
+                    }
                 }
             }
             Samples::MetricsApi(averages) => {

@@ -10,6 +10,7 @@ use crate::object::Object;
 use crate::occupancy::Sight;
 use crate::usage::fold::{Key, Sample};
 use crate::usage::pod_metrics::Average;
+use crate::usage::resource_metrics::Named;
 use crate::words::Word;
 
 /// What became of an object.
@@ -63,6 +64,8 @@ pub enum Told {
 pub enum Samples {
     /// By a kubelet.
     Kubelet(Vec<(Key, Sample)>),
+    /// By the kubelet of a node, which names pods and not their UIDs.
+    KubeletByName { node: String, named: Vec<Named> },
     /// By whoever answers for the metrics API.
     MetricsApi(Vec<Average>),
 }

@@ -2,6 +2,7 @@
 //!
 //! Kubelets are asked in turns over the interval, a few at a time, so that neither they nor the intake see a burst.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,14 +19,14 @@ use super::api::{Failure, chain};
 use super::message::{Message, Samples, Told};
 use super::metrics::Metrics;
 use super::resources::Resource;
-use crate::usage::{pod_metrics, summary};
+use crate::usage::{pod_metrics, resource_metrics, summary};
 
 /// Who is asked what containers use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// Kubelets; where none of them answers, the metrics API.
     Auto,
-    /// Kubelets, at their own addresses. Needs `get` of `nodes/stats`.
+    /// Kubelets, at their own addresses. Needs `get` of `nodes/stats`, or of `nodes/metrics`.
     Kubelet,
     /// Kubelets through the API server. Needs `get` of `nodes/proxy`, which also lets its holder run commands in containers.
     KubeletProxy,
@@ -79,6 +80,27 @@ pub(super) struct Targets {
     pub pods: usize,
 }
 
+/// What a kubelet is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// `/stats/summary`: by the UIDs of pods. Needs `nodes/stats`.
+    Summary,
+    /// `/metrics/resource`: the same by the names of pods. Needs `nodes/metrics`.
+    Resource,
+}
+
+impl Answer {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Summary => "/stats/summary",
+            Self::Resource => "/metrics/resource",
+        }
+    }
+}
+
+/// Kubelets that refuse or lack their summary, and until when they are not asked for it again.
+type WithoutSummary = BTreeMap<String, Instant>;
+
 /// How asking all kubelets went.
 #[derive(Debug, Default)]
 struct Round {
@@ -109,6 +131,7 @@ impl Scraper {
         };
         let mut kubelets_again = Instant::now() + AGAIN;
         let mut had_failures = false;
+        let mut without_summary = WithoutSummary::new();
         while !self.sender.is_closed() {
             if source == Source::MetricsApi {
                 let next = Instant::now() + METRICS_API_EVERY.unsigned_abs().max(self.settings.every);
@@ -123,7 +146,7 @@ impl Scraper {
                 }
                 continue;
             }
-            let round = self.ask_kubelets(&resource, source).await;
+            let round = self.ask_kubelets(&resource, source, &mut without_summary).await;
             let is_in_vain = round.answers == 0 && round.failures > 0;
             let failure = round.failure.map(|(node, failure)| format!("{node}: {failure}"));
             had_failures = self.say(had_failures, "kubelets", failure.map_or(Ok(()), Err));
@@ -157,19 +180,31 @@ impl Scraper {
     }
 
     /// Asks every kubelet once.
-    async fn ask_kubelets(&self, resource: &Arc<Resource>, source: Source) -> Round {
+    async fn ask_kubelets(
+        &self,
+        resource: &Arc<Resource>,
+        source: Source,
+        without_summary: &mut WithoutSummary,
+    ) -> Round {
         let begun = Instant::now();
         let mut round = Round::default();
+        without_summary.retain(|_, until| *until > begun);
         for turn in 0..TURNS {
             let nodes: Vec<(String, Option<String>)> = {
                 let targets = self.targets.borrow();
                 let of_turn = targets.nodes.iter().filter(|(name, _)| turn_of(name) == turn);
                 of_turn.cloned().collect()
             };
+            let without = &*without_summary;
             let answers = futures::stream::iter(nodes)
                 .map(|(node, address)| async move {
+                    let first = if without.contains_key(&node) {
+                        Answer::Resource
+                    } else {
+                        Answer::Summary
+                    };
                     let asked = self
-                        .ask_kubelet(resource, source, &node, address.as_deref())
+                        .ask_kubelet(resource, source, (&node, address.as_deref()), first)
                         .await;
                     (node, asked)
                 })
@@ -178,7 +213,12 @@ impl Scraper {
                 .await;
             for (node, answer) in answers {
                 match answer {
-                    Ok(()) => round.answers += 1,
+                    Ok(answered) => {
+                        round.answers += 1;
+                        if answered == Answer::Resource {
+                            without_summary.entry(node).or_insert(begun + AGAIN);
+                        }
+                    }
                     Err(failure) => {
                         tracing::debug!(node, %failure, "cannot measure usage");
                         self.metrics.scrape_failed();
@@ -192,24 +232,46 @@ impl Scraper {
         round
     }
 
+    /// Asks a kubelet, for its resource metrics too where it refuses its summary or has none; returns what it answered.
     async fn ask_kubelet(
         &self,
         resource: &Arc<Resource>,
         source: Source,
-        node: &str,
-        address: Option<&str>,
-    ) -> Result<(), Failure> {
-        let (client, uri) = match (source, &self.kubelets, address) {
-            (Source::KubeletProxy, ..) => (&self.client, format!("/api/v1/nodes/{node}/proxy/stats/summary")),
-            (_, Some(kubelets), Some(address)) => (kubelets, format!("https://{address}/stats/summary")),
+        (node, address): (&str, Option<&str>),
+        first: Answer,
+    ) -> Result<Answer, Failure> {
+        let (client, base) = match (source, &self.kubelets, address) {
+            (Source::KubeletProxy, ..) => (&self.client, format!("/api/v1/nodes/{node}/proxy")),
+            (_, Some(kubelets), Some(address)) => (kubelets, format!("https://{address}")),
             (_, None, _) => return Err(Failure::Other("kubelets cannot be reached from here".to_owned())),
             (_, _, None) => return Err(Failure::Other("the node tells no internal address".to_owned())),
         };
-        let text = get(client, &uri).await?;
-        let samples = summary::samples(&text)
-            .map_err(|error| Failure::Other(format!("the answer is no summary: {error}")))?;
-        self.tell(resource, Samples::Kubelet(samples)).await;
-        Ok(())
+        let uri = |answer: Answer| format!("{base}{}", answer.path());
+        let (asked, answered) = match (get(client, &uri(first)).await, first) {
+            (Err(refused @ (Failure::Forbidden(_) | Failure::Missing(_))), Answer::Summary) => {
+                let asked = get(client, &uri(Answer::Resource)).await;
+                let asked = asked.map_err(|failure| {
+                    Failure::Other(format!("/stats/summary: {refused}; /metrics/resource: {failure}"))
+                });
+                (asked, Answer::Resource)
+            }
+            asked => asked,
+        };
+        let text = asked?;
+        let samples = match answered {
+            Answer::Summary => Samples::Kubelet(
+                summary::samples(&text)
+                    .map_err(|error| Failure::Other(format!("the answer is no summary: {error}")))?,
+            ),
+            Answer::Resource => Samples::KubeletByName {
+                node: node.to_owned(),
+                named: resource_metrics::samples(&text)
+                    .map_err(|error| Failure::Other(format!("the answer is not of a kubelet: {error}")))?,
+            },
+        };
+        tracing::debug!(node, path = answered.path(), "a kubelet told what containers use");
+        self.tell(resource, samples).await;
+        Ok(answered)
     }
 
     async fn ask_metrics_api(&self, resource: &Arc<Resource>) -> Result<(), String> {
@@ -246,6 +308,29 @@ impl Scraper {
     }
 }
 
+/// What helps where a kubelet's certificate is not believed.
+const UNTRUSTED: &str = "; name the authority that signed it by --kubelet-ca-file, let the cluster's sign it \
+    (serverTLSBootstrap of the kubelet), or take any by --kubelet-insecure-tls";
+
+/// Whether a request failed because the other's certificate was not believed.
+fn is_of_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            return true;
+        }
+        // An error of reading and writing does not show what it holds as its cause, but the cause of that.
+        let held = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        cause = match held {
+            Some(held) => Some(held),
+            None => error.source(),
+        };
+    }
+    false
+}
+
 /// In which turn a kubelet is asked: always in the same, so that its samples are evenly apart.
 fn turn_of(node: &str) -> u32 {
     let hash = node.bytes().fold(0_u32, |hash, byte| {
@@ -258,13 +343,13 @@ fn turn_of(node: &str) -> u32 {
 async fn get(client: &Client, uri: &str) -> Result<Vec<u8>, Failure> {
     let asked = async {
         let request = Request::get(uri)
-            .header(http::header::ACCEPT, "application/json")
+            .header(http::header::ACCEPT, "application/json, text/plain;version=0.0.4")
             .body(Body::empty())
             .map_err(|error| Failure::Other(chain(&error)))?;
-        let response = client
-            .send(request)
-            .await
-            .map_err(|error| Failure::Other(chain(&error)))?;
+        let response = client.send(request).await.map_err(|error| {
+            let mend = if is_of_certificate(&error) { UNTRUSTED } else { "" };
+            Failure::Other(chain(&error) + mend)
+        })?;
         let code = response.status();
         let body = Limited::new(response.into_body(), LARGEST).collect().await;
         let body = body
@@ -274,7 +359,12 @@ async fn get(client: &Client, uri: &str) -> Result<Vec<u8>, Failure> {
             return Ok(body.to_vec());
         }
         let said: String = String::from_utf8_lossy(&body).chars().take(200).collect();
-        Err(Failure::Other(format!("{code} {said}").trim_end().to_owned()))
+        let said = format!("{code} {said}").trim_end().to_owned();
+        Err(match code.as_u16() {
+            401 | 403 => Failure::Forbidden(said),
+            404 | 405 | 501 => Failure::Missing(said),
+            _ => Failure::Other(said),
+        })
     };
     timeout(PATIENCE, asked)
         .await

@@ -19,6 +19,7 @@ pub const MOST_CORES: i64 = 4_096;
 /// A container that began so long before it was first sampled is measured from then on: how what it had used before is
 /// spread over the hours is not known.
 const OLD: SignedDuration = SignedDuration::from_mins(10);
+const OLD_MS: i64 = 600_000;
 
 /// What a kubelet measured of a container at an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +111,17 @@ struct Series {
     /// The last instant at which the counter is known.
     known: Option<Mark>,
     hour: Open,
+    /// Until a second sample tells how memory went before the first.
+    beginning: Option<Box<Beginning>>,
+}
+
+/// The time from a container's start to its first sample: memory is taken to have been what it was then, until it is known how it
+/// grows.
+#[derive(Debug)]
+struct Beginning {
+    started_ms: i64,
+    /// The hour in which it started, where that is over, and where the counter stood at its end.
+    earlier: Option<(Open, Option<Mark>)>,
 }
 
 /// The hour that is not over yet.
@@ -159,6 +171,7 @@ impl Fold {
             heard_at: now,
             known: Some(mark),
             hour: Open::at(mark.at),
+            beginning: None,
         };
         self.series.insert(key, series);
     }
@@ -267,6 +280,7 @@ impl Fold {
         self.series.retain(|key, series| {
             let is_over = series.heard_at < since;
             if is_over {
+                series.settle(key, None, told);
                 told.close(key, &mut series.hour, None);
                 told.marks.insert(key.clone(), None);
             }
@@ -290,6 +304,7 @@ impl Fold {
         keys.sort_unstable();
         for key in keys.into_iter().take(containers) {
             if let Some(mut series) = self.series.remove(&key) {
+                series.settle(&key, None, &mut self.told);
                 self.told.close(&key, &mut series.hour, series.known);
             }
         }
@@ -354,6 +369,7 @@ impl Series {
             heard_at: from.at,
             known: None,
             hour: Open::at(from.at),
+            beginning: None,
         }
     }
 
@@ -380,6 +396,7 @@ impl Series {
         if used.is_some_and(|(_, used)| used > most) {
             counts.implausible += 1;
             // The next one is compared with this one, not with what was before.
+            self.settle(key, None, told);
             self.last = to;
             return;
         }
@@ -390,6 +407,15 @@ impl Series {
             (None, Some(now)) if is_near && span_ms > 0 => Some((now, now)),
             _ => None,
         };
+        let growth = bytes.filter(|_| from.memory_working_set_bytes.is_some());
+        self.settle(key, growth.map(|(before, now)| (before, now, span_ms)), told);
+        let is_beginning = growth.is_none() && bytes.is_some() && from.started_at == Some(from.at);
+        if is_beginning && span_ms <= OLD_MS {
+            self.beginning = Some(Box::new(Beginning {
+                started_ms: from_ms,
+                earlier: None,
+            }));
+        }
         let mut at_ms = from_ms;
         while at_ms < to_ms {
             let until_ms = to_ms.min(self.move_to(key, at_ms, told) + HOUR_MS);
@@ -440,10 +466,54 @@ impl Series {
     fn move_to(&mut self, key: &Key, at_ms: i64, told: &mut Told) -> i64 {
         let start_ms = at_ms - at_ms.rem_euclid(HOUR_MS);
         if start_ms > self.hour.start_ms {
-            told.close(key, &mut self.hour, self.known);
-            self.hour = Open::starting(start_ms);
+            match &mut self.beginning {
+                Some(beginning) if beginning.started_ms < at_ms => {
+                    let over = std::mem::replace(&mut self.hour, Open::starting(start_ms));
+                    beginning.earlier = Some((over, self.known));
+                }
+                _ => {
+                    told.close(key, &mut self.hour, self.known);
+                    self.hour = Open::starting(start_ms);
+                }
+            }
         }
         self.hour.start_ms
+    }
+
+    /// Ends a container's beginning. Where the samples after it show that memory grows, it is taken to have grown alike before, at
+    /// the most from nothing: what falls was loaded at some time that is not known.
+    fn settle(&mut self, key: &Key, growth: Option<(u64, u64, i64)>, told: &mut Told) {
+        let Some(beginning) = self.beginning.take() else {
+            return;
+        };
+        let Beginning {
+            started_ms,
+            mut earlier,
+        } = *beginning;
+        let first_ms = self.last.at.as_millisecond();
+        if let Some((before, now, span_ms)) = growth
+            && now > before
+            && first_ms > started_ms
+        {
+            // Bytes by milliseconds, as a fraction.
+            let (grown, before) = (i128::from(now - before), i128::from(before));
+            let (span_ms, unsampled_ms) = (i128::from(span_ms), i128::from(first_ms - started_ms));
+            let slope = if grown * unsampled_ms <= before * span_ms {
+                (grown, span_ms)
+            } else {
+                (before, unsampled_ms)
+            };
+            // What is not below the line that was assumed, from so long before the first sample on.
+            let less = |ms: i64| slope.0 * i128::from(ms) * i128::from(ms) / (2 * slope.1);
+            let hour_ms = self.hour.start_ms.max(started_ms);
+            self.hour.memory_byte_ms -= less(first_ms - hour_ms);
+            if let Some((over, _)) = &mut earlier {
+                over.memory_byte_ms -= less(first_ms - started_ms) - less(first_ms - hour_ms);
+            }
+        }
+        if let Some((mut over, mark)) = earlier {
+            told.close(key, &mut over, mark);
+        }
     }
 }
 

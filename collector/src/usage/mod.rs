@@ -1,8 +1,9 @@
 //! How much of what was asked for was used: from samples to hours.
 //!
 //! ```text
-//! kubelet: /stats/summary ─┐
-//! metrics.k8s.io ──────────┴─> samples ──> fold ──> an hour of a container: integrals, peak, time at each rate
+//! kubelet: /stats/summary ────┐
+//! kubelet: /metrics/resource ─┤
+//! metrics.k8s.io ─────────────┴─> samples ──> fold ──> an hour of a container: integrals, peak, time at each rate
 //! ```
 //!
 //! Architecture invariant: plain data with one owner; no client, no clock, no lock.
@@ -10,6 +11,7 @@
 pub mod fold;
 pub mod pod_metrics;
 pub mod rates;
+pub mod resource_metrics;
 pub mod summary;
 
 #[cfg(test)]

@@ -151,6 +151,65 @@ fn memory_between_samples_lies_on_a_straight_line_and_is_lost_at_no_hour() {
 }
 
 #[test]
+fn memory_before_the_first_sample_grew_as_it_did_after_it_at_most_from_nothing() {
+    let memory = |started_at: &str, sampled: &[(&str, u64)]| -> Vec<i128> {
+        let mut fold = fold();
+        for (clock, bytes) in sampled {
+            let sample = Sample {
+                at: at(clock),
+                started_at: Some(at(started_at)),
+                cpu_core_nanoseconds: None,
+                memory_working_set_bytes: Some(*bytes),
+            };
+            fold.sample(&key(), sample);
+        }
+        let hours = hours(&mut fold);
+        assert!(hours.iter().all(|hour| hour.memory_usage_byte_ms >= 0));
+        hours.iter().map(|hour| hour.memory_usage_byte_ms).collect()
+    };
+    // Ten bytes a second, from 100 on: the hour in which it started is corrected too.
+    let grows = [("11:00:10", 400), ("11:00:40", 700), ("11:01:10", 1000)];
+    assert_eq!(
+        memory("10:59:40", &grows),
+        [20_000 * 200, 10_000 * 350 + 60_000 * 700]
+    );
+    assert_eq!(
+        memory("11:00:00", &grows),
+        [10_000 * 350 + 60_000 * 700],
+        "in one hour"
+    );
+    // From nothing on, and no further down.
+    assert_eq!(
+        memory("11:00:00", &[("11:00:20", 200), ("11:00:40", 1200)]),
+        [20_000 * 100 + 20_000 * 700]
+    );
+    // What falls is not known to have been higher, and of one sample nothing more is known.
+    assert_eq!(
+        memory("11:00:00", &[("11:00:20", 200), ("11:00:40", 100)]),
+        [20_000 * 200 + 20_000 * 150]
+    );
+    assert_eq!(memory("10:59:50", &[("11:00:10", 200)]), [10_000 * 200; 2]);
+    // Another container of the pod begins.
+    let mut fold = fold();
+    for (clock, started_at, bytes) in [
+        ("11:00:00", "10:00:00", 1000),
+        ("11:00:30", "11:00:10", 300),
+        ("11:01:00", "11:00:10", 600),
+    ] {
+        let sample = Sample {
+            at: at(clock),
+            started_at: Some(at(started_at)),
+            cpu_core_nanoseconds: None,
+            memory_working_set_bytes: Some(bytes),
+        };
+        fold.sample(&key(), sample);
+    }
+    let hours = hours(&mut fold);
+    assert_eq!(hours[0].memory_usage_byte_ms, 20_000 * 200 + 30_000 * 450);
+    assert_eq!(hours[0].memory_measured_ms, 50_000);
+}
+
+#[test]
 fn hours_are_told_when_they_are_over_and_containers_when_they_are_silent() {
     let mut fold = fold();
     steady(&mut fold, "10:59:30", 3);

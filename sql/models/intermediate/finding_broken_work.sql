@@ -1,6 +1,6 @@
 -- grain: one row per zone, ISO week, cluster, team and job whose tries failed or were lost, and why
 -- guarantee: costs add up to the categories failed and lost
--- inputs: int_broken_pods, int_finding_pods, int_finding_jobs, stg_usage_hours
+-- inputs: int_broken_pods, int_memory_kills, int_finding_pods, int_finding_jobs, stg_usage_hours
 {{ config(materialized='view') }}
 {%- set job = ['team', 'installation', 'pipeline', 'job'] %}
 with told as (
@@ -70,10 +70,13 @@ summed as (
         max(case when costs.is_this then events.exit_code end) as most_exit_code,
         max(case when costs.is_this then events.memory_request_bytes end) as memory_request_bytes,
         max(case when costs.is_this then peaks.memory_peak_bytes end) as memory_peak_bytes,
+        max(case when costs.is_this then kills.memory_limit_bytes end) as memory_limit_bytes,
+        nullif(max_by(coalesce(kills.container_name, ''), (case when costs.is_this then coalesce(kills.memory_limit_bytes, cast(-1 as bigint)) else cast(-2 as bigint) end, coalesce(kills.container_name, ''))), '') as killed_container,
         nullif(max_by(coalesce(events.pod_name, ''), (case when costs.is_this then events.ended_ms else cast(-1 as bigint) end, coalesce(events.pod_name, ''))), '') as pod_name
     from events
     inner join {{ ref('int_finding_pods') }} as costs on events.cluster = costs.cluster and events.pod_uid = costs.pod_uid
     left join peaks on events.cluster = peaks.cluster and events.pod_uid = peaks.pod_uid
+    left join {{ ref('int_memory_kills') }} as kills on events.cluster = kills.cluster and events.pod_uid = kills.pod_uid
     group by
         costs.cluster,
         costs.zone,
@@ -108,7 +111,11 @@ select
                 when 'drain' then 'drains of their machines'
                 else 'machines that went away'
             end
-        when 'oom_kills' then 'were killed for memory at a request of ' || {{ mebibytes('summed.memory_request_bytes') }} || ' MiB'
+        when 'oom_kills' then 'were killed for memory at a '
+            || case
+                when summed.memory_limit_bytes > 0 then 'limit of ' || {{ mebibytes('summed.memory_limit_bytes') }} || ' MiB of ' || summed.killed_container
+                else 'request of ' || {{ mebibytes('summed.memory_request_bytes') }} || ' MiB'
+            end
             || coalesce(' (largest seen: ' || {{ mebibytes('summed.memory_peak_bytes') }} || ' MiB)', '')
             || case when jobs.succeeded_pods = 0 then '; none got through' else '; ' || {{ number_text('jobs.succeeded_pods') }} || ' got through' end
         else 'failed (exit code '
@@ -134,6 +141,9 @@ select
     case summed.finding
         when 'oom_kills'
             then case
+                when summed.memory_limit_bytes > 0
+                    then 'resources: {requests: {memory: ' || {{ number_text(idiv('summed.memory_limit_bytes * 3', '2097152')) }}
+                        || 'Mi}, limits: {memory: ' || {{ number_text(idiv('summed.memory_limit_bytes * 3', '2097152')) }} || 'Mi}} for ' || summed.killed_container
                 when summed.memory_peak_bytes > 0
                     then 'resources: {requests: {memory: ' || {{ number_text(idiv('greatest(summed.memory_request_bytes, summed.memory_peak_bytes) * 3', '2097152')) }}
                         || 'Mi}} for all containers of the pod together, and limits no lower'

@@ -1,7 +1,7 @@
 -- grain: one row per attempt and container that was measured, by the most trusted source that did
 -- guarantee: the containers of an attempt's pods add up; percentiles are of all their time together, and off by one percent of
 --     their value at most
--- inputs: stg_usage_stretches, int_usage_rates, pods
+-- inputs: stg_usage_stretches, int_usage_rates, int_container_limits, pods
 {{ config(materialized='view') }}
 {%- set sources = ['kubelet', 'prometheus', 'metrics_api', 'engine', 'declared'] %}
 {%- set attempt = ['cluster', 'team', 'system', 'installation', 'pipeline', 'run', 'run_epoch', 'job', 'attempt'] %}
@@ -37,13 +37,19 @@ stretches as (
         usage.cpu_throttled_periods,
         usage.gpu_usage_milligpu_ms,
         usage.gpu_measured_ms,
-        usage.gpu_memory_peak_bytes
+        usage.gpu_memory_peak_bytes,
+        limits.cpu_limit_millicores,
+        limits.memory_limit_bytes
     from {{ ref('stg_usage_stretches') }} as usage
     inner join ranked
         on usage.cluster = ranked.cluster
         and usage.pod_uid = ranked.pod_uid
         and case usage.source{% for source in sources %} when '{{ source }}' then {{ loop.index }}{% endfor %} end = ranked.best
     inner join {{ ref('pods') }} as pods on usage.cluster = pods.cluster and usage.pod_uid = pods.pod_uid
+    left join {{ ref('int_container_limits') }} as limits
+        on usage.cluster = limits.cluster
+        and usage.pod_uid = limits.pod_uid
+        and coalesce(usage.container_name, '') = limits.container_name
     where pods.pod_class = 'workload'
 ),
 
@@ -115,13 +121,15 @@ sums as (
         cast(sum(memory_usage_byte_ms) as decimal(38,0)) as memory_usage_byte_ms,
         cast(sum(memory_measured_ms) as bigint) as memory_measured_ms,
         max(memory_peak_bytes) as memory_peak_bytes,
+        case when count(*) = count(memory_limit_bytes) then max(memory_limit_bytes) end as memory_limit_bytes,
         cast(sum(samples) as bigint) as samples,
         cast(sum(samples_expected) as bigint) as samples_expected,
         cast(sum(cpu_periods) as bigint) as cpu_periods,
         cast(sum(cpu_throttled_periods) as bigint) as cpu_throttled_periods,
         cast(sum(gpu_usage_milligpu_ms) as bigint) as gpu_usage_milligpu_ms,
         cast(sum(gpu_measured_ms) as bigint) as gpu_measured_ms,
-        max(gpu_memory_peak_bytes) as gpu_memory_peak_bytes
+        max(gpu_memory_peak_bytes) as gpu_memory_peak_bytes,
+        case when count(*) = count(cpu_limit_millicores) then max(cpu_limit_millicores) end as cpu_limit_millicores
     from stretches
     group by
 {%- for column in attempt %}
@@ -151,7 +159,9 @@ select
     sums.cpu_throttled_periods,
     sums.gpu_usage_milligpu_ms,
     sums.gpu_measured_ms,
-    sums.gpu_memory_peak_bytes
+    sums.gpu_memory_peak_bytes,
+    sums.cpu_limit_millicores,
+    sums.memory_limit_bytes
 from sums
 left join percentiles
     on sums.container_name = percentiles.container_name

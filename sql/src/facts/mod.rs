@@ -385,6 +385,9 @@ pub const FACTS: &[Fact] = &[
             integer("cpu_request_millicores", RequiredNotNegative),
             integer("memory_request_bytes", RequiredNotNegative),
             integer("gpu_request_milligpus", NotNegative),
+            // What it may take at most. NULL: as much as its node has, or not told.
+            integer("cpu_limit_millicores", NotNegative),
+            integer("memory_limit_bytes", NotNegative),
         ],
     },
     Fact {

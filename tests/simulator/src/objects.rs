@@ -162,6 +162,13 @@ fn quantities(amounts: [i64; 3]) -> BTreeMap<String, Quantity> {
     quantities
 }
 
+/// Work may have the memory that it asks for, and no more; what runs all the time may have all that there is.
+fn limits(instance: &Instance) -> Option<BTreeMap<String, Quantity>> {
+    let mut limits = quantities(instance.request);
+    limits.remove("cpu");
+    Some(limits).filter(|_| !instance.role.is_steady())
+}
+
 pub(crate) fn node(server: &Server, kind: &Pool) -> Object {
     let registered = server.registered_ms.unwrap_or(server.launched_ms);
     let mut labels = texts([
@@ -354,6 +361,7 @@ pub(crate) fn pod(instance: &Instance) -> Object {
                 image: Some(IMAGE.to_owned()),
                 resources: Some(ResourceRequirements {
                     requests: Some(quantities(instance.request)),
+                    limits: limits(instance),
                     ..ResourceRequirements::default()
                 }),
                 ..Container::default()

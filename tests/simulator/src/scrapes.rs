@@ -299,16 +299,22 @@ impl Page<'_> {
         ] {
             self.instant(metric, &name, at)?;
         }
-        for (field, info, requests) in [
+        for (field, info, amounts) in [
             (
                 "containers",
                 "kube_pod_container_info",
-                "kube_pod_container_resource_requests",
+                [
+                    "kube_pod_container_resource_requests",
+                    "kube_pod_container_resource_limits",
+                ],
             ),
             (
                 "initContainers",
                 "kube_pod_init_container_info",
-                "kube_pod_init_container_resource_requests",
+                [
+                    "kube_pod_init_container_resource_requests",
+                    "kube_pod_init_container_resource_limits",
+                ],
             ),
         ] {
             for container in object["spec"][field].as_array().into_iter().flatten() {
@@ -319,7 +325,9 @@ impl Page<'_> {
                 ];
                 self.line(info, &[&of[..], &more].concat(), "1")?;
                 let of = [&of[..], &[("node", node)]].concat();
-                self.amounts(requests, &of, container.pointer("/resources/requests"))?;
+                for (metric, of_what) in amounts.into_iter().zip(["requests", "limits"]) {
+                    self.amounts(metric, &of, Some(&container["resources"][of_what]))?;
+                }
             }
         }
         for status in statuses.into_iter().flatten() {

@@ -88,11 +88,13 @@ impl Profile {
     #[must_use]
     pub fn memory_bytes(&self, started_ms: i64, at_ms: i64) -> u64 {
         let age = at_ms - started_ms;
-        let grown = 700 + 200 * age.clamp(0, GROWTH_MS) / GROWTH_MS;
+        // In millionths: in coarser steps what is sampled at whole seconds would lie above what there is between them.
+        let grown = 700_000 + 200_000 * age.clamp(0, GROWTH_MS) / GROWTH_MS;
         // Up by a tenth and down again.
         let phase = age.rem_euclid(BREATH_MS);
-        let breath = 100 * phase.min(BREATH_MS - phase) / (BREATH_MS / 2);
-        u64::try_from(self.memory_bytes / 1000 * (grown + breath)).unwrap_or(0)
+        let breath = 100_000 * phase.min(BREATH_MS - phase) / (BREATH_MS / 2);
+        let bytes = i128::from(self.memory_bytes) * i128::from(grown + breath) / 1_000_000;
+        u64::try_from(bytes).unwrap_or(0)
     }
 }
 

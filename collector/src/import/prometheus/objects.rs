@@ -45,6 +45,8 @@ pub struct Pods<'a> {
     init_containers: HashMap<&'a str, Vec<&'a Series>>,
     requests: HashMap<&'a str, Vec<&'a Series>>,
     init_requests: HashMap<&'a str, Vec<&'a Series>>,
+    limits: HashMap<&'a str, Vec<&'a Series>>,
+    init_limits: HashMap<&'a str, Vec<&'a Series>>,
     overhead: [HashMap<&'a str, &'a Series>; 2],
     running: HashMap<&'a str, Vec<&'a Series>>,
     ends: HashMap<&'a str, Vec<&'a Series>>,
@@ -81,6 +83,8 @@ impl<'a> Pods<'a> {
             init_containers: told.all_by("kube_pod_init_container_info", "uid"),
             requests: told.all_by("kube_pod_container_resource_requests", "uid"),
             init_requests: told.all_by("kube_pod_init_container_resource_requests", "uid"),
+            limits: told.all_by("kube_pod_container_resource_limits", "uid"),
+            init_limits: told.all_by("kube_pod_init_container_resource_limits", "uid"),
             overhead: [
                 told.by("kube_pod_overhead_cpu_cores", "uid"),
                 told.by("kube_pod_overhead_memory_bytes", "uid"),
@@ -152,8 +156,8 @@ impl<'a> Pods<'a> {
         let overhead = |of: usize| self.overhead[of].get(uid).and_then(|series| series.last());
         let mut spec = json!({
             "nodeName": (!moment.node.is_empty()).then_some(&moment.node),
-            "containers": self.specs(&self.containers, &self.requests, uid),
-            "initContainers": self.specs(&self.init_containers, &self.init_requests, uid),
+            "containers": self.specs(&self.containers, [&self.requests, &self.limits], uid),
+            "initContainers": self.specs(&self.init_containers, [&self.init_requests, &self.init_limits], uid),
         });
         if let (Some(cores), Some(bytes)) = (overhead(0), overhead(1)) {
             spec["overhead"] = json!({"cpu": quantity("core", cores), "memory": quantity("byte", bytes)});
@@ -173,31 +177,31 @@ impl<'a> Pods<'a> {
         })
     }
 
-    /// Containers with what they ask for.
+    /// Containers with what they ask for and what they may take at most.
     fn specs(
         &self,
         of: &HashMap<&str, Vec<&Series>>,
-        asked: &HashMap<&str, Vec<&Series>>,
+        amounts: [&HashMap<&str, Vec<&Series>>; 2],
         uid: &str,
     ) -> Value {
-        let mut containers: BTreeMap<&str, (Map<String, Value>, Value)> = BTreeMap::new();
+        let mut containers: BTreeMap<&str, ([Map<String, Value>; 2], Value)> = BTreeMap::new();
         for series in of.get(uid).into_iter().flatten() {
             let container = containers.entry(series.label("container")).or_default();
             container.1 =
                 json!({"image": series.label("image_spec"), "restartPolicy": series.label("restart_policy")});
         }
-        for series in asked.get(uid).into_iter().flatten() {
-            let container = containers.entry(series.label("container")).or_default();
-            if let Some(amount) = series.last() {
-                let name = resource_name(self.names, series.label("resource"));
-                container
-                    .0
-                    .insert(name, quantity(series.label("unit"), amount).into());
+        for (place, found) in amounts.into_iter().enumerate() {
+            for series in found.get(uid).into_iter().flatten() {
+                let container = containers.entry(series.label("container")).or_default();
+                if let Some(amount) = series.last() {
+                    let name = resource_name(self.names, series.label("resource"));
+                    container.0[place].insert(name, quantity(series.label("unit"), amount).into());
+                }
             }
         }
-        let containers = containers.into_iter().map(|(name, (requests, more))| {
+        let containers = containers.into_iter().map(|(name, ([requests, limits], more))| {
             let text = |key: &str| more[key].as_str().filter(|text| !text.is_empty());
-            let mut container = json!({"name": name, "resources": {"requests": requests}});
+            let mut container = json!({"name": name, "resources": {"requests": requests, "limits": limits}});
             for key in ["image", "restartPolicy"] {
                 if let Some(text) = text(key) {
                     container[key] = text.into();

@@ -21,6 +21,8 @@ const NEWEST: &[(&str, &str)] = &[
     ("kube_pod_init_container_info", ""),
     ("kube_pod_container_resource_requests", ""),
     ("kube_pod_init_container_resource_requests", ""),
+    ("kube_pod_container_resource_limits", ""),
+    ("kube_pod_init_container_resource_limits", ""),
     ("kube_pod_overhead_cpu_cores", ""),
     ("kube_pod_overhead_memory_bytes", ""),
     ("kube_pod_container_state_started", ""),

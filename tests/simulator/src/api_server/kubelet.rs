@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::Method;
+use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,26 +21,54 @@ const MEASURES_MS: i64 = 10_000;
 /// The metrics API tells averages over this time.
 const WINDOW_MS: i64 = 15_000;
 
+/// In which form a kubelet tells what it has measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `/stats/summary`.
+    Summary,
+    /// `/metrics/resource`.
+    Resource,
+}
+
+impl Form {
+    fn of(path: &str) -> Option<Self> {
+        match path {
+            "/stats/summary" => Some(Self::Summary),
+            "/metrics/resource" => Some(Self::Resource),
+            _ => None,
+        }
+    }
+
+    /// The subresource of nodes that a kubelet has it allowed by.
+    fn subresource(self) -> &'static str {
+        match self {
+            Self::Summary => "stats",
+            Self::Resource => "metrics",
+        }
+    }
+}
+
 /// What is asked of a kubelet, or of the metrics API.
 pub(super) enum Asked<'a> {
     /// A kubelet at its own address.
-    Kubelet(&'a str),
+    Kubelet(&'a str, Form),
     /// A kubelet through the API server.
-    Proxy(&'a str),
+    Proxy(&'a str, Form),
     MetricsApi,
 }
 
 impl<'a> Asked<'a> {
     /// What a request asks for, if it is about usage.
     pub(super) fn of(authority: Option<&'a str>, path: &'a str) -> Option<Self> {
-        if let (Some(address), "/stats/summary") = (authority, path) {
-            return Some(Self::Kubelet(address));
+        if let (Some(address), Some(form)) = (authority, Form::of(path)) {
+            return Some(Self::Kubelet(address, form));
         }
         if path == "/apis/metrics.k8s.io/v1beta1/pods" {
             return Some(Self::MetricsApi);
         }
         let rest = path.strip_prefix("/api/v1/nodes/")?;
-        rest.strip_suffix("/proxy/stats/summary").map(Self::Proxy)
+        let (node, path) = rest.split_once("/proxy")?;
+        Form::of(path).map(|form| Self::Proxy(node, form))
     }
 }
 
@@ -67,12 +96,12 @@ pub(super) fn answer(
     method: &Method,
 ) -> Result<Response, Failure> {
     let (node, used) = match asked {
-        Asked::Kubelet(address) => {
+        Asked::Kubelet(address, form) => {
             let node = node_at(server, address).ok_or_else(Failure::no_such_path)?;
-            let used = of_node(&node, "stats");
-            (Some(node), used)
+            let used = of_node(&node, form.subresource());
+            (Some((node, *form)), used)
         }
-        Asked::Proxy(node) => (Some((*node).to_owned()), of_node(node, "proxy")),
+        Asked::Proxy(node, form) => (Some(((*node).to_owned(), *form)), of_node(node, "proxy")),
         Asked::MetricsApi => (
             None,
             Use {
@@ -99,18 +128,23 @@ pub(super) fn answer(
     }
     let settings = server.settings();
     let is_there = match asked {
-        Asked::Kubelet(_) => settings.has_kubelets,
-        Asked::Proxy(_) => true,
+        Asked::Kubelet(..) if !settings.has_kubelets => false,
+        Asked::Kubelet(_, form) | Asked::Proxy(_, form) => {
+            *form == Form::Resource || settings.has_stats_summary
+        }
         Asked::MetricsApi => settings.has_metrics_api,
     };
     if !is_there {
         return Err(Failure::no_such_path());
     }
-    let body = match node {
-        Some(node) => summary(server, &node),
-        None => metrics(server),
-    };
-    Ok(json_of(200, &body))
+    Ok(match node {
+        Some((node, Form::Summary)) => json_of(200, &summary(server, &node)),
+        Some((node, Form::Resource)) => {
+            let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+            (kind, resource_metrics(server, &node)).into_response()
+        }
+        None => json_of(200, &metrics(server)),
+    })
 }
 
 fn of_node(node: &str, subresource: &str) -> Use {
@@ -185,10 +219,9 @@ fn time(ms: i64) -> Option<Timestamp> {
     Timestamp::from_millisecond(ms).ok()
 }
 
-/// What a kubelet tells of its pods.
-fn summary(server: &ApiServer, node: &str) -> Value {
+/// Measures again what kubelets tell, if that is due.
+fn measure(server: &ApiServer, measured: &mut Measured) {
     let now_ms = server.clock().now_ms();
-    let mut measured = server.measured();
     if now_ms >= measured.at_ms + MEASURES_MS {
         measured.at_ms = now_ms;
         measured.by_node.clear();
@@ -197,6 +230,12 @@ fn summary(server: &ApiServer, node: &str) -> Value {
             of_node.or_default().push(runs);
         }
     }
+}
+
+/// What a kubelet tells of its pods.
+fn summary(server: &ApiServer, node: &str) -> Value {
+    let mut measured = server.measured();
+    measure(server, &mut measured);
     let at_ms = measured.at_ms;
     let pods: Vec<Value> = measured
         .by_node
@@ -233,6 +272,49 @@ fn summary(server: &ApiServer, node: &str) -> Value {
         })
         .collect();
     json!({"node": {"nodeName": node}, "pods": pods})
+}
+
+/// The same for Prometheus, by the names of pods.
+fn resource_metrics(server: &ApiServer, node: &str) -> String {
+    let mut measured = server.measured();
+    measure(server, &mut measured);
+    let at_ms = measured.at_ms;
+    let mut parts = [const { String::new() }; 3];
+    for runs in measured.by_node.get(node).into_iter().flatten() {
+        let Runs {
+            pod,
+            container,
+            started_ms,
+        } = runs;
+        let of = format!(
+            "{{container=\"{container}\",namespace=\"{}\",pod=\"{}\"}}",
+            pod.metadata.namespace, pod.metadata.name
+        );
+        parts[2] += &format!(
+            "container_start_time_seconds{of} {}.{:03}\n",
+            started_ms / 1000,
+            started_ms % 1000
+        );
+        if *started_ms >= at_ms {
+            continue;
+        }
+        let profile = Profile::of(pod);
+        let nanoseconds = profile.cpu_nanoseconds(*started_ms, at_ms);
+        parts[0] += &format!(
+            "container_cpu_usage_seconds_total{of} {}.{:09} {at_ms}\n",
+            nanoseconds / 1_000_000_000,
+            nanoseconds % 1_000_000_000
+        );
+        parts[1] += &format!(
+            "container_memory_working_set_bytes{of} {:e} {at_ms}\n",
+            profile.memory_bytes(*started_ms, at_ms)
+        );
+    }
+    let [cpu, memory, started] = parts;
+    format!(
+        "# TYPE container_cpu_usage_seconds_total counter\n{cpu}# TYPE container_memory_working_set_bytes gauge\n{memory}\
+         # TYPE container_start_time_seconds gauge\n{started}# TYPE resource_scrape_error gauge\nresource_scrape_error 0\n"
+    )
 }
 
 /// What the metrics API tells of all pods.

@@ -64,6 +64,8 @@ pub struct Settings {
     pub has_aggregated_discovery: bool,
     /// Whether kubelets answer at their own addresses.
     pub has_kubelets: bool,
+    /// Whether kubelets have `/stats/summary` beside `/metrics/resource`.
+    pub has_stats_summary: bool,
     /// Whether somebody answers for `metrics.k8s.io`.
     pub has_metrics_api: bool,
     /// Who may do what; without it everybody may do all.
@@ -85,6 +87,7 @@ impl Settings {
             has_streaming_lists: true,
             has_aggregated_discovery: true,
             has_kubelets: true,
+            has_stats_summary: true,
             has_metrics_api: true,
             access: None,
         }
