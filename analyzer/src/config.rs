@@ -37,6 +37,55 @@ pub struct Config {
     /// What is taken off list prices; the first that matches holds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub discounts: Vec<Discount>,
+    /// What of a bill is the clusters'.
+    #[serde(skip_serializing_if = "Billing::is_empty")]
+    pub billing: Billing,
+}
+
+/// What of a bill is the clusters': all of it where nothing is declared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Billing {
+    /// Billing accounts or sub accounts: payer and linked accounts, subscriptions, projects.
+    pub accounts: Vec<String>,
+    /// Tags that a charge must have, all of them.
+    pub tags: BTreeMap<String, String>,
+    /// Whether all machines of the scope are the clusters': then charges without a resource are matched by type, region and day, and
+    /// machines that nobody saw are unobserved instead of out of scope.
+    pub exclusive: bool,
+}
+
+impl Billing {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.exclusive && self.accounts.is_empty() && self.tags.is_empty() {
+            return Err("billing: `exclusive` needs `accounts` or `tags` that it is about".to_owned());
+        }
+        if self.accounts.iter().any(|account| account.trim().is_empty()) {
+            return Err("billing: an entry of `accounts` is empty".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The scope in one line.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut parts = Vec::new();
+        if !self.accounts.is_empty() {
+            parts.push(format!("accounts {}", self.accounts.join(", ")));
+        }
+        parts.extend(self.tags.iter().map(|(key, value)| format!("tag {key}={value}")));
+        if parts.is_empty() {
+            parts.push("everything in the bill ([billing] in podledger.toml declares less)".to_owned());
+        }
+        if self.exclusive {
+            parts.push("all machines of it are the clusters'".to_owned());
+        }
+        parts.join("; ")
+    }
 }
 
 /// What a running pod is charged for.
@@ -95,6 +144,7 @@ impl Default for Config {
             identity_rules: Vec::new(),
             price_overrides: Vec::new(),
             discounts: Vec::new(),
+            billing: Billing::default(),
         }
     }
 }
@@ -133,6 +183,7 @@ impl Config {
         }
         rules::check(&parsed.identity_rules, &rules::systems(&Project::embedded()?)).map_err(&config)?;
         prices::check(&parsed.price_overrides, &parsed.discounts).map_err(&config)?;
+        parsed.billing.check().map_err(&config)?;
         for zone in &parsed.report_zones {
             TimeZone::get(zone).map_err(|error| config(format!("report_zones: `{zone}`: {error}")))?;
         }
@@ -184,6 +235,19 @@ impl Config {
             }
         })?;
         Ok(rules::apply(&self.identity_rules, project)
+            .with_var(
+                "billing_scope",
+                json!({
+                    "accounts": self.billing.accounts,
+                    "tags": self
+                        .billing
+                        .tags
+                        .iter()
+                        .map(|(key, value)| json!({"key": key, "value": value}))
+                        .collect::<Vec<_>>(),
+                    "exclusive": self.billing.exclusive,
+                }),
+            )
             .with_var("team_shares", json!(shares))
             .with_var("weights_method", json!(self.weights_method))
             .with_var("allocation_basis", json!(self.allocation_basis))
@@ -288,6 +352,17 @@ mod tests {
         let config = read("[[teams]]\nshares = {ml = 3, growth = 1}\nnamespace = 'x'").unwrap();
         assert_eq!(config.teams[0].name(), "growth 1 + ml 3");
         assert_eq!(read(&toml::to_string(&config).unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn an_exclusive_scope_says_of_what() {
+        let error = read("[billing]\nexclusive = true").unwrap_err().to_string();
+        assert!(error.contains("needs `accounts` or `tags`"), "{error}");
+        let config = read("[billing]\naccounts = ['1']\ntags = {team = 'x'}\nexclusive = true").unwrap();
+        assert_eq!(
+            config.billing.describe(),
+            "accounts 1; tag team=x; all machines of it are the clusters'"
+        );
     }
 
     #[test]
