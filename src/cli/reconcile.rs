@@ -34,7 +34,10 @@ const LINES: &[(&str, &str)] = &[
     ("quantity_variance", "machine time charged for and not seen"),
     ("machines_not_seen", "machines of the scope that nobody saw"),
     ("out_of_scope", "charges outside of the scope"),
-    ("commitment_unused", "savings plans and reservations that nobody used"),
+    (
+        "commitment_unused",
+        "savings plans and reservations that nobody used",
+    ),
     ("other_services", "usage that is no machine's time"),
     ("purchases", "fees of commitments and others"),
     ("amortization", "fees paid at another time than what they are for"),
@@ -59,7 +62,9 @@ impl Reconcile {
             )?,
         };
         let Some(month) = month else {
-            println!("no bill was imported: `podledger import --help` names the kinds, then run `podledger build`");
+            println!(
+                "no bill was imported: `podledger import --help` names the kinds, then run `podledger build`"
+            );
             return Ok(ExitCode::SUCCESS);
         };
         let mut statement = connection.prepare(
@@ -79,7 +84,11 @@ impl Reconcile {
             let (provider, account, line, amount) = row?;
             lines.push((provider, account, line, NanoUsd::from_decimal_str(&amount)?.get()));
         }
-        println!("{} · scope: {}", month.get(..7).unwrap_or(&month), config.billing.describe());
+        println!(
+            "{} · scope: {}",
+            month.get(..7).unwrap_or(&month),
+            config.billing.describe()
+        );
         if lines.is_empty() {
             println!("no bill of this month was imported");
         }

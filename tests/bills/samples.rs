@@ -30,7 +30,11 @@ fn day(text: &str) -> String {
         return text.chars().take(10).collect();
     };
     let (day, year) = rest.split_once('/').unwrap();
-    let year = if year.len() == 2 { format!("20{year}") } else { year.to_owned() };
+    let year = if year.len() == 2 {
+        format!("20{year}")
+    } else {
+        year.to_owned()
+    };
     format!("{year}-{month:0>2}-{day:0>2}")
 }
 
@@ -39,21 +43,33 @@ fn sums_of(path: &Path, day_column: &str, service: &str, cost: &str) -> BTreeMap
     let mut text = Vec::new();
     let file = File::open(path).unwrap();
     if path.extension().is_some_and(|extension| extension == "gz") {
-        flate2::read::MultiGzDecoder::new(file).read_to_end(&mut text).unwrap();
+        flate2::read::MultiGzDecoder::new(file)
+            .read_to_end(&mut text)
+            .unwrap();
     } else {
         std::io::BufReader::new(file).read_to_end(&mut text).unwrap();
     }
     let text = String::from_utf8(text).unwrap();
-    let mut reader = csv::Reader::from_reader(text.trim_start_matches('\u{feff}').as_bytes());
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .from_reader(text.trim_start_matches('\u{feff}').as_bytes());
     let headers = reader.headers().unwrap().clone();
-    let column = |name: &str| headers.iter().position(|header| header.eq_ignore_ascii_case(name));
+    let column = |name: &str| {
+        headers
+            .iter()
+            .position(|header| header.eq_ignore_ascii_case(name))
+    };
     let (day_column, cost) = (column(day_column).unwrap(), column(cost).unwrap());
     let service = column(service);
     let mut sums = BTreeMap::new();
     for row in reader.records() {
         let row = row.unwrap();
         let name = service.map_or("", |service| &row[service]);
-        let name = if name.eq_ignore_ascii_case("null") { "" } else { name };
+        let name = if name.eq_ignore_ascii_case("null") {
+            ""
+        } else {
+            name
+        };
         *sums.entry((day(&row[day_column]), name.to_owned())).or_default() += number(&row[cost]);
     }
     sums
@@ -90,14 +106,22 @@ fn same(file: &str, format: Format, columns: (&str, &str, &str), assume_usd: boo
     let (day, service, cost) = columns;
     let expected = sums_of(&path, day, service, cost);
     // Credits upon a row of Google's are charges of their own.
-    let filter = if format == Format::Gcp { "charge_category <> 'Credit'" } else { "true" };
+    let filter = if format == Format::Gcp {
+        "charge_category <> 'Credit'"
+    } else {
+        "true"
+    };
     let found = sums_in(&world, filter);
     for (key, sum) in &expected {
         assert_eq!(found.get(key), Some(sum), "{file}: {key:?}");
     }
     assert_eq!(found.len(), expected.len(), "{file}");
     if format != Format::Gcp {
-        assert_eq!(number(&totals.billed_usd), expected.values().sum::<i128>(), "{file}");
+        assert_eq!(
+            number(&totals.billed_usd),
+            expected.values().sum::<i128>(),
+            "{file}"
+        );
     }
     // The same file once more changes nothing.
     assert_eq!(import().0, Imported::Already, "{file}");
@@ -107,7 +131,12 @@ const FOCUS: (&str, &str, &str) = ("ChargePeriodStart", "ServiceName", "BilledCo
 
 #[test]
 fn the_real_focus_sample_comes_in_to_the_last_digit() {
-    same("focus-1.0-sample/focus_sample_1000.csv.gz", Format::Focus, FOCUS, false);
+    same(
+        "focus-1.0-sample/focus_sample_1000.csv.gz",
+        Format::Focus,
+        FOCUS,
+        false,
+    );
 }
 
 #[test]
@@ -127,14 +156,23 @@ fn examples_of_the_focus_specification_come_in_together() {
         // Examples of how a commitment is told leave out what is the same for all of a bill.
         options.assume_usd = name.starts_with("commitment");
         options.source = name.clone();
-        bills::import(&world.lake(), &path, Format::Focus, &options, &|_| {})
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let imported = bills::import(&world.lake(), &path, Format::Focus, &options, &|_| {});
+        // Two of them tell of a thirtieth hour.
+        if name.ends_with("purchase_scenario_2") || name.ends_with("purchase_scenario_3") {
+            let error = imported.unwrap_err().to_string();
+            assert!(
+                error.contains("column `ChargePeriodEnd`: `2023-02-01T30:00:00Z` is not an instant"),
+                "{error}"
+            );
+            continue;
+        }
+        imported.unwrap();
         for (key, sum) in sums_of(&path, FOCUS.0, FOCUS.1, FOCUS.2) {
             *expected.entry(key).or_default() += sum;
         }
         files += 1;
     }
-    assert_eq!(files, 26);
+    assert_eq!(files, 24);
     world.build(true);
     assert_eq!(sums_in(&world, "true"), expected);
 }
@@ -145,13 +183,21 @@ fn reports_of_aws_come_in_whatever_their_headers_look_like() {
     same(
         "koku-fixtures/aws_cur_test_cur.csv",
         Format::Cur,
-        of("lineItem/UsageStartDate", "product/ProductName", "lineItem/UnblendedCost"),
+        of(
+            "lineItem/UsageStartDate",
+            "product/ProductName",
+            "lineItem/UnblendedCost",
+        ),
         false,
     );
     same(
         "koku-fixtures/aws_cur_2022-07-01-alt-columns.csv",
         Format::Cur,
-        of("line_item_usage_start_date", "product_product_name", "line_item_unblended_cost"),
+        of(
+            "line_item_usage_start_date",
+            "product_product_name",
+            "line_item_unblended_cost",
+        ),
         false,
     );
 }
@@ -205,7 +251,12 @@ fn exports_of_azure_come_in_with_all_their_headers() {
     }
     for (file, day, service, cost) in [
         ("PayAsYouGo", "UsageDateTime", "MeterCategory", "PreTaxCost"),
-        ("EnterpriseCamel", "date", "meterCategory", "costInBillingCurrency"),
+        (
+            "EnterpriseCamel",
+            "date",
+            "meterCategory",
+            "costInBillingCurrency",
+        ),
         (
             "German",
             "UsageDateTime (UsageDateTime)",

@@ -30,8 +30,8 @@ credited as (
 summed as (
     select
         *,
-        coalesce(list_reduce(list_transform(promotions, lambda credit: cast(credit.amount as decimal(38,18))), lambda a, b: cast(a + b as decimal(38,18))), 0) as promoted,
-        coalesce(list_reduce(list_transform(discounts, lambda credit: cast(credit.amount as decimal(38,18))), lambda a, b: cast(a + b as decimal(38,18))), 0) as discounted
+        coalesce(list_sum(list_transform(promotions, lambda credit: cast(credit.amount as decimal(38,18)))), 0) as promoted,
+        coalesce(list_sum(list_transform(discounts, lambda credit: cast(credit.amount as decimal(38,18)))), 0) as discounted
     from credited
 ),
 

@@ -14,7 +14,13 @@ with charges as (
         -- Cores and bytes are charged apart, so their hours are not those of the machine.
         case when count(machine_ms) = count(*) then cast(sum(machine_ms) as bigint) end as billed_ms
     from {{ ref('stg_billed_charges') }}
-    where is_machine and machine_key is not null and effective_atto is not null and charge_end_ms > charge_start_ms
+    where
+        is_machine
+        and machine_key is not null
+        -- What takes back a price that was charged beside tells no time.
+        and (machine_ms is not null or effective_atto <> 0)
+        and effective_atto is not null
+        and charge_end_ms > charge_start_ms
     group by
         provider,
         billing_account_id,
@@ -76,6 +82,7 @@ kinds as (
         and is_in_scope
         and machine_key is null
         and instance_type is not null
+        and (machine_ms is not null or effective_atto <> 0)
         and effective_atto is not null
         and charge_end_ms <= charge_start_ms - charge_start_ms % 86400000 + 86400000
     group by

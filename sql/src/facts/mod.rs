@@ -670,10 +670,19 @@ pub const FACTS: &[Fact] = &[
         // One charge of a bill, as FOCUS names it. A delivery is the whole of what was imported at once; a newer one of the same
         // source, account and billing period stands instead of an older.
         table: "billed_charges",
-        key: &["bill_source", "delivery", "source_file", "source_row", "source_part"],
+        key: &[
+            "bill_source",
+            "delivery",
+            "source_file",
+            "source_row",
+            "source_part",
+        ],
         columns: &[
             text("bill_source", Required),
-            text("bill_format", RequiredOneOf(&["focus", "cur", "gcp-billing", "azure-costs", "cost-explorer"])),
+            text(
+                "bill_format",
+                RequiredOneOf(&["focus", "cur", "gcp-billing", "azure-costs", "cost-explorer"]),
+            ),
             // Hash of what was imported, and when.
             text("delivery", Required),
             instant("delivered_at", Required),
@@ -687,7 +696,10 @@ pub const FACTS: &[Fact] = &[
             instant("billing_period_start_at", Required),
             instant("billing_period_end_at", NotBefore("billing_period_start_at")),
             instant("charge_period_start_at", Required),
-            instant("charge_period_end_at", RequiredNotBefore("charge_period_start_at")),
+            instant(
+                "charge_period_end_at",
+                RequiredNotBefore("charge_period_start_at"),
+            ),
             text("service_name", Any),
             text("service_category", Any),
             text("sku_id", Any),

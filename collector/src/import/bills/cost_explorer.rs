@@ -182,7 +182,10 @@ fn cells(
                     .skip_while(|column| **column != "SERVICE")
                     .find(|column| **column == definition.key && **column != "Tags")
                     .ok_or_else(|| {
-                        format!("is grouped by {}, which no charge has; group by another dimension", definition.key)
+                        format!(
+                            "is grouped by {}, which no charge has; group by another dimension",
+                            definition.key
+                        )
                     })?;
                 cells.insert(column, key.clone());
             }

@@ -143,7 +143,15 @@ const fn field(name: &'static str, kind: Kind, headers: &'static [&'static str],
 
 /// <https://focus.finops.org/focus-columns/>; from 1.3 on `ServiceProviderName` stands instead of `ProviderName`.
 const FOCUS: &[Field] = &[
-    text("provider", &["ProviderName", "ServiceProviderName", "HostProviderName", "Provider"]),
+    text(
+        "provider",
+        &[
+            "ProviderName",
+            "ServiceProviderName",
+            "HostProviderName",
+            "Provider",
+        ],
+    ),
     text("billing_account_id", &["BillingAccountId"]),
     text("sub_account_id", &["SubAccountId"]),
     required("billing_period_start_at", Kind::Instant, &["BillingPeriodStart"]),
@@ -177,7 +185,12 @@ const FOCUS: &[Field] = &[
     text("usage_type", &["x_UsageType"]),
     text("operation", &["x_Operation"]),
     text("instance_type", &["x_InstanceType"]),
-    field("sku_price_details", Kind::Tags, &["SkuPriceDetails"], Need::Optional),
+    field(
+        "sku_price_details",
+        Kind::Tags,
+        &["SkuPriceDetails"],
+        Need::Optional,
+    ),
 ];
 
 /// <https://docs.aws.amazon.com/cur/latest/userguide/data-dictionary.html>, and
@@ -216,10 +229,19 @@ const CUR: &[Field] = &[
         "reservation_unused_upfront_fee",
         &["reservation/UnusedAmortizedUpfrontFeeForBillingPeriod"],
     ),
-    amount("reservation_unused_recurring_fee", &["reservation/UnusedRecurringFee"]),
+    amount(
+        "reservation_unused_recurring_fee",
+        &["reservation/UnusedRecurringFee"],
+    ),
     text("savings_plan_arn", &["savingsPlan/SavingsPlanARN"]),
-    amount("savings_plan_effective_cost", &["savingsPlan/SavingsPlanEffectiveCost"]),
-    amount("savings_plan_total_commitment", &["savingsPlan/TotalCommitmentToDate"]),
+    amount(
+        "savings_plan_effective_cost",
+        &["savingsPlan/SavingsPlanEffectiveCost"],
+    ),
+    amount(
+        "savings_plan_total_commitment",
+        &["savingsPlan/TotalCommitmentToDate"],
+    ),
     amount("savings_plan_used_commitment", &["savingsPlan/UsedCommitment"]),
     text("split_parent_resource_id", &["splitLineItem/ParentResourceId"]),
     field("tags", Kind::Tags, &["resourceTags", "tags"], Need::Optional),
@@ -277,7 +299,11 @@ const AZURE: &[Field] = &[
     amount("quantity", &["Quantity", "UsageQuantity"]),
     text("unit", &["UnitOfMeasure"]),
     amount("payg_cost", &["PaygCostInBillingCurrency"]),
-    required("cost", Kind::Amount, &["CostInBillingCurrency", "PreTaxCost", "Cost"]),
+    required(
+        "cost",
+        Kind::Amount,
+        &["CostInBillingCurrency", "PreTaxCost", "Cost"],
+    ),
     currency(&["BillingCurrency", "BillingCurrencyCode", "Currency"]),
     field("tags", Kind::Tags, &["Tags"], Need::Optional),
     text("additional_info", &["AdditionalInfo"]),

@@ -10,6 +10,7 @@
 
 mod cost_explorer;
 mod formats;
+mod rows;
 mod table;
 
 use std::fs::File;
@@ -222,13 +223,16 @@ fn files(path: &Path, format: Format) -> Result<Vec<PathBuf>> {
         }
     }
     if found.is_empty() {
-        return Err(input(format!("has no {} file in it", format.endings().join(" or "))));
+        return Err(input(format!(
+            "has no {} file in it",
+            format.endings().join(" or ")
+        )));
     }
     found.sort();
     Ok(found)
 }
 
-/// Hashes a file's bytes, and reads all of what is compressed: DuckDB takes a stream that breaks off for its end.
+/// Hashes a file's bytes, and reads all of what is compressed, so that a stream that breaks off is told before rows are.
 fn hash_file(path: &Path, hash: &mut Sha256) -> Result<()> {
     let io = |source| Error::Io {
         path: path.to_path_buf(),
@@ -239,7 +243,7 @@ fn hash_file(path: &Path, hash: &mut Sha256) -> Result<()> {
         reason: format!("the compressed file is damaged or breaks off: {error}; fetch it again"),
     };
     let mut file = File::open(path).map_err(io)?;
-    let mut decoder = table::is_compressed(path).then(|| MultiGzDecoder::new(std::io::sink()));
+    let mut decoder = rows::is_compressed(path).then(|| MultiGzDecoder::new(std::io::sink()));
     let mut buffer = vec![0; 1 << 20];
     loop {
         let read = file.read(&mut buffer).map_err(io)?;

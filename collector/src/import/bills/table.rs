@@ -1,16 +1,14 @@
 //! A bill's file of rows as the table `bill` of a scratch database: cells found by their headers, typed, and checked.
 
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::Path;
 
 use duckdb::Connection;
-use flate2::read::MultiGzDecoder;
 use podledger_sql::Doing;
 use podledger_sql::ledger::quote;
 
 use super::cost_explorer;
 use super::formats::{Field, Format, Kind, Need};
+use super::rows;
 use crate::error::{Error, Result};
 
 /// A column of a file.
@@ -41,24 +39,41 @@ pub(super) struct Contents {
 ///
 /// # Errors
 /// [`Error::Input`] for a torn file, a column that is missing, and the first cell that is not what its column must be.
-pub(super) fn read(connection: &Connection, path: &Path, format: Format, assume_usd: bool) -> Result<Contents> {
-    let (relation, columns) = if format == Format::CostExplorer {
+pub(super) fn read(
+    connection: &Connection,
+    path: &Path,
+    format: Format,
+    assume_usd: bool,
+) -> Result<Contents> {
+    let (columns, relation) = if format == Format::CostExplorer {
         cost_explorer::load(connection, path)?;
-        ("answers".to_owned(), answered())
+        (answered(), Some("answers".to_owned()))
+    } else if is_parquet(path) {
+        let relation = format!("read_parquet({})", quote(&path.to_string_lossy()));
+        let columns = parquet_columns(connection, &relation)
+            .map_err(|error| input(path, format!("the file is damaged or no Parquet: {error}")))?;
+        (columns, Some(relation))
     } else {
-        columns_of(connection, path)?
+        (named(rows::headers(path)?), None)
     };
-    let found = resolve(path, format, &columns, assume_usd)?;
+    let (found, used) = resolve(path, format, &columns, assume_usd)?;
+    let relation = match relation {
+        Some(relation) => format!("(select row_number() over () as row, * from {relation})"),
+        None => {
+            rows::load(connection, path, columns.len(), &used)?;
+            "cells".to_owned()
+        }
+    };
     let cells: Vec<String> = found
         .iter()
         .map(|found| format!("{} as {}", found.text, found.field.name))
         .collect();
     connection
         .execute_batch(&format!(
-            "create or replace temp table bill_text as select row_number() over () as row, {} from {relation}",
+            "create or replace temp table bill_text as select row, {} from {relation}; drop table if exists cells;",
             cells.join(", ")
         ))
-        .map_err(|error| input(path, brief(&error.to_string())))?;
+        .map_err(|error| input(path, format!("the file is damaged: {error}")))?;
     let typed: Vec<String> = found
         .iter()
         .map(|found| format!("{} as {}", typed(found, format), found.field.name))
@@ -71,6 +86,16 @@ pub(super) fn read(connection: &Connection, path: &Path, format: Format, assume_
         .doing("type the cells of a bill")?;
     check(connection, path, format, &found, assume_usd)?;
     summary(connection, &found)
+}
+
+fn named(headers: Vec<String>) -> Vec<Column> {
+    let columns = headers.into_iter().enumerate();
+    columns
+        .map(|(number, header)| Column {
+            header,
+            text: format!("c{number}"),
+        })
+        .collect()
 }
 
 fn answered() -> Vec<Column> {
@@ -90,80 +115,8 @@ fn input(path: &Path, reason: impl Into<String>) -> Error {
     }
 }
 
-/// What DuckDB says of a file, without its advice on options that nobody can set here.
-fn brief(error: &str) -> String {
-    let lines: Vec<&str> = error
-        .lines()
-        .take_while(|line| !line.starts_with("Possible"))
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .take(4)
-        .collect();
-    format!("the file is damaged or no CSV with a header: {}", lines.join("; "))
-}
-
 fn is_parquet(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "parquet")
-}
-
-/// Whether the file's name says that it is compressed.
-pub(super) fn is_compressed(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "gz")
-}
-
-/// The relation to read a file by, and its columns.
-fn columns_of(connection: &Connection, path: &Path) -> Result<(String, Vec<Column>)> {
-    let literal = quote(&path.to_string_lossy());
-    if is_parquet(path) {
-        let relation = format!("read_parquet({literal})");
-        let columns = parquet_columns(connection, &relation)
-            .map_err(|error| input(path, format!("the file is damaged or no Parquet: {error}")))?;
-        return Ok((relation, columns));
-    }
-    let headers = headers(path)?;
-    let columns: Vec<Column> = headers
-        .iter()
-        .enumerate()
-        .map(|(number, header)| Column {
-            header: header.clone(),
-            text: format!("c{number}"),
-        })
-        .collect();
-    let types: Vec<String> = columns
-        .iter()
-        .map(|column| format!("'{}': 'varchar'", column.text))
-        .collect();
-    let compression = if is_compressed(path) { "gzip" } else { "none" };
-    let relation = format!(
-        "read_csv({literal}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', \
-         compression = '{compression}', columns = {{{}}})",
-        types.join(", ")
-    );
-    Ok((relation, columns))
-}
-
-fn headers(path: &Path) -> Result<Vec<String>> {
-    let file = File::open(path).map_err(|source| Error::Io {
-        path: path.to_path_buf(),
-        source,
-    })?;
-    let reader: Box<dyn Read> = if is_compressed(path) {
-        Box::new(MultiGzDecoder::new(BufReader::new(file)))
-    } else {
-        Box::new(BufReader::new(file))
-    };
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(reader);
-    let mut record = csv::StringRecord::new();
-    let is_there = reader
-        .read_record(&mut record)
-        .map_err(|error| input(path, format!("its first line is no header: {error}")))?;
-    if !is_there {
-        return Err(input(path, "is empty"));
-    }
-    Ok(record
-        .iter()
-        .map(|header| header.trim_start_matches('\u{feff}').trim().to_owned())
-        .collect())
 }
 
 /// Columns of a Parquet file; those within a struct are named `struct.field`.
@@ -189,8 +142,9 @@ fn parquet_columns(connection: &Connection, relation: &str) -> duckdb::Result<Ve
 }
 
 fn describe(connection: &Connection, query: &str) -> duckdb::Result<Vec<(String, String)>> {
-    let mut statement =
-        connection.prepare(&format!("select column_name, column_type from (describe {query})"))?;
+    let mut statement = connection.prepare(&format!(
+        "select column_name, column_type from (describe {query})"
+    ))?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     rows.collect()
 }
@@ -224,15 +178,16 @@ fn resolve<'a>(
     format: Format,
     columns: &[Column],
     assume_usd: bool,
-) -> Result<Vec<Found<'a>>> {
+) -> Result<(Vec<Found<'a>>, Vec<usize>)> {
     let normals: Vec<String> = columns.iter().map(|column| normal(&column.header)).collect();
-    let mut found = Vec::new();
+    let (mut found, mut used) = (Vec::new(), Vec::new());
     for field in format.fields() {
-        let column = field
+        let index = field
             .headers
             .iter()
-            .find_map(|header| normals.iter().position(|name| *name == normal(header)))
-            .and_then(|index| columns.get(index));
+            .find_map(|header| normals.iter().position(|name| *name == normal(header)));
+        used.extend(index);
+        let column = index.and_then(|index| columns.get(index));
         let (header, text) = match column {
             Some(column) => (
                 Some(column.header.clone()),
@@ -241,7 +196,11 @@ fn resolve<'a>(
                     text = column.text
                 ),
             ),
-            None if field.name == "tags" && !format.tag_columns().is_empty() => tags(format, columns),
+            None if field.name == "tags" && !format.tag_columns().is_empty() => {
+                let (numbers, found) = tags(format, columns);
+                used.extend(numbers);
+                found
+            }
             None => (None, "cast(null as varchar)".to_owned()),
         };
         if header.is_none() {
@@ -264,33 +223,34 @@ fn resolve<'a>(
         }
         found.push(Found { field, header, text });
     }
-    Ok(found)
+    used.sort_unstable();
+    used.dedup();
+    Ok((found, used))
 }
 
-/// Tags that have a column each, as one object.
-fn tags(format: Format, columns: &[Column]) -> (Option<String>, String) {
-    let pairs: Vec<String> = columns
-        .iter()
-        .filter_map(|column| {
-            let name = format
-                .tag_columns()
-                .iter()
-                .find_map(|prefix| column.header.strip_prefix(prefix))?;
-            Some(format!(
+/// Tags that have a column each: the numbers of the columns, and all of them as one object.
+fn tags(format: Format, columns: &[Column]) -> (Vec<usize>, (Option<String>, String)) {
+    let (mut numbers, mut pairs) = (Vec::new(), Vec::new());
+    for (number, column) in columns.iter().enumerate() {
+        let prefixes = format.tag_columns().iter();
+        let mut names = prefixes.filter_map(|prefix| column.header.strip_prefix(prefix));
+        if let Some(name) = names.next() {
+            numbers.push(number);
+            pairs.push(format!(
                 "struct_pack(k := {}, v := nullif(trim({}), ''))",
                 quote(name),
                 column.text
-            ))
-        })
-        .collect();
+            ));
+        }
+    }
     if pairs.is_empty() {
-        return (None, "cast(null as varchar)".to_owned());
+        return (numbers, (None, "cast(null as varchar)".to_owned()));
     }
     let text = format!(
         "cast(to_json(map_from_entries(list_filter([{}], lambda tag: tag.v is not null))) as varchar)",
         pairs.join(", ")
     );
-    (Some("resource tags".to_owned()), text)
+    (numbers, (Some("resource tags".to_owned()), text))
 }
 
 /// A number as it stands, or dollars as spreadsheets show them: `$1,234.50`.
@@ -350,7 +310,9 @@ fn check(
         let wanted = match found.field.kind {
             Kind::Text => None,
             Kind::Amount => Some("a number"),
-            Kind::Instant if format.has_american_dates() => Some("an instant, such as 2026-11-16T00:00:00Z, or a date"),
+            Kind::Instant if format.has_american_dates() => {
+                Some("an instant, such as 2026-11-16T00:00:00Z, or a date")
+            }
             Kind::Instant => Some("an instant, such as 2026-11-16T00:00:00Z"),
             Kind::Tags => Some("an object in JSON"),
             Kind::List => Some("a list in JSON"),
@@ -378,7 +340,8 @@ fn check(
                 format!("bill_text.{name} is not null and upper(bill_text.{name}) <> 'USD'"),
                 header,
                 name,
-                "is another currency than the ledger's, which is USD; import an export in US dollars".to_owned(),
+                "is another currency than the ledger's, which is USD; import an export in US dollars"
+                    .to_owned(),
             ));
         }
     }
@@ -412,7 +375,10 @@ fn check(
         )
         .doing("read a cell of a bill")?;
     let cell = cell.map_or_else(String::new, |cell| format!("`{cell}` "));
-    Err(input(path, format!("row {row}, column `{header}`: {cell}{reason}")))
+    Err(input(
+        path,
+        format!("row {row}, column `{header}`: {cell}{reason}"),
+    ))
 }
 
 fn summary(connection: &Connection, found: &[Found<'_>]) -> Result<Contents> {
@@ -420,7 +386,10 @@ fn summary(connection: &Connection, found: &[Found<'_>]) -> Result<Contents> {
         .iter()
         .find(|found| found.field.need == Need::Required && found.field.kind == Kind::Amount)
         .map_or("null", |found| found.field.name);
-    let exact = format!("try_cast({} as decimal(38,28))", number(&format!("bill_text.{cost}")));
+    let exact = format!(
+        "try_cast({} as decimal(38,28))",
+        number(&format!("bill_text.{cost}"))
+    );
     connection
         .query_row(
             &format!(
