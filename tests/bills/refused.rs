@@ -51,14 +51,14 @@ fn what_is_wrong_is_named_by_row_and_column() {
     let world = World::new();
     let good = row(1, "1.5");
     for (bad, expected) in [
-        (row(2, "1,5x"), "line 3: has 13 cells instead of 12"),
+        (row(2, "1,5x"), "line 3: has 14 cells instead of 12"),
         (
             row(2, "\"1,5\""),
-            "row 2, column `BilledCost`: `1,5` is not a number",
+            "row 2, column `EffectiveCost`: `1,5` is not a number",
         ),
         (
             row(2, "1_000"),
-            "row 2, column `BilledCost`: `1_000` is not a number",
+            "row 2, column `EffectiveCost`: `1_000` is not a number",
         ),
         (row(2, ""), "row 2, column `BilledCost`: is empty"),
         (

@@ -101,7 +101,6 @@ fn same(file: &str, format: Format, columns: (&str, &str, &str), assume_usd: boo
     let import = || bills::import(&world.lake(), &path, format, &options, &|_| {}).unwrap();
     let (imported, totals) = import();
     assert!(matches!(imported, Imported::Written(_)), "{file}");
-    assert_eq!(totals.rounded_rows, 0, "{file}");
     world.build(true);
     let (day, service, cost) = columns;
     let expected = sums_of(&path, day, service, cost);

@@ -23,7 +23,8 @@ pub enum ColumnType {
     Wide,
     /// US dollars with nine decimals.
     Usd,
-    /// Amounts of a bill, in dollars or in whatever unit is told beside, with eighteen decimals: bills carry up to seventeen.
+    /// Amounts of a bill, in dollars or in whatever unit is told beside, with eighteen decimals: as many as leave room for
+    /// any sum of dollars.
     Amount,
     /// UTF-8 text.
     Text,
