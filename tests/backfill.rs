@@ -62,6 +62,7 @@ impl Scraped {
             pipelines: 5,
             has_noise: false,
             has_pod_events: false,
+            has_flaws: true,
         };
         record(scenario, folder.path(), |_| {}).unwrap();
         let text = folder.path().join("scrapes.om");

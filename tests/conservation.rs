@@ -1,5 +1,7 @@
 //! Properties over random histories. Failing seeds are printed by proptest.
 
+mod storage;
+
 use podledger_analyzer::config::Config;
 use proptest::prelude::*;
 
@@ -53,6 +55,8 @@ struct History {
     identities: Vec<IdentityFact>,
     ended: Vec<(u8, u16)>,
     gaps: Vec<Gap>,
+    /// Facts of volumes, load balancers and their prices, by table.
+    storage: Vec<(&'static str, String)>,
     watermark: u16,
 }
 
@@ -126,16 +130,20 @@ fn history() -> impl Strategy<Value = History> {
         prop::collection::vec(identity_fact(), 0..8),
         prop::collection::vec((0..3_u8, 60..400_u16), 0..3),
         prop::collection::vec(gap(), 0..5),
+        storage::facts("work"),
         200..420_u16,
     )
-        .prop_map(|(facts, late, identities, ended, gaps, watermark)| History {
-            facts,
-            late,
-            identities,
-            ended,
-            gaps,
-            watermark,
-        })
+        .prop_map(
+            |(facts, late, identities, ended, gaps, storage, watermark)| History {
+                facts,
+                late,
+                identities,
+                ended,
+                gaps,
+                storage,
+                watermark,
+            },
+        )
 }
 
 fn at(minute: u16) -> String {
@@ -357,6 +365,9 @@ proptest! {
         give(&whole, "pod_states", &states);
         give(&whole, "machines", &ends);
         give(&whole, "collection_gaps", &gaps);
+        for (table, fact) in &history.storage {
+            whole.given(table, fact);
+        }
         watermark(&whole, history.watermark);
         whole.build(true);
         prop_assert_eq!(miscounted(&whole, &history), Vec::<String>::new());
@@ -366,6 +377,10 @@ proptest! {
         watermark(&parts, history.watermark / 2);
         give(&parts, "pod_states", &states[cut..]);
         given_machines(&parts);
+        let (late_storage, storage) = history.storage.split_at(history.storage.len() / 2);
+        for (table, fact) in storage {
+            parts.given(table, fact);
+        }
         parts.build(false);
         let (again, _) = states.split_at(cut.max(1));
         give(&parts, "pod_states", again);
@@ -378,6 +393,9 @@ proptest! {
         parts.build(false);
         give(&parts, "usage_hours", &usage);
         give(&parts, "engine_outcomes", &outcomes);
+        for (table, fact) in late_storage {
+            parts.given(table, fact);
+        }
         parts.build(false);
         give(&parts, "collection_gaps", late_gaps);
         give(&parts, "pod_identities", &identities);
@@ -494,7 +512,7 @@ fn naming_fact() -> impl Strategy<Value = (&'static str, String)> {
             format!("select 'c' as cluster, {} as observed_through_at", at(minute)),
         )
     });
-    prop_oneof![6 => state, 6 => identity, 1 => owner, 1 => namespace, 1 => end, 1 => watermark]
+    prop_oneof![6 => state, 6 => identity, 1 => owner, 1 => namespace, 1 => end, 1 => watermark, 2 => storage::fact("n0")]
 }
 
 proptest! {

@@ -23,6 +23,7 @@ mod live;
 mod parity;
 mod prices;
 mod real_trace;
+mod services;
 mod simulated;
 mod unobserved;
 mod usage;

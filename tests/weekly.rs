@@ -24,6 +24,7 @@ fn fortnight() -> World {
         pipelines: 10,
         has_noise: true,
         has_pod_events: false,
+        has_flaws: true,
     };
     record(scenario, &out, |_| {}).unwrap();
     let day = date(2026, 11, 16);

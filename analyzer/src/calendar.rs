@@ -6,11 +6,15 @@ use podledger_sql::{Doing, Result as SqlResult};
 
 use crate::touched::execute;
 
-/// Fills the calendar for all hours of the machines' lives; returns whether hours that were in it are other ones now.
+/// Fills the calendar for all hours of the machines' lives and all that is known of their clusters; returns whether hours that were in it are other ones now.
 pub(crate) fn fill_calendar(connection: &Connection, zones: &[String]) -> SqlResult<bool> {
     let (start_ms, end_ms): (Option<i64>, Option<i64>) = connection
         .query_row(
-            "select min(start_ms), max(end_ms) from intermediate.int_machine_lives",
+            "select min(from_ms), max(to_ms) from (
+                 select start_ms as from_ms, end_ms as to_ms from intermediate.int_machine_lives
+                 union all
+                 select from_ms, to_ms from intermediate.int_clusters where from_ms < to_ms
+             )",
             [],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )

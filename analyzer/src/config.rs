@@ -9,6 +9,8 @@ use podledger_sql::project::Project;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::billing::Billing;
+use crate::conventions::{Sharing, Target};
 use crate::error::{Error, Result};
 use crate::prices::{self, Discount, PriceOverride};
 use crate::rules::{self, IdentityRule};
@@ -40,52 +42,16 @@ pub struct Config {
     /// What of a bill is the clusters'.
     #[serde(skip_serializing_if = "Billing::is_empty")]
     pub billing: Billing,
+    /// How cost that all share is distributed in views.
+    #[serde(skip_serializing_if = "is_default")]
+    pub sharing: Sharing,
+    /// How long runs may take; the first that names a pipeline holds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
 }
 
-/// What of a bill is the clusters': all of it where nothing is declared.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Billing {
-    /// Billing accounts or sub accounts: payer and linked accounts, subscriptions, projects.
-    pub accounts: Vec<String>,
-    /// Tags that a charge must have, all of them.
-    pub tags: BTreeMap<String, String>,
-    /// Whether all machines of the scope are the clusters': then charges without a resource are matched by type, region and day, and
-    /// machines that nobody saw are unobserved instead of out of scope.
-    pub exclusive: bool,
-}
-
-impl Billing {
-    fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    fn check(&self) -> Result<(), String> {
-        if self.exclusive && self.accounts.is_empty() && self.tags.is_empty() {
-            return Err("billing: `exclusive` needs `accounts` or `tags` that it is about".to_owned());
-        }
-        if self.accounts.iter().any(|account| account.trim().is_empty()) {
-            return Err("billing: an entry of `accounts` is empty".to_owned());
-        }
-        Ok(())
-    }
-
-    /// The scope in one line.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        let mut parts = Vec::new();
-        if !self.accounts.is_empty() {
-            parts.push(format!("accounts {}", self.accounts.join(", ")));
-        }
-        parts.extend(self.tags.iter().map(|(key, value)| format!("tag {key}={value}")));
-        if parts.is_empty() {
-            parts.push("everything in the bill ([billing] in podledger.toml declares less)".to_owned());
-        }
-        if self.exclusive {
-            parts.push("all machines of it are the clusters'".to_owned());
-        }
-        parts.join("; ")
-    }
+fn is_default(sharing: &Sharing) -> bool {
+    *sharing == Sharing::default()
 }
 
 /// What a running pod is charged for.
@@ -145,6 +111,8 @@ impl Default for Config {
             price_overrides: Vec::new(),
             discounts: Vec::new(),
             billing: Billing::default(),
+            sharing: Sharing::default(),
+            targets: Vec::new(),
         }
     }
 }
@@ -184,6 +152,10 @@ impl Config {
         rules::check(&parsed.identity_rules, &rules::systems(&Project::embedded()?)).map_err(&config)?;
         prices::check(&parsed.price_overrides, &parsed.discounts).map_err(&config)?;
         parsed.billing.check().map_err(&config)?;
+        parsed.sharing.check().map_err(&config)?;
+        for target in &parsed.targets {
+            target.variable().map_err(&config)?;
+        }
         for zone in &parsed.report_zones {
             TimeZone::get(zone).map_err(|error| config(format!("report_zones: `{zone}`: {error}")))?;
         }
@@ -228,6 +200,15 @@ impl Config {
             }
         }
         let shares: Vec<_> = shares.into_values().collect();
+        let targets: Vec<_> = self
+            .targets
+            .iter()
+            .map(Target::variable)
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|reason| Error::Config {
+                path: "configuration".into(),
+                reason,
+            })?;
         let project = prices::apply(&self.price_overrides, &self.discounts, project).map_err(|reason| {
             Error::Config {
                 path: "configuration".into(),
@@ -235,25 +216,15 @@ impl Config {
             }
         })?;
         Ok(rules::apply(&self.identity_rules, project)
-            .with_var(
-                "billing_scope",
-                json!({
-                    "accounts": self.billing.accounts,
-                    "tags": self
-                        .billing
-                        .tags
-                        .iter()
-                        .map(|(key, value)| json!({"key": key, "value": value}))
-                        .collect::<Vec<_>>(),
-                    "exclusive": self.billing.exclusive,
-                }),
-            )
+            .with_var("billing_scope", self.billing.variable())
             .with_var("team_shares", json!(shares))
             .with_var("weights_method", json!(self.weights_method))
             .with_var("allocation_basis", json!(self.allocation_basis))
             .with_var("platform_namespaces", json!(self.platform_namespaces))
             .with_var("report_zones", json!(self.report_zones))
-            .with_var("team_mappings", json!(mappings)))
+            .with_var("team_mappings", json!(mappings))
+            .with_var("sharing_weights", json!(self.sharing.variable()))
+            .with_var("targets", json!(targets)))
     }
 
     /// Annotations that a rule of this configuration reads; no others are kept.

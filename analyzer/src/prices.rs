@@ -11,7 +11,8 @@ use serde_json::json;
 pub const HOURS_PER_YEAR: i128 = 8_766;
 
 /// The price of an hour of the machines that one of `machine`, `node`, `label`, `pool` and `instance_type` names. The most
-/// particular holds, in this order; a list price holds where none does.
+/// particular holds, in this order; a list price holds where none does. Or of a GiB of a `volume` or `storage_class`, of a
+/// `load_balancer`, or of a cluster's `control_plane`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PriceOverride {
@@ -30,6 +31,18 @@ pub struct PriceOverride {
     /// An instance type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_type: Option<String>,
+    /// The name of a PersistentVolume: the price of a GiB of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
+    /// A storage class: the price of a GiB of its volumes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
+    /// The load balancer of a Service, `namespace/name`; `*` means all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<String>,
+    /// The control plane of a cluster, by the cluster's identifier; `*` means all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_plane: Option<String>,
     /// Only machines of this region.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
@@ -144,6 +157,10 @@ impl PriceOverride {
             ("label", &self.label),
             ("pool", &self.pool),
             ("instance_type", &self.instance_type),
+            ("volume", &self.volume),
+            ("storage_class", &self.storage_class),
+            ("load_balancer", &self.load_balancer),
+            ("control_plane", &self.control_plane),
         ]
         .into_iter()
         .filter_map(|(kind, value)| Some((kind, value.as_deref()?)))
@@ -154,7 +171,9 @@ impl PriceOverride {
                 .map(|(key, value)| ("label", key, value))
                 .ok_or_else(|| format!("label `{label}` must be written as key=value")),
             [(kind, value)] => Ok((kind, "", value)),
-            _ => Err("needs exactly one of `machine`, `node`, `label`, `pool`, `instance_type`".to_owned()),
+            _ => Err("needs exactly one of `machine`, `node`, `label`, `pool`, `instance_type`, `volume`, `storage_class`, \
+                      `load_balancer`, `control_plane`"
+                .to_owned()),
         }
     }
 

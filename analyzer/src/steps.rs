@@ -20,6 +20,8 @@ use crate::work::Work;
 const COMPARED: &[&str] = &[
     "intermediate.int_machine_lives",
     "intermediate.int_machine_prices",
+    "intermediate.int_service_lives",
+    "intermediate.int_volume_mounts",
     "staging.stg_node_states",
     "staging.stg_collection_gaps",
     "staging.stg_service_prices",
@@ -58,7 +60,7 @@ pub(crate) fn run_everything(work: &mut Work<'_>, config: &Config) -> Result<()>
          from intermediate.int_machines where end_ms > start_ms;",
         "list the machine-hours",
     )?;
-    work.run_to(&["int_machine_lives"])?;
+    work.run_to(&["int_machine_lives", "int_clusters"])?;
     all_hours(connection)?;
     execute(
         connection,
@@ -104,6 +106,15 @@ pub(crate) fn run_everything(work: &mut Work<'_>, config: &Config) -> Result<()>
         "list the machine-hours",
     )?;
     touched::show_all(connection)?;
+    work.run_to(&["int_service_lives"])?;
+    execute(
+        connection,
+        "delete from build.dirty_service_hours;
+         insert into build.dirty_service_hours
+         select distinct cluster, unnest(range(start_ms - start_ms % 3600000, end_ms, 3600000))
+         from intermediate.int_service_lives;",
+        "list the hours of volumes, load balancers and control planes",
+    )?;
     work.run_rest()
 }
 
@@ -184,7 +195,7 @@ pub(crate) fn run_what_changed(work: &mut Work<'_>, config: &Config, build_id: i
     find(work, "busy hours", include_str!("dirt/busy_hours.sql"), build_id)?;
     note_dirt(work, "dirty_busy_hours")?;
     show_spans(connection, "build.dirty_busy_hours")?;
-    work.run_to(&["int_machine_lives"])?;
+    work.run_to(&["int_machine_lives", "int_clusters"])?;
 
     if work.has_changed(DIRTYING) || work.has_changed(&["build.dirty_busy_hours"]) {
         find(work, "hours", include_str!("dirt/hours.sql"), build_id)?;
@@ -206,6 +217,7 @@ pub(crate) fn run_what_changed(work: &mut Work<'_>, config: &Config, build_id: i
     work.run_to(&["machine_pod_hours"])?;
 
     name_pods(work, build_id)?;
+    cost_services(work, build_id)?;
     sum_costs(work, build_id)?;
     run_marts(work, build_id)?;
 
@@ -213,10 +225,17 @@ pub(crate) fn run_what_changed(work: &mut Work<'_>, config: &Config, build_id: i
     show_spans(connection, "build.dirty_hours")?;
     show(connection, "int_machine_hours", OF_HOURS)?;
     show(connection, "machine_pod_hours", OF_HOURS)?;
+    show_of_time(connection, "int_service_lives", "build.dirty_service_hours")?;
+    show(
+        connection,
+        "int_service_hours",
+        "semi join build.dirty_service_hours using (cluster, hour_start_ms)",
+    )?;
     Ok(())
 }
 
 const OF_HOURS: &str = "semi join build.dirty_hours using (cluster, machine, hour_start_ms)";
+const OF_PAYERS: &str = "semi join build.dirty_pod_costs using (cluster, pod_uid)";
 const NAMED: &str = "semi join build.dirty_names using (cluster, pod_uid)";
 
 fn take_named(connection: &Connection) -> SqlResult<()> {
@@ -294,32 +313,43 @@ fn find_relatives(work: &mut Work<'_>, build_id: i64) -> Result<()> {
     Ok(())
 }
 
+/// Says what volumes, load balancers and control planes cost, and who pays.
+fn cost_services(work: &mut Work<'_>, build_id: i64) -> Result<()> {
+    work.run_to(&["int_service_lives", "int_volume_mounts"])?;
+    find(work, "service hours", include_str!("dirt/services.sql"), build_id)?;
+    note_dirt(work, "dirty_service_hours")?;
+    show_of_time(work.connection, "int_service_lives", "build.dirty_service_hours")?;
+    work.run_to(&["int_service_hours"])
+}
+
 /// Sums costs by pod, and by hour and who they belong to.
 fn sum_costs(work: &mut Work<'_>, build_id: i64) -> Result<()> {
     let connection = work.connection;
     find(work, "costs", include_str!("dirt/costs.sql"), build_id)?;
     note_dirt(work, "dirty_pod_costs")?;
     note_dirt(work, "dirty_costs")?;
-    show(
-        connection,
-        "machine_pod_hours",
-        "semi join build.dirty_pod_costs using (cluster, pod_uid)",
-    )?;
+    show(connection, "machine_pod_hours", OF_PAYERS)?;
+    show(connection, "int_service_hours", OF_PAYERS)?;
     work.run_to(&["int_pod_costs"])?;
     if work.is_whole("int_costs_hourly") {
         show(connection, "machine_pod_hours", "")?;
+        show(connection, "int_service_hours", "")?;
         show(connection, "int_pod_names", "")?;
     } else {
-        show(
-            connection,
-            "machine_pod_hours",
-            "semi join build.dirty_costs using (cluster, hour_start_ms)",
-        )?;
+        for view in ["machine_pod_hours", "int_service_hours"] {
+            show(
+                connection,
+                view,
+                "semi join build.dirty_costs using (cluster, hour_start_ms)",
+            )?;
+        }
         execute(
             connection,
             "delete from build.touched_pods;
              insert into build.touched_pods
-             select distinct cluster, pod_uid from build.machine_pod_hours where pod_uid is not null;",
+             select cluster, pod_uid from build.machine_pod_hours where pod_uid is not null
+             union
+             select cluster, owner_pod_uid from build.int_service_hours where owner_pod_uid is not null;",
             "list the pods of these hours",
         )?;
         show(
@@ -409,16 +439,21 @@ fn note_dirt(work: &mut Work<'_>, dirty: &str) -> Result<()> {
 
 /// Shows the stretches of pods that touch the time of these machine-hours.
 fn show_spans(connection: &Connection, hours: &str) -> SqlResult<()> {
+    show_of_time(connection, "int_pod_spans", hours)
+}
+
+/// Shows the stretches that touch the time of these hours.
+fn show_of_time(connection: &Connection, view: &str, hours: &str) -> SqlResult<()> {
     let (from_ms, to_ms): (i64, i64) = connection
         .query_row(
             &format!("select coalesce(min(hour_start_ms), 0), coalesce(max(hour_start_ms) + 3600000, 0) from {hours}"),
             [],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
-        .doing("read the time of the machine-hours")?;
+        .doing("read the time of the hours")?;
     show(
         connection,
-        "int_pod_spans",
+        view,
         &format!("where start_ms < {to_ms} and end_ms > {from_ms}"),
     )
 }

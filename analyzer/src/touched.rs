@@ -20,6 +20,8 @@ const VIEWS: &[(&str, &str)] = &[
     ("int_pod_costs", "intermediate.int_pod_costs"),
     ("int_costs_hourly", "intermediate.int_costs_hourly"),
     ("machine_pod_hours", "intermediate.machine_pod_hours"),
+    ("int_service_lives", "intermediate.int_service_lives"),
+    ("int_service_hours", "intermediate.int_service_hours"),
     ("touched_calendar", "build.calendar"),
 ];
 

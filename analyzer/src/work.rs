@@ -19,6 +19,7 @@ const KEYED: &[(&str, &str)] = &[
     ("int_machine_hours", "dirty_hours"),
     ("machine_pod_hours", "dirty_hours"),
     ("int_pod_names", "dirty_names"),
+    ("int_service_hours", "dirty_service_hours"),
     ("int_pod_costs", "dirty_pod_costs"),
     ("int_costs_hourly", "dirty_costs"),
     ("costs_daily", "dirty_days"),

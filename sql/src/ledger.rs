@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_ledger.sql"),
     include_str!("../migrations/0002_models.sql"),
     include_str!("../migrations/0003_dirt.sql"),
+    include_str!("../migrations/0004_services.sql"),
 ];
 
 /// Most memory that DuckDB takes for tables and intermediate results, where the machine has more.

@@ -128,6 +128,7 @@ impl Demo {
             pipelines: PIPELINES * usize::from(self.scale),
             has_noise: true,
             has_pod_events: false,
+            has_flaws: true,
         };
         let folder = tempfile::tempdir_in(data).context("cannot make a folder for prices and usage")?;
         let mut observed = observe(scenario, folder.path()).context("cannot simulate")?;
@@ -147,6 +148,15 @@ impl Demo {
             .to_string()
             .replace('\'', "''");
         query::import_query(lake, "usage_hours", &format!("from '{usage}'"), recorded_date)?;
+        let services = folder
+            .path()
+            .join("services.csv")
+            .display()
+            .to_string()
+            .replace('\'', "''");
+        let services =
+            format!("select * replace (cast(price_usd as decimal(18,9)) as price_usd) from '{services}'");
+        query::import_query(lake, "service_prices", &services, recorded_date)?;
         Ok(format!(
             "collected {} weeks in {:.1} s",
             DAYS / 7,

@@ -96,6 +96,10 @@ impl Simulate {
             "  podledger import query --into usage_hours --from \"from '{}'\"",
             out.join("usage.csv").display()
         );
+        println!(
+            "  podledger import query --into service_prices --from \"select * replace (cast(price_usd as decimal(18,9)) as price_usd) from '{}'\"",
+            out.join("services.csv").display()
+        );
         Ok(ExitCode::SUCCESS)
     }
 
@@ -109,6 +113,7 @@ impl Simulate {
             has_noise: !self.without_noise,
             // Who lists Events of a live cluster expects those of pods.
             has_pod_events: self.out.is_none(),
+            has_flaws: true,
         })
     }
 

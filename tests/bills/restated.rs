@@ -217,6 +217,7 @@ fn ledger_of(days: u32) -> (World, Vec<PodTruth>, Vec<MachineTruth>) {
         pipelines: 6,
         has_noise: false,
         has_pod_events: false,
+        has_flaws: true,
     };
     record(scenario, &out, |told| match told {
         Told::Pod(pod) => pods.push(pod.clone()),
@@ -270,7 +271,7 @@ fn lines(world: &World) -> BTreeMap<String, i128> {
 }
 
 const TEAMS: &str = "select team, cost_category, coalesce(cast(sum(total_cost) * 1000000000 as bigint), 0) \
-                     from marts.allocations_hourly where pod_uid is not null group by all";
+                     from marts.allocations_hourly where pod_uid is not null and machine is not null group by all";
 
 #[test]
 fn a_bill_restates_every_team_to_the_truth_and_ties_out() {

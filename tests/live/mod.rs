@@ -46,6 +46,7 @@ pub fn scenario(seed: u64, days: u32, pipelines: usize, has_noise: bool) -> Scen
         pipelines,
         has_noise,
         has_pod_events: false,
+        has_flaws: true,
     }
 }
 

@@ -11,6 +11,8 @@
 //! A pool whose machines were up as long as in the week before (within a hundredth) costs the same whatever they do: there, work has no
 //! effect. Elsewhere its effect is never larger than what the pool cost in the dearer of the two weeks.
 //!
+//! What is no machine's (storage, load balancers, control planes) changes by itself: a fourth effect, told where there is such cost.
+//!
 //! Divisions truncate, and efficiency takes what they leave, so the effects add up exactly.
 
 use std::collections::BTreeMap;
@@ -35,8 +37,8 @@ struct Pool {
     kinds: BTreeMap<(String, String), [(i128, i128); 2]>,
 }
 
-/// Effects on the cost of all pools; `difference` is what they have to add up to.
-pub(super) fn effects(hours: &[PoolHour], difference: i64) -> Vec<Effect> {
+/// Effects on the cost of all pools, and `services`, the change of what is no machine's; `difference` is what they have to add up to.
+pub(super) fn effects(hours: &[PoolHour], services: i64, difference: i64) -> Vec<Effect> {
     let mut pools: BTreeMap<&str, Pool> = BTreeMap::new();
     for hour in hours {
         let pool = pools.entry(&hour.pool).or_default();
@@ -71,7 +73,8 @@ pub(super) fn effects(hours: &[PoolHour], difference: i64) -> Vec<Effect> {
             [before, now] => (pool.nano[0] * (now - before) / before).clamp(-most, most),
         };
     }
-    let efficiency = i128::from(difference) - volume - price;
+    let services = i128::from(services);
+    let efficiency = i128::from(difference) - services - volume - price;
     let named = |amount: i128, [less, same, more]: [&str; 3]| match amount {
         ..0 => less.to_owned(),
         0 => same.to_owned(),
@@ -100,8 +103,21 @@ pub(super) fn effects(hours: &[PoolHour], difference: i64) -> Vec<Effect> {
             price,
             named(price, ["lower prices", "same prices", "higher prices"]),
         ),
+        (
+            "services",
+            services,
+            named(
+                services,
+                [
+                    "less storage and services",
+                    "same storage",
+                    "more storage and services",
+                ],
+            ),
+        ),
     ]
     .into_iter()
+    .filter(|(key, amount, _)| *key != "services" || *amount != 0)
     .map(|(key, amount, label)| effect(key, label, amount))
     .collect()
 }
@@ -171,7 +187,7 @@ mod tests {
     }
 
     fn amounts(hours: &[PoolHour], difference: i64) -> Vec<i64> {
-        effects(hours, difference)
+        effects(hours, 0, difference)
             .iter()
             .map(|effect| effect.amount.get())
             .collect()

@@ -19,8 +19,6 @@ const HOUR: i64 = 3_600_000;
 /// What all share: nobody's pods, or pods that serve everybody.
 pub(super) const SHARED: &[&str] = &[
     "control_plane",
-    "storage",
-    "orphaned_storage",
     "load_balancer",
     "network",
     "fees",
@@ -75,6 +73,12 @@ const BARS: &[(&str, &str, &[&str])] = &[
     ("unmetered", "unmetered", &["unmetered"]),
     ("used", "used", &["used"]),
 ];
+
+/// Whether it is no machine's cost.
+fn of_services(cost: &Cost) -> bool {
+    BARS.iter()
+        .any(|(key, _, categories)| *key == "fixed" && categories.contains(&cost.category.as_str()))
+}
 
 /// A job by its pipeline, where both are known.
 pub(super) fn job_name(pipeline: &str, job: &str) -> String {
@@ -241,7 +245,18 @@ impl Figures {
                 Some(previous) if self.team.is_some() => {
                     bridge::by_pipeline(&self.direct(true), &self.direct(false), total - previous)
                 }
-                Some(previous) => bridge::effects(&self.pool_hours, total - previous),
+                Some(previous) => {
+                    let services = |week| -> i64 {
+                        self.sums(week, |cost| of_services(cost).then_some(()))
+                            .values()
+                            .sum()
+                    };
+                    bridge::effects(
+                        &self.pool_hours,
+                        services(true) - services(false),
+                        total - previous,
+                    )
+                }
                 None => Vec::new(),
             },
             hours: self.hours(),

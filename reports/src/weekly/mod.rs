@@ -267,7 +267,7 @@ pub struct Trust {
 }
 
 impl Weekly {
-    /// Bars that are shown. Nobody meters fixed cost yet, and a team has no idle machines: bars of nothing at the beginning would only
+    /// Bars that are shown. Not every cluster has fixed cost that is known, and a team has no idle machines: bars of nothing at the beginning would only
     /// ask for an explanation.
     fn shown_bars(&self) -> impl Iterator<Item = &Bar> {
         let is_for_one = self.team.is_some();

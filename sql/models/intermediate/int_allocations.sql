@@ -1,6 +1,7 @@
--- grain: one row per machine, hour, consumer and cost category
--- guarantee: splits the rows of machine_pod_hours, adds nothing and loses nothing
--- inputs: machine_pod_hours, int_pod_names
+-- grain: one row per machine (or none), hour, consumer and cost category
+-- guarantee: splits the rows of machine_pod_hours, adds those of int_service_hours, and loses nothing; `owner_pod_uid` is the pod whose names tell
+--     who answers for it, which for a volume that nobody mounts is the last one that did
+-- inputs: machine_pod_hours, int_service_hours, int_pod_names
 {{ config(materialized='view') }}
 with consumers as (
     select
@@ -85,6 +86,35 @@ parts as (
 )
 
 select
-    *,
+    cluster,
+    machine,
+    hour_start_ms,
+    consumer_kind,
+    pod_uid,
+    pod_uid as owner_pod_uid,
+    cast(null as string) as namespace,
+    cost_category,
+    cpu_nano,
+    memory_nano,
+    gpu_nano,
+    cast(0 as bigint) as service_nano,
+    unused_nano,
     cpu_nano + memory_nano + gpu_nano as cost_nano
 from parts
+union all
+select
+    cluster,
+    cast(null as string) as machine,
+    hour_start_ms,
+    consumer_kind,
+    pod_uid,
+    owner_pod_uid,
+    namespace,
+    cost_category,
+    cast(0 as bigint) as cpu_nano,
+    cast(0 as bigint) as memory_nano,
+    cast(0 as bigint) as gpu_nano,
+    cost_nano as service_nano,
+    cast(0 as bigint) as unused_nano,
+    cost_nano
+from {{ touched('int_service_hours') }}

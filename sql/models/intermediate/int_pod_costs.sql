@@ -1,6 +1,6 @@
--- grain: one row per pod that held a machine: what it paid, by stage
+-- grain: one row per pod that held a machine: what it paid, by stage, and for the volumes that it mounted
 -- guarantee: cost_nano is NULL where no hour of the pod has a price
--- inputs: machine_pod_hours
+-- inputs: machine_pod_hours, int_service_hours
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_pod_costs', ['cluster', 'pod_uid']) }}") }}
 with consumers as (
     select
@@ -12,6 +12,15 @@ with consumers as (
         + coalesce(memory_nano - memory_used_nano - memory_unmetered_nano, cast(0 as bigint))
         + coalesce(gpu_nano - gpu_used_nano - gpu_unmetered_nano, cast(0 as bigint)) as unused_nano
     from {{ touched('machine_pod_hours') }}
+    where consumer_kind = 'pod'
+    union all
+    select
+        cluster,
+        pod_uid,
+        'storage' as stage,
+        cost_nano,
+        cast(0 as bigint) as unused_nano
+    from {{ touched('int_service_hours') }}
     where consumer_kind = 'pod'
 )
 

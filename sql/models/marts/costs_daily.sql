@@ -1,5 +1,5 @@
 -- grain: one row per charge date (UTC), cluster, team, pipeline, job, namespace and cost category
--- guarantee: the sum over a day is the cost of the machines in it; idle and overhead are nobody's: `unattributed`
+-- guarantee: the sum over a day is the cost of the machines and services in it; idle and overhead are nobody's: `unattributed`
 -- inputs: int_costs_hourly
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_days', ['charge_date']) }}") }}
 select
@@ -14,6 +14,7 @@ select
     {{ usd('sum(cpu_nano)') }} as cpu_cost,
     {{ usd('sum(memory_nano)') }} as memory_cost,
     {{ usd('sum(gpu_nano)') }} as gpu_cost,
+    {{ usd('sum(service_nano)') }} as service_cost,
     {{ usd('sum(unused_nano)') }} as unused_cost
 from {{ touched('int_costs_hourly') }}
 group by

@@ -1,5 +1,5 @@
 -- grain: one row per hour, cluster, team, pipeline, job, namespace and cost category
--- guarantee: the sum over an hour is the cost of its machines; teams that share a team pay their shares
+-- guarantee: the sum over an hour is the cost of its machines and services; teams that share a team pay their shares
 -- inputs: int_costs_hourly
 {{ config(materialized='view') }}
 select
@@ -14,5 +14,6 @@ select
     {{ usd('cpu_nano') }} as cpu_cost,
     {{ usd('memory_nano') }} as memory_cost,
     {{ usd('gpu_nano') }} as gpu_cost,
+    {{ usd('service_nano') }} as service_cost,
     {{ usd('unused_nano') }} as unused_cost
 from {{ ref('int_costs_hourly') }}

@@ -1,6 +1,6 @@
 -- grain: one row per cluster and measure
 -- guarantee: what is unknown, clipped or uncertain is counted here, never hidden in another figure
--- inputs: pods, int_pod_spans, int_machines, machine_pod_hours, int_pod_costs, int_costs_hourly, stg_usage_hours,
+-- inputs: pods, int_pod_spans, int_machines, machine_pod_hours, int_pod_costs, int_costs_hourly, int_service_hours, stg_usage_hours,
 --     stg_collection_gaps
 {{ config(materialized='view') }}
 with pod_measures as (
@@ -62,6 +62,16 @@ machine_measures as (
     group by cluster
 ),
 
+service_measures as (
+    select
+        cluster,
+        count(*) as service_hours,
+        cast(sum(case when cost_nano is null then 1 else 0 end) as bigint) as unpriced_service_hours
+    from {{ ref('int_service_hours') }}
+    where consumer_kind <> 'pod'
+    group by cluster
+),
+
 cost_measures as (
     select
         cluster,
@@ -119,6 +129,8 @@ gap_measures as (
     ('span_measures', 'unplaced_core_ms', 'core-ms'),
     ('machine_measures', 'machine_hours', 'machine-hours'),
     ('machine_measures', 'unpriced_machine_hours', 'machine-hours'),
+    ('service_measures', 'service_hours', 'service-hours'),
+    ('service_measures', 'unpriced_service_hours', 'service-hours'),
     ('cost_measures', 'cost_nano', 'nano-usd'),
     ('cost_measures', 'cost_of_known_pipelines_nano', 'nano-usd'),
     ('cost_measures', 'cost_of_known_teams_nano', 'nano-usd'),

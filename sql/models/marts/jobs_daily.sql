@@ -19,7 +19,7 @@ with costs as (
         cast(sum(case when costs.cost_category in ('used', 'unused_request') then costs.memory_nano else cast(0 as bigint) end) as bigint) as memory_metered_nano
     from {{ touched('int_costs_hourly') }} as costs
     inner join {{ ref('cost_categories') }} as categories on costs.cost_category = categories.cost_category
-    where categories.category_group not in ('idle', 'unobserved') and costs.cost_category <> 'node_reserved'
+    where categories.category_group not in ('idle', 'unobserved', 'fixed') and costs.cost_category <> 'node_reserved'
     group by
         {{ date_of('costs.hour_start_ms') }},
         costs.cluster,

@@ -1,6 +1,7 @@
 -- grain: one row per zone, ISO week, cluster, system, installation and pipeline with runs that ended in it
 -- guarantee: cost per successful run is the cost of all runs that ended and whose cost is known, divided by those of them that succeeded: NULL where none did
--- inputs: runs, int_finding_weeks
+--     Runs are on target that succeeded within `target_duration_ms`; NULL where no target is declared
+-- inputs: runs, int_finding_weeks, `vars: targets` (the first that names the pipeline holds)
 {{ config(materialized='view') }}
 {%- set pipeline = ['cluster', 'system', 'installation', 'pipeline'] %}
 with ended as (
@@ -19,6 +20,21 @@ with ended as (
         on runs.cluster = weeks.cluster
         and {{ ms('runs.ended_at') }} >= weeks.from_ms
         and {{ ms('runs.ended_at') }} < weeks.to_ms
+),
+
+aimed as (
+    select
+        *,
+{%- if var('targets') %}
+        case
+{%- for target in var('targets') %}
+            when {% if target.pipeline == '*' %}true{% else %}pipeline = {{ quoted(target.pipeline) }}{% endif %} then cast({{ target.within_ms }} as bigint)
+{%- endfor %}
+        end as target_duration_ms
+{%- else %}
+        cast(null as bigint) as target_duration_ms
+{%- endif %}
+    from ended
 )
 
 select
@@ -37,9 +53,12 @@ select
     {{ usd(percentile('case when is_success then cost_nano end', '0.5')) }} as cost_p50,
     {{ usd(percentile('case when is_success then cost_nano end', '0.95')) }} as cost_p95,
     {{ percentile('case when is_success then duration_ms end', '0.5') }} as duration_p50_ms,
-    {{ percentile('case when is_success then duration_ms end', '0.95') }} as duration_p95_ms
-from ended
+    {{ percentile('case when is_success then duration_ms end', '0.95') }} as duration_p95_ms,
+    target_duration_ms,
+    case when target_duration_ms is not null then cast(sum(case when is_success and duration_ms <= target_duration_ms then 1 else 0 end) as bigint) end as runs_on_target
+from aimed
 group by
     zone,
     iso_week,
-    {{ pipeline | join(', ') }}
+    {{ pipeline | join(', ') }},
+    target_duration_ms

@@ -15,6 +15,7 @@ select
     {{ usd("sum(case when costs.cost_category in ('failed', 'lost', 'stuck') then costs.cost_nano else cast(0 as bigint) end)") }} as failed_cost,
     {{ usd("sum(case when costs.cost_category = 'unused_request' then costs.cost_nano else cast(0 as bigint) end)") }} as unused_request_cost,
     {{ usd("sum(case when categories.category_group = 'idle' then costs.cost_nano else cast(0 as bigint) end)") }} as idle_cost,
+    {{ usd("sum(case when categories.category_group = 'storage' then costs.cost_nano else cast(0 as bigint) end)") }} as storage_cost,
     {{ usd("sum(case when categories.category_group = 'unobserved' then costs.cost_nano else cast(0 as bigint) end)") }} as unobserved_cost,
     {{ ratio("sum(case when costs.cost_category = 'used' then costs.cpu_nano else cast(0 as bigint) end)", "sum(case when costs.cost_category in ('used', 'unused_request') then costs.cpu_nano else cast(0 as bigint) end)") }} as cpu_efficiency,
     {{ ratio("sum(case when costs.cost_category = 'used' then costs.memory_nano else cast(0 as bigint) end)", "sum(case when costs.cost_category in ('used', 'unused_request') then costs.memory_nano else cast(0 as bigint) end)") }} as memory_efficiency

@@ -9,11 +9,13 @@ select
     costs.cluster,
     costs.team,
     {{ usd('sum(costs.cost_nano)') }} as cost,
+    {{ usd("sum(case when categories.is_shared then costs.cost_nano else cast(0 as bigint) end)") }} as shared_cost,
     {{ usd("sum(case when categories.category_group = 'used' then costs.cost_nano else cast(0 as bigint) end)") }} as used_cost,
     {{ usd('sum(case when categories.is_waste then costs.cost_nano else cast(0 as bigint) end)') }} as wasted_cost,
     {{ usd("sum(case when costs.cost_category in ('failed', 'lost', 'stuck') then costs.cost_nano else cast(0 as bigint) end)") }} as failed_cost,
     {{ usd("sum(case when costs.cost_category = 'unused_request' then costs.cost_nano else cast(0 as bigint) end)") }} as unused_request_cost,
     {{ usd("sum(case when categories.category_group = 'idle' then costs.cost_nano else cast(0 as bigint) end)") }} as idle_cost,
+    {{ usd("sum(case when categories.category_group = 'storage' then costs.cost_nano else cast(0 as bigint) end)") }} as storage_cost,
     {{ usd("sum(case when categories.category_group = 'unobserved' then costs.cost_nano else cast(0 as bigint) end)") }} as unobserved_cost,
     {{ ratio("sum(case when costs.cost_category = 'used' then costs.cpu_nano else cast(0 as bigint) end)", "sum(case when costs.cost_category in ('used', 'unused_request') then costs.cpu_nano else cast(0 as bigint) end)") }} as cpu_efficiency,
     {{ ratio("sum(case when costs.cost_category = 'used' then costs.memory_nano else cast(0 as bigint) end)", "sum(case when costs.cost_category in ('used', 'unused_request') then costs.memory_nano else cast(0 as bigint) end)") }} as memory_efficiency

@@ -228,7 +228,8 @@ pub const CAPACITY_TYPES: &[&str] = &["on-demand", "spot", "reserved"];
 
 /// What a price override is about: one machine, the node of a name, nodes with a label (`selector_key` is its name), a
 /// pool, an instance type; `gpu_model` is the price of one GPU, on top of an override of its machine; `storage_class`
-/// and `volume` are prices of a GiB of storage.
+/// and `volume` are prices of a GiB of storage; `load_balancer` is one of a Service (`namespace/name`, or `*`), and
+/// `control_plane` that of a cluster (its identifier, or `*`).
 pub const PRICE_SELECTORS: &[&str] = &[
     "machine",
     "node",
@@ -238,6 +239,8 @@ pub const PRICE_SELECTORS: &[&str] = &[
     "gpu_model",
     "storage_class",
     "volume",
+    "load_balancer",
+    "control_plane",
 ];
 
 /// What a charge is for, in FOCUS's words.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::objects;
-use crate::truth::{Sums, UsageHour, Waste, WasteKey};
+use crate::truth::{CONTROL_PLANE_NANO, Sums, UsageHour, VOLUME_NANO, Waste, WasteKey};
 use crate::world::{Change, ChangeKind, Object, Scenario, Told, World};
 
 /// Changes per file.
@@ -57,7 +57,7 @@ struct Found<'a> {
 /// Simulates `scenario` into the folder `out`, as it goes on; returns the number of changes and the sums. Everything told is
 /// shown to `look` too.
 ///
-/// * `recording-*.jsonl`: what a watch shows; `prices.csv`; `usage.csv`: what pods used by the hour
+/// * `recording-*.jsonl`: what a watch shows; `prices.csv`, `services.csv`: what machines, and what else costs; `usage.csv`: what pods used by the hour
 /// * `truth.json`: sums and planted wastes; `truth/{pods,machines,volumes}.jsonl`: one line for each, once nothing can change it
 ///
 /// # Errors
@@ -66,6 +66,7 @@ pub fn record(scenario: Scenario, out: &Path, mut look: impl FnMut(&Told)) -> io
     let seed = scenario.seed;
     let mut world = World::new(scenario);
     write_prices(&out.join("prices.csv"), &world)?;
+    fs::write(out.join("services.csv"), services())?;
     fs::create_dir_all(out.join("truth"))?;
     let truth = |name: &str| create(out.join("truth").join(name));
     let mut pods = truth("pods.jsonl")?;
@@ -194,6 +195,7 @@ pub struct Observed {
 pub fn observe(scenario: Scenario, out: &Path) -> io::Result<Observed> {
     let world = World::new(scenario);
     write_prices(&out.join("prices.csv"), &world)?;
+    fs::write(out.join("services.csv"), services())?;
     let mut usage = create(out.join("usage.csv"))?;
     writeln!(usage, "{USAGE_COLUMNS}")?;
     Ok(Observed {
@@ -284,6 +286,26 @@ fn write_usage(writer: &mut BufWriter<File>, hour: &UsageHour) -> io::Result<()>
         hour.memory_byte_ms,
         hour.memory_peak_bytes
     )
+}
+
+/// What storage and the control plane cost: facts, as `import query` takes them.
+fn services() -> String {
+    let mut text = "provider,region,service,item,unit,valid_from_at,price_usd,source\n".to_owned();
+    for (service, item, unit, nano) in [
+        ("EBS", "gp3 storage", "GB-month", VOLUME_NANO),
+        (
+            "EKS",
+            "\"control plane, standard support\"",
+            "cluster-hour",
+            CONTROL_PLANE_NANO,
+        ),
+    ] {
+        text += &format!(
+            "aws,{},{service},{item},{unit},2020-01-01 00:00:00,0.{nano:09},simulated\n",
+            objects::REGION
+        );
+    }
+    text
 }
 
 fn write_prices(path: &Path, world: &World) -> io::Result<()> {

@@ -347,7 +347,9 @@ pub struct PodTruth {
     pub bound_ms: Option<i64>,
     /// When its machine was free of it.
     pub released_ms: Option<i64>,
-    /// Nano-dollars by cost category.
+    /// The volume that it mounts, by UID.
+    pub volume: Option<String>,
+    /// Nano-dollars by cost category, without storage.
     pub costs: BTreeMap<&'static str, i128>,
 }
 
@@ -393,9 +395,20 @@ pub struct VolumeTruth {
 /// us-east-1) cost 0.08 USD.
 pub const VOLUME_NANO: i128 = 80_000_000;
 
-/// What so many bytes cost for so many milliseconds, in nano-dollars, cut off below one.
-pub(crate) fn volume_cost(bytes: i64, ms: i64) -> i128 {
-    i128::from(bytes) * i128::from(ms) * VOLUME_NANO / ((1 << 30) * 730 * i128::from(HOUR))
+/// Nano-dollars of an hour of a managed control plane: 0.10 USD at the largest provider.
+pub const CONTROL_PLANE_NANO: i128 = 100_000_000;
+
+/// What so many bytes cost from one time to another, in nano-dollars, cut off below one in each hour.
+pub(crate) fn volume_cost(bytes: i64, from_ms: i64, to_ms: i64) -> i128 {
+    let mut cost = 0;
+    let mut at = from_ms;
+    while at < to_ms {
+        let next = (at - at.rem_euclid(HOUR) + HOUR).min(to_ms);
+        cost +=
+            i128::from(bytes) * i128::from(next - at) * VOLUME_NANO / ((1 << 30) * 730 * i128::from(HOUR));
+        at = next;
+    }
+    cost
 }
 
 /// What a pod used in an hour.

@@ -175,9 +175,9 @@ fn job(draw: &mut Draw, system: System, number: i64) -> Job {
     })
     .unwrap_or(0);
     // Now and then somebody asks for more than any machine has.
-    let is_impossible = draw.permille(8);
+    let is_impossible = draw.flaw(8);
     // Some have too little memory, every time.
-    let is_too_small = draw.permille(12);
+    let is_too_small = draw.flaw(12);
     Job {
         name: name.to_owned(),
         pool,
@@ -196,7 +196,7 @@ fn job(draw: &mut Draw, system: System, number: i64) -> Job {
         length_percent: draw.between(40, 250),
         failing_permille: if is_too_small {
             1000
-        } else if draw.permille(150) {
+        } else if draw.flaw(150) {
             draw.between(50, 300)
         } else {
             draw.between(0, 15)

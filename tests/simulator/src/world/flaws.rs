@@ -102,7 +102,7 @@ impl World {
             }
         });
         // Most pods of data platforms ask not to be disturbed.
-        let Some(number) = found.filter(|_| self.draw.permille(CONSOLIDATED_PERMILLE)) else {
+        let Some(number) = found.filter(|_| self.draw.flaw(CONSOLIDATED_PERMILLE)) else {
             return;
         };
         self.servers[number].is_cordoned = true;

@@ -71,7 +71,7 @@ impl World {
         if !kind.has_claims {
             self.add_static(number, at);
         }
-        if self.draw.permille(kind.interrupted_permille) {
+        if self.draw.flaw(kind.interrupted_permille) {
             let lives = self.draw.between(60, 5400) * SECOND;
             self.push(at + lives, Event::Interrupted(number));
         }

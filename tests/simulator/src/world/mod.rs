@@ -43,6 +43,8 @@ pub struct Scenario {
     pub has_noise: bool,
     /// Whether Events tell also that containers start, and of which kubelet they are. The world is the same with them.
     pub has_pod_events: bool,
+    /// Whether work fails, images are missing, requests are impossible, pods run away, and machines and pods are taken away.
+    pub has_flaws: bool,
 }
 
 /// What a watch shows of an object.
@@ -244,6 +246,8 @@ pub(crate) struct Instance {
     pub is_forced: bool,
     /// Name of the claim of a volume that it mounts.
     pub claim: Option<String>,
+    /// The UID of that volume.
+    pub volume: Option<String>,
     /// UID and creation of the object that mirrors a static pod.
     pub mirror: Option<(String, i64)>,
     /// What was made to go wrong with it.
@@ -290,6 +294,7 @@ impl Instance {
             is_end_missing: false,
             is_forced: false,
             claim: None,
+            volume: None,
             mirror: None,
             planted: None,
             usage_percent: [40, 55],
@@ -363,7 +368,7 @@ impl World {
     /// A world at its beginning.
     #[must_use]
     pub fn new(scenario: Scenario) -> Self {
-        let mut draw = Draw::new(scenario.seed);
+        let mut draw = Draw::with_flaws(scenario.seed, scenario.has_flaws);
         let pipelines = pipelines(
             &mut draw,
             scenario.teams.max(1),
@@ -374,7 +379,7 @@ impl World {
         let mut world = Self {
             end_ms,
             draw,
-            aside: Draw::new(!scenario.seed),
+            aside: Draw::with_flaws(!scenario.seed, scenario.has_flaws),
             queue: BinaryHeap::new(),
             number: 0,
             pipelines,

@@ -74,11 +74,11 @@ impl World {
             + self.jitter();
         let image_missing = self
             .draw
-            .permille(IMAGE_MISSING_PERMILLE)
+            .flaw(IMAGE_MISSING_PERMILLE)
             .then(|| self.draw.between(20, 600) * SECOND);
-        let is_image_gone = self.draw.permille(IMAGE_GONE_PERMILLE);
+        let is_image_gone = self.draw.flaw(IMAGE_GONE_PERMILLE);
         let given_up = self.draw.between(1, 7) * 3_000 * SECOND;
-        let is_evicted = self.draw.permille(EVICTED_PERMILLE);
+        let is_evicted = self.draw.flaw(EVICTED_PERMILLE);
         let is_end_missing = self.scenario.has_noise && self.draw.permille(10);
         let patched =
             (self.scenario.has_noise && self.draw.permille(50)).then(|| self.draw.between(1, 60_000));

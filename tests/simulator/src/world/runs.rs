@@ -103,7 +103,7 @@ impl World {
     ) -> usize {
         let uid = self.draw.uid();
         let suffix = self.draw.suffix(5);
-        let fails = self.draw.permille(job.failing_permille)
+        let fails = self.draw.flaw(job.failing_permille)
             && !matches!(
                 role,
                 Role::SparkExecutor(_) | Role::DaskScheduler | Role::DaskWorker
@@ -112,13 +112,15 @@ impl World {
         // Nobody set a deadline, and it never ends.
         let is_runaway = role == Role::Main
             && matches!(pipeline.system, System::Argo | System::CronJob)
-            && self.draw.permille(RUNAWAY_PERMILLE);
+            && self.draw.flaw(RUNAWAY_PERMILLE);
         let number = self.pods.len();
         let Some(known) = self.runs.get(&run) else {
             return number;
         };
         let identity = crate::identity::identity(pipeline, job, known, role, known.attempt, &suffix, number);
-        let claim = known.volume.as_ref().map(|volume| volume.claim.clone());
+        let volume = known.volume.as_ref();
+        let claim = volume.map(|volume| volume.claim.clone());
+        let volume = volume.map(|volume| volume.uid.clone());
         let team = team_name(pipeline.team);
         let instance = Instance {
             uid,
@@ -134,6 +136,7 @@ impl World {
             exit_code: if is_out_of_memory { 137 } else { i32::from(fails) },
             is_out_of_memory,
             claim,
+            volume,
             planted: if is_runaway {
                 Some("runaway")
             } else if is_out_of_memory {
@@ -257,7 +260,7 @@ impl World {
         }
         let bytes = volume.gib * GIB;
         let until = deleted_ms.unwrap_or(self.end_ms);
-        let orphaned_cost = orphaned_ms.map_or(0, |since| truth::volume_cost(bytes, until - since));
+        let orphaned_cost = orphaned_ms.map_or(0, |since| truth::volume_cost(bytes, since, until));
         if orphaned_ms.is_some() {
             let key = truth::WasteKey {
                 kind: "orphaned_volume",
@@ -276,7 +279,7 @@ impl World {
             created_ms: volume.created_ms,
             orphaned_ms,
             deleted_ms,
-            cost: truth::volume_cost(bytes, until - volume.created_ms),
+            cost: truth::volume_cost(bytes, volume.created_ms, until),
             orphaned_cost,
         }));
     }

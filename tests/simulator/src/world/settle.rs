@@ -269,6 +269,7 @@ impl Open {
                 planted: instance.planted,
                 bound_ms: instance.bound_ms,
                 released_ms: None,
+                volume: instance.volume.clone(),
                 costs: BTreeMap::new(),
             },
             usage_percent: instance.usage_percent,

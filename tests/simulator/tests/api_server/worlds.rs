@@ -17,6 +17,7 @@ fn scenario(has_pod_events: bool) -> Scenario {
         pipelines: 8,
         has_noise: true,
         has_pod_events,
+        has_flaws: true,
     }
 }
 
