@@ -98,7 +98,7 @@ pub(super) fn load(connection: &Connection, path: &Path) -> Result<()> {
         .collect();
     connection
         .execute_batch(&format!(
-            "create or replace temp table answers ({})",
+            "create or replace table answers ({})",
             definitions.join(", ")
         ))
         .doing("set up the import")?;

@@ -96,7 +96,7 @@ pub(super) fn load(connection: &Connection, path: &Path, columns: usize, used: &
     let names: Vec<String> = used.iter().map(|number| format!(", c{number} varchar")).collect();
     connection
         .execute_batch(&format!(
-            "create or replace temp table cells (row bigint{})",
+            "create or replace table cells (row bigint{})",
             names.concat()
         ))
         .doing(doing)?;
