@@ -7,6 +7,7 @@ mod harness;
 mod attribution;
 mod backfill;
 mod bench;
+mod bills;
 mod conservation;
 mod crashes;
 mod demo;

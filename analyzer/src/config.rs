@@ -9,6 +9,7 @@ use podledger_sql::project::Project;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::billing::Billing;
 use crate::conventions::{Sharing, Target};
 use crate::error::{Error, Result};
 use crate::prices::{self, Discount, PriceOverride};
@@ -38,6 +39,9 @@ pub struct Config {
     /// What is taken off list prices; the first that matches holds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub discounts: Vec<Discount>,
+    /// What of a bill is the clusters'.
+    #[serde(skip_serializing_if = "Billing::is_empty")]
+    pub billing: Billing,
     /// How cost that all share is distributed in views.
     #[serde(skip_serializing_if = "is_default")]
     pub sharing: Sharing,
@@ -106,6 +110,7 @@ impl Default for Config {
             identity_rules: Vec::new(),
             price_overrides: Vec::new(),
             discounts: Vec::new(),
+            billing: Billing::default(),
             sharing: Sharing::default(),
             targets: Vec::new(),
         }
@@ -146,6 +151,7 @@ impl Config {
         }
         rules::check(&parsed.identity_rules, &rules::systems(&Project::embedded()?)).map_err(&config)?;
         prices::check(&parsed.price_overrides, &parsed.discounts).map_err(&config)?;
+        parsed.billing.check().map_err(&config)?;
         parsed.sharing.check().map_err(&config)?;
         for target in &parsed.targets {
             target.variable().map_err(&config)?;
@@ -210,6 +216,7 @@ impl Config {
             }
         })?;
         Ok(rules::apply(&self.identity_rules, project)
+            .with_var("billing_scope", self.billing.variable())
             .with_var("team_shares", json!(shares))
             .with_var("weights_method", json!(self.weights_method))
             .with_var("allocation_basis", json!(self.allocation_basis))
@@ -316,6 +323,17 @@ mod tests {
         let config = read("[[teams]]\nshares = {ml = 3, growth = 1}\nnamespace = 'x'").unwrap();
         assert_eq!(config.teams[0].name(), "growth 1 + ml 3");
         assert_eq!(read(&toml::to_string(&config).unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn an_exclusive_scope_says_of_what() {
+        let error = read("[billing]\nexclusive = true").unwrap_err().to_string();
+        assert!(error.contains("needs `accounts` or `tags`"), "{error}");
+        let config = read("[billing]\naccounts = ['1']\ntags = {team = 'x'}\nexclusive = true").unwrap();
+        assert_eq!(
+            config.billing.describe(),
+            "accounts 1; tag team=x; all machines of it are the clusters'"
+        );
     }
 
     #[test]

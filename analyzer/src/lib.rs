@@ -7,6 +7,7 @@
 //! Architecture invariant: a build is one transaction; readers see the build before or the build after.
 //! Architecture invariant: nothing here knows where facts come from; `collector` is no dependency.
 
+pub mod billing;
 pub mod build;
 mod calendar;
 pub mod config;

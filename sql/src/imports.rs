@@ -35,3 +35,18 @@ pub const NEXTFLOW_CWS_FACTS: &[FactQuery] = nextflow_cws![
     "engine_outcomes",
     "collection_watermarks",
 ];
+
+/// Charges of a FOCUS export, of the table `bill` that the collector makes of its file.
+pub const BILL_FOCUS: &str = include_str!("../imports/bills/focus.sql");
+
+/// Charges of AWS's Cost and Usage Report.
+pub const BILL_CUR: &str = include_str!("../imports/bills/cur.sql");
+
+/// Charges of Google's usage cost export.
+pub const BILL_GCP: &str = include_str!("../imports/bills/gcp.sql");
+
+/// Charges of Azure's cost details.
+pub const BILL_AZURE: &str = include_str!("../imports/bills/azure.sql");
+
+/// Charges of Cost Explorer's answers.
+pub const BILL_COST_EXPLORER: &str = include_str!("../imports/bills/cost_explorer.sql");

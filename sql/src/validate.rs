@@ -127,6 +127,8 @@ fn converts(kind: ColumnType, from: &DataType) -> bool {
         (ColumnType::Integer | ColumnType::Wide, DataType::Decimal128(_, 0)) => true,
         (ColumnType::Usd, from) if from.is_integer() => true,
         (ColumnType::Usd, DataType::Decimal128(_, scale)) => *scale <= 9,
+        (ColumnType::Amount, from) if from.is_integer() => true,
+        (ColumnType::Amount, DataType::Decimal128(_, scale)) => *scale <= 18,
         // Coarser instants are exact; nanoseconds would be cut off. A zone is only a way of showing an instant.
         (ColumnType::Instant, DataType::Timestamp(unit, zone)) => {
             *unit != TimeUnit::Nanosecond && zone.as_deref().is_none_or(|zone| zone == "UTC")
@@ -152,7 +154,7 @@ fn check(fact: &'static Fact, column: &'static Column, facts: &RecordBatch, firs
         Rule::NotNegative | Rule::RequiredNotNegative => {
             let negative = match column.kind {
                 ColumnType::Integer => first(array.as_primitive::<Int64Type>().iter(), |value| value < 0),
-                ColumnType::Wide | ColumnType::Usd => {
+                ColumnType::Wide | ColumnType::Usd | ColumnType::Amount => {
                     first(array.as_primitive::<Decimal128Type>().iter(), |value| value < 0)
                 }
                 _ => None,

@@ -10,6 +10,7 @@ use indicatif::ProgressBar;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use podledger_collector::import::bills::Format;
 use podledger_collector::import::nextflow_cws::{self, Totals};
 use podledger_collector::import::{
     Imported, catalogue, engines, kubernetes, openb, opencost_prices, prices, query, recording, usage,
@@ -17,6 +18,7 @@ use podledger_collector::import::{
 use podledger_sql::units::NanoUsd;
 
 use super::Cli;
+use super::import_bills::Bill;
 use super::import_prometheus::Prometheus;
 
 #[derive(Debug, Subcommand)]
@@ -162,6 +164,25 @@ pub enum Import {
         after_help = "Example: podledger import prometheus http://prometheus:9090 --cluster 5f4d0b1c-8a2e-4c55-9b0e-1c7d6f3a9e21"
     )]
     Prometheus(Prometheus),
+    /// A bill in the words of FOCUS 1.0 to 1.4: CSV, gzip or not, or Parquet.
+    #[command(after_help = "Example: podledger import focus exports/focus/2026-11")]
+    Focus(Bill),
+    /// A bill of AWS: the Cost and Usage Report, legacy or CUR 2.0, with resource identifiers and hours.
+    #[command(after_help = "Example: podledger import cur exports/cur/BILLING_PERIOD=2026-11")]
+    Cur(Bill),
+    /// A bill of Google: the usage cost export to BigQuery, standard or detailed, as CSV or Parquet.
+    #[command(after_help = "Example: podledger import gcp-billing billing-2026-11.parquet")]
+    GcpBilling(Bill),
+    /// A bill of Azure: cost details, actual or amortised.
+    #[command(after_help = "Example: podledger import azure-costs part_0_0001.csv")]
+    AzureCosts(Bill),
+    /// What AWS's Cost Explorer answered: totals, where there is no better bill.
+    #[command(
+        after_help = "Example: aws ce get-cost-and-usage --time-period Start=2026-11-01,End=2026-12-01 --granularity DAILY \\\n           \
+                      --metrics UnblendedCost AmortizedCost --group-by Type=DIMENSION,Key=SERVICE > november.json\n         \
+                      podledger import cost-explorer november.json --billing-account 123456789012"
+    )]
+    CostExplorer(Bill),
     /// The rows of a query over any file that DuckDB reads.
     #[command(
         after_help = "Example: podledger import query --into prices --from \"select * from 'prices.parquet'\""
@@ -346,6 +367,11 @@ impl Import {
                 imported
             }
             Self::Prometheus(prometheus) => prometheus.run(cli, &bar, today())?,
+            Self::Focus(bill) => bill.run(cli, Format::Focus, &bar, today())?,
+            Self::Cur(bill) => bill.run(cli, Format::Cur, &bar, today())?,
+            Self::GcpBilling(bill) => bill.run(cli, Format::Gcp, &bar, today())?,
+            Self::AzureCosts(bill) => bill.run(cli, Format::Azure, &bar, today())?,
+            Self::CostExplorer(bill) => bill.run(cli, Format::CostExplorer, &bar, today())?,
             Self::Query {
                 into,
                 from,

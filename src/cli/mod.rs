@@ -11,7 +11,9 @@ mod demo;
 mod export;
 mod findings;
 mod import;
+mod import_bills;
 mod import_prometheus;
+mod reconcile;
 mod record;
 mod replay;
 mod report;
@@ -82,6 +84,7 @@ enum Command {
     /// Say what it cost and where the money went.
     Summary(summary::Summary),
     Findings(findings::Findings),
+    Reconcile(reconcile::Reconcile),
     /// Write what people read.
     #[command(subcommand)]
     Report(report::Report),
@@ -122,6 +125,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Sql(command) => command.run(cli),
         Command::Export(command) => command.run(cli),
         Command::Bench(command) => command.run(cli),
+        Command::Reconcile(command) => command.run(cli),
         Command::Record(command) => command.run(cli),
         Command::Replay(command) => command.run(),
         Command::Simulate(command) => command.run(),

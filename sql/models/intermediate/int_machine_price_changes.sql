@@ -1,6 +1,6 @@
 -- grain: one row per machine, layer of prices and instant at which that layer's price changes
 -- guarantee: NULL where a layer's price ends; `discount` stands for changes that have no price of their own
--- inputs: int_machines, stg_prices, stg_price_overrides, `vars: discounts`
+-- inputs: int_machines, stg_prices, stg_price_overrides, int_billed_machine_prices, `vars: discounts`
 {{ config(materialized='view') }}
 {#- A machine is named by its provider's identifier, or by what follows the last slash in it. #}
 {%- set selectors = [
@@ -52,6 +52,25 @@ found as (
         and {% if layer == 'zone' %}machines.zone = prices.zone{% else %}prices.zone is null{% endif %}
     union all
 {%- endfor %}
+    -- What a bill charged for; where one stretch follows another, the price that begins holds.
+    select
+        cluster,
+        machine,
+        'billed' as layer,
+        from_ms,
+        price_nano,
+        'billed' as price_source
+    from {{ ref('int_billed_machine_prices') }}
+    union all
+    select
+        cluster,
+        machine,
+        'billed' as layer,
+        to_ms as from_ms,
+        cast(null as bigint) as price_nano,
+        'billed' as price_source
+    from {{ ref('int_billed_machine_prices') }}
+    union all
 {%- for entry in var('discounts') %}
     select
         cluster,

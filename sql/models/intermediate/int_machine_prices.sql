@@ -1,9 +1,10 @@
 -- grain: one row per machine and stretch of time in which the price of its hour is the same
 -- guarantee: the stretches of a machine cover all time; prices are NULL where none is known
--- inputs: int_machine_price_changes, int_machines, stg_node_states, stg_price_overrides, `vars: discounts`
+-- inputs: int_machine_price_changes, int_billed_machine_prices, int_machines, stg_node_states, stg_price_overrides, `vars: discounts`
 {{ config(materialized='table') }}
-{#- From the most particular to the most general. #}
-{%- set layers = ['machine', 'node', 'label', 'pool', 'instance_type', 'zone', 'region'] %}
+{#- From the most particular to the most general: what a bill says comes first, and the others are the estimate that it replaces. #}
+{%- set estimates = ['machine', 'node', 'label', 'pool', 'instance_type', 'zone', 'region'] %}
+{%- set layers = ['billed'] + estimates %}
 with instants as (
     select
         cluster,
@@ -43,9 +44,9 @@ chosen as (
         machine,
         from_ms,
         next_from_ms,
-{%- for column, text in [('layer', true), ('given_ms', false)] %}
+{%- for column, among, text in [('layer', layers, true), ('given_ms', layers, false), ('estimate_layer', estimates, true), ('estimate_given_ms', estimates, false)] %}
         case
-{%- for layer in layers %}
+{%- for layer in among %}
             when {{ layer }}_given_ms > coalesce({{ layer }}_ended_ms, {{ layer }}_given_ms - 1) then {% if text %}'{{ layer }}'{% else %}{{ layer }}_given_ms{% endif %}
 {%- endfor %}
         end as {{ column }}{% if not loop.last %},{% endif %}
@@ -86,14 +87,16 @@ priced as (
         chosen.machine,
         chosen.from_ms,
         coalesce(chosen.next_from_ms, cast(9223372036854775807 as bigint)) as to_ms,
+        chosen.layer,
+        billed.price_nano as billed_nano,
         changes.price_nano,
         changes.price_source,
         case
-            when chosen.layer in ('zone', 'region') then {{ discount('machines', 'chosen.from_ms') }}
+            when chosen.estimate_layer in ('zone', 'region') then {{ discount('machines', 'chosen.from_ms') }}
             else cast(0 as bigint)
         end as discount_parts_per_million,
         case
-            when chosen.layer in ('zone', 'region') then cast(0 as bigint)
+            when chosen.estimate_layer in ('zone', 'region') then cast(0 as bigint)
             else coalesce(
                 cast({{ wide_idiv('cast(gpu_prices.gpu_nano as decimal(38,0)) * cast(gpu_counts.gpu_milligpus as decimal(19,0))', 'cast(1000 as decimal(38,0))') }} as bigint),
                 cast(0 as bigint)
@@ -105,12 +108,24 @@ priced as (
     left join {{ ref('int_machine_price_changes') }} as changes
         on chosen.cluster = changes.cluster
         and chosen.machine = changes.machine
-        and chosen.layer = changes.layer
-        and chosen.given_ms = changes.from_ms
+        and chosen.estimate_layer = changes.layer
+        and chosen.estimate_given_ms = changes.from_ms
+    left join {{ ref('int_billed_machine_prices') }} as billed
+        on chosen.layer = 'billed'
+        and chosen.cluster = billed.cluster
+        and chosen.machine = billed.machine
+        and chosen.given_ms = billed.from_ms
     left join gpu_counts
         on chosen.cluster = gpu_counts.cluster and chosen.machine = gpu_counts.machine
     left join gpu_prices
         on chosen.cluster = gpu_prices.cluster and chosen.machine = gpu_prices.machine
+),
+
+estimated as (
+    select
+        *,
+        price_nano - {{ prorate('price_nano', 'discount_parts_per_million', '1000000') }} + gpu_nano as estimated_price_nano
+    from priced
 )
 
 select
@@ -119,6 +134,7 @@ select
     from_ms,
     to_ms,
     price_nano + gpu_nano as list_price_nano,
-    price_nano - {{ prorate('price_nano', 'discount_parts_per_million', '1000000') }} + gpu_nano as price_nano,
-    price_source
-from priced
+    estimated_price_nano,
+    case when layer = 'billed' then billed_nano else estimated_price_nano end as price_nano,
+    case when layer = 'billed' then 'billed' else price_source end as price_source
+from estimated

@@ -23,6 +23,9 @@ pub enum ColumnType {
     Wide,
     /// US dollars with nine decimals.
     Usd,
+    /// Amounts of a bill, in dollars or in whatever unit is told beside, with eighteen decimals: as many as leave room for
+    /// any sum of dollars.
+    Amount,
     /// UTF-8 text.
     Text,
     /// Text to text.
@@ -42,6 +45,7 @@ impl ColumnType {
             Self::Integer => "BIGINT",
             Self::Wide => "DECIMAL(38,0)",
             Self::Usd => "DECIMAL(18,9)",
+            Self::Amount => "DECIMAL(38,18)",
             Self::Text => "VARCHAR",
             Self::Map => "MAP(VARCHAR, VARCHAR)",
             Self::Owners => "STRUCT(kind VARCHAR, name VARCHAR, uid VARCHAR)[]",
@@ -55,6 +59,7 @@ impl ColumnType {
             Self::Integer => DataType::Int64,
             Self::Wide => DataType::Decimal128(38, 0),
             Self::Usd => DataType::Decimal128(18, 9),
+            Self::Amount => DataType::Decimal128(38, 18),
             Self::Text => DataType::Utf8,
             Self::Map => DataType::Map(
                 Arc::new(Field::new(
@@ -191,6 +196,14 @@ const fn usd(name: &'static str, rule: Rule) -> Column {
     }
 }
 
+const fn amount(name: &'static str, rule: Rule) -> Column {
+    Column {
+        name,
+        kind: ColumnType::Amount,
+        rule,
+    }
+}
+
 const fn column(name: &'static str, kind: ColumnType) -> Column {
     Column {
         name,
@@ -229,6 +242,12 @@ pub const PRICE_SELECTORS: &[&str] = &[
     "load_balancer",
     "control_plane",
 ];
+
+/// What a charge is for, in FOCUS's words.
+pub const CHARGE_CATEGORIES: &[&str] = &["Usage", "Purchase", "Tax", "Credit", "Adjustment"];
+
+/// How a charge was priced, in FOCUS's words.
+pub const PRICING_CATEGORIES: &[&str] = &["Standard", "Dynamic", "Committed", "Other"];
 
 /// Where the start of an occupancy was read.
 pub const START_SOURCES: &[&str] = &[
@@ -652,6 +671,71 @@ pub const FACTS: &[Fact] = &[
             instant("valid_from_at", Required),
             usd("price_usd", NotNegative),
             text("source", Required),
+        ],
+    },
+    Fact {
+        // One charge of a bill, as FOCUS names it. A delivery is the whole of what was imported at once; a newer one of the same
+        // source, account and billing period stands instead of an older.
+        table: "billed_charges",
+        key: &[
+            "bill_source",
+            "delivery",
+            "source_file",
+            "source_row",
+            "source_part",
+        ],
+        columns: &[
+            text("bill_source", Required),
+            text(
+                "bill_format",
+                RequiredOneOf(&["focus", "cur", "gcp-billing", "azure-costs", "cost-explorer"]),
+            ),
+            // Hash of what was imported, and when.
+            text("delivery", Required),
+            instant("delivered_at", Required),
+            text("source_file", Required),
+            integer("source_row", RequiredNotNegative),
+            // A row of a file may be several charges: what was used, and credits upon it.
+            integer("source_part", RequiredNotNegative),
+            text("provider", Required),
+            text("billing_account_id", Any),
+            text("sub_account_id", Any),
+            instant("billing_period_start_at", Required),
+            instant("billing_period_end_at", NotBefore("billing_period_start_at")),
+            instant("charge_period_start_at", Required),
+            instant(
+                "charge_period_end_at",
+                RequiredNotBefore("charge_period_start_at"),
+            ),
+            text("service_name", Any),
+            text("service_category", Any),
+            text("sku_id", Any),
+            text("region", Any),
+            text("zone", Any),
+            text("resource_id", Any),
+            text("resource_type", Any),
+            text("charge_category", RequiredOneOf(CHARGE_CATEGORIES)),
+            text("charge_class", OneOf(&["Correction"])),
+            text("charge_description", Any),
+            text("pricing_category", OneOf(PRICING_CATEGORIES)),
+            amount("pricing_quantity", Any),
+            text("pricing_unit", Any),
+            amount("consumed_quantity", Any),
+            text("consumed_unit", Any),
+            text("commitment_discount_id", Any),
+            text("commitment_discount_status", OneOf(&["Used", "Unused"])),
+            text("commitment_discount_type", Any),
+            amount("list_cost", Any),
+            amount("contracted_cost", Any),
+            // NULL: the bill does not tell what it costs with fees of commitments spread over what they were for.
+            amount("effective_cost", Any),
+            amount("billed_cost", Required),
+            text("currency", RequiredOneOf(&["USD"])),
+            column("tags", ColumnType::Map),
+            text("usage_type", Any),
+            text("operation", Any),
+            text("instance_type", Any),
+            text("bill_status", OneOf(&["estimated", "final"])),
         ],
     },
     Fact {

@@ -358,6 +358,15 @@ pub struct PodTruth {
 pub struct MachineTruth {
     pub node: String,
     pub pool: &'static str,
+    /// As its Node's `spec.providerID` has it.
+    pub provider_id: String,
+    pub instance_type: &'static str,
+    pub capacity_type: &'static str,
+    pub launched_ms: i64,
+    /// End of its life, or of what is looked at.
+    pub end_ms: i64,
+    /// Since when an hour costs so many nano-dollars, in order.
+    pub prices: Vec<(i64, i64)>,
     /// Nano-dollars that no pod pays, by cost category.
     pub costs: BTreeMap<&'static str, i128>,
     /// Nano-dollars of its whole life.

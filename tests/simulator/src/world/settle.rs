@@ -12,6 +12,7 @@ impl World {
         let server = &mut self.servers[number];
         let kind = &POOLS[server.pool];
         let mut holds = std::mem::take(&mut server.holds);
+        let provider_id = server.provider_id.clone();
         let mut machine = Machine {
             node: server.node.clone(),
             launched_ms: server.launched_ms,
@@ -50,6 +51,12 @@ impl World {
         self.told.push_back(Told::Machine(MachineTruth {
             node: machine.node,
             pool: kind.name,
+            provider_id,
+            instance_type: kind.instance_type,
+            capacity_type: kind.capacity_type,
+            launched_ms: machine.launched_ms,
+            end_ms,
+            prices: machine.prices,
             costs: costs.machine,
             total: costs.total,
         }));

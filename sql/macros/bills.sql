@@ -1,0 +1,33 @@
+{# What names a machine in a bill and in a cluster alike: what follows the last slash; within a scale set, the set too. #}
+{% macro machine_key(identifier) %}case
+        when regexp_extract(lower({{ identifier }}), '/virtualmachinescalesets/(.+)$', 1) <> '' then regexp_extract(lower({{ identifier }}), '/virtualmachinescalesets/(.+)$', 1)
+        else nullif(regexp_extract(lower({{ identifier }}), '([^/]+)$', 1), '')
+    end{% endmacro %}
+
+{# Whether a charge is for the time of a machine, by what its provider calls that. #}
+{% macro is_machine_charge(charges) %}(
+        {{ charges }}.charge_category = 'Usage'
+        and coalesce({{ charges }}.commitment_discount_status, '') <> 'Unused'
+        and case {{ charges }}.provider
+            when 'aws' then case
+                when {{ charges }}.usage_type is not null then regexp_extract({{ charges }}.usage_type, '(BoxUsage|SpotUsage|DedicatedUsage|HostUsage|SchedUsage)', 1) <> ''
+                else coalesce({{ charges }}.service_category, '') = 'Compute' and {{ hours_unit(charges) }}
+            end
+            when 'azure' then coalesce({{ charges }}.service_name, '') in ('Virtual Machines', 'Virtual Machines Licenses')
+            when 'gcp' then coalesce({{ charges }}.service_name, '') = 'Compute Engine'
+                and regexp_extract({{ charges }}.usage_type, '(Instance Core|Instance Ram|Core running|Ram running|GPU|Custom Core|Custom Ram)', 1) <> ''
+            else coalesce({{ charges }}.service_category, '') = 'Compute' and {{ hours_unit(charges) }}
+        end
+    ){% endmacro %}
+
+{# Whether a charge counts hours of the whole machine. Azure's `10 Hours` may mean either of two things, and Google counts cores and
+   bytes: how long such a machine was billed is not known. #}
+{% macro hours_unit(charges) %}(lower(coalesce({{ charges }}.consumed_unit, '')) in ('h', 'hr', 'hrs', 'hour', 'hours', '1 hour', '1 hours', 'instance-hours')){% endmacro %}
+
+{# Whether a charge is of what `vars: billing_scope` declares; all is where nothing is declared. #}
+{% macro in_billing_scope(charges) %}(
+{%- set scope = var('billing_scope') -%}
+        true
+{%- if scope.accounts %} and ({{ charges }}.billing_account_id in ({% for account in scope.accounts %}{{ quoted(account) }}{% if not loop.last %}, {% endif %}{% endfor %}) or coalesce({{ charges }}.sub_account_id, '') in ({% for account in scope.accounts %}{{ quoted(account) }}{% if not loop.last %}, {% endif %}{% endfor %})){% endif %}
+{%- for tag in scope.tags %} and coalesce({{ charges }}.tags[{{ quoted(tag.key) }}], '') = {{ quoted(tag.value) }}{% endfor %}
+    ){% endmacro %}

@@ -1,0 +1,508 @@
+//! Bills of platforms of which everything is known: what they restate, and how they tie out.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use jiff::civil::date;
+use podledger_analyzer::config::Config;
+use podledger_collector::import::bills::{self, Format};
+use podledger_collector::import::kubernetes::Options;
+use podledger_collector::import::{query, recording};
+use podledger_simulator::truth::{MachineTruth, PodTruth};
+use podledger_simulator::{Scenario, Told, record};
+
+use super::{file, options};
+use crate::harness::{World, contents};
+
+const HOUR: i64 = 3_600_000;
+
+/// Monday 2026-11-02, 00:00 UTC.
+const START_MS: i64 = 1_793_577_600_000;
+
+const HEADER: &str = "ProviderName,BillingAccountId,SubAccountId,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,\
+                      ChargePeriodEnd,ChargeCategory,ServiceName,ServiceCategory,PricingCategory,ResourceId,CommitmentDiscountId,\
+                      CommitmentDiscountStatus,ConsumedQuantity,ConsumedUnit,RegionId,BilledCost,EffectiveCost,x_UsageType";
+
+/// Amounts in attodollars: the eighteenth decimal of a dollar.
+#[derive(Default, Clone)]
+struct Row {
+    from_ms: i64,
+    to_ms: i64,
+    category: &'static str,
+    service: &'static str,
+    pricing: &'static str,
+    resource: String,
+    status: &'static str,
+    /// Milliseconds of a machine.
+    used_ms: Option<i64>,
+    billed: i128,
+    effective: i128,
+    usage_type: String,
+}
+
+fn decimal(atto: i128) -> String {
+    const ONE: u128 = 1_000_000_000_000_000_000;
+    let sign = if atto < 0 { "-" } else { "" };
+    let atto = atto.unsigned_abs();
+    format!("{sign}{}.{:018}", atto / ONE, atto % ONE)
+}
+
+fn instant(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).unwrap().to_string()
+}
+
+fn focus(rows: &[Row]) -> String {
+    let mut text = format!("{HEADER}\n");
+    for row in rows {
+        // Hours with ten decimals, as AWS has them.
+        let hours = row.used_ms.map_or_else(String::new, |ms| {
+            let hours = (i128::from(ms) * 10_000_000_000 + i128::from(HOUR) / 2) / i128::from(HOUR);
+            format!("{}.{:010}", hours / 10_000_000_000, hours % 10_000_000_000)
+        });
+        let unit = if row.used_ms.is_some() { "Hrs" } else { "" };
+        let commitment = if row.status.is_empty() { "" } else { "sp-1" };
+        writeln!(
+            text,
+            "AWS,payer,111,USD,2026-11-01T00:00:00Z,2026-12-01T00:00:00Z,{},{},{},{},Compute,{},{},{commitment},{},{hours},{unit},sim-east-1,{},{},{}",
+            instant(row.from_ms),
+            instant(row.to_ms),
+            row.category,
+            row.service,
+            row.pricing,
+            row.resource,
+            row.status,
+            decimal(row.billed),
+            decimal(row.effective),
+            row.usage_type,
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// What a machine is charged for: hour by hour, and apart where its price changes.
+fn charges(machine: &MachineTruth) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut hour = machine.launched_ms - machine.launched_ms % HOUR;
+    while hour < machine.end_ms {
+        for (number, (since_ms, nano)) in machine.prices.iter().enumerate() {
+            let until_ms = machine.prices.get(number + 1).map_or(i64::MAX, |next| next.0);
+            let (from_ms, to_ms) = (hour.max(*since_ms), (hour + HOUR).min(until_ms));
+            let used_ms = to_ms.min(machine.end_ms) - from_ms.max(machine.launched_ms);
+            if from_ms >= to_ms || used_ms <= 0 {
+                continue;
+            }
+            let effective = i128::from(*nano) * i128::from(used_ms) * 1_000_000_000 / i128::from(HOUR);
+            // The plan covers the pool that is always there and nothing else.
+            let is_covered = machine.pool == "services";
+            let is_spot = machine.capacity_type == "spot";
+            let what = if is_spot { "SpotUsage" } else { "BoxUsage" };
+            rows.push(Row {
+                from_ms,
+                to_ms,
+                category: "Usage",
+                service: "Amazon Elastic Compute Cloud",
+                pricing: match (is_covered, is_spot) {
+                    (true, _) => "Committed",
+                    (_, true) => "Dynamic",
+                    _ => "Standard",
+                },
+                resource: format!(
+                    "arn:aws:ec2:sim-east-1:111:instance/{}",
+                    machine.provider_id.rsplit('/').next().unwrap()
+                ),
+                status: if is_covered { "Used" } else { "" },
+                used_ms: Some(used_ms),
+                billed: if is_covered { 0 } else { effective },
+                effective,
+                usage_type: format!("{what}:{}", machine.instance_type),
+            });
+        }
+        hour += HOUR;
+    }
+    rows
+}
+
+/// What else is on the invoice: a machine of somebody else, a plan's fee and what of it nobody used, storage, traffic of a machine, a
+/// credit, tax.
+fn others(machines: &[MachineTruth], rows: &[Row], days: i64) -> Vec<Row> {
+    let mut others = Vec::new();
+    let covered: i128 = rows
+        .iter()
+        .filter(|row| row.status == "Used")
+        .map(|row| row.effective)
+        .sum();
+    for hour in 0..days * 24 {
+        let row = Row {
+            from_ms: START_MS + hour * HOUR,
+            to_ms: START_MS + (hour + 1) * HOUR,
+            category: "Usage",
+            service: "Amazon Elastic Compute Cloud",
+            ..Row::default()
+        };
+        others.push(Row {
+            pricing: "Standard",
+            resource: "i-0outside".to_owned(),
+            used_ms: Some(HOUR),
+            billed: 96_000_000_000_000_000,
+            effective: 96_000_000_000_000_000,
+            usage_type: "BoxUsage:m5.large".to_owned(),
+            ..row.clone()
+        });
+        others.push(Row {
+            pricing: "Committed",
+            status: "Unused",
+            effective: 12_345_678_901_234_567,
+            ..row
+        });
+    }
+    let whole = Row {
+        from_ms: START_MS,
+        to_ms: START_MS + 24 * HOUR,
+        ..Row::default()
+    };
+    others.push(Row {
+        category: "Purchase",
+        service: "Savings Plans for AWS Compute usage",
+        billed: covered + i128::from(days) * 24 * 12_345_678_901_234_567,
+        ..whole.clone()
+    });
+    let traffic = machines[0].provider_id.rsplit('/').next().unwrap();
+    for (category, service, resource, amount) in [
+        (
+            "Usage",
+            "Amazon Simple Storage Service",
+            "bucket",
+            7_000_000_000_000_000_001,
+        ),
+        (
+            "Usage",
+            "Amazon Elastic Compute Cloud",
+            traffic,
+            1_650_000_000_000_003,
+        ),
+        (
+            "Credit",
+            "Amazon Elastic Compute Cloud",
+            "",
+            -2_000_000_000_000_000_000,
+        ),
+        ("Tax", "Tax", "", 3_210_000_000_000_000_000),
+    ] {
+        others.push(Row {
+            category,
+            service,
+            resource: resource.to_owned(),
+            billed: amount,
+            effective: amount,
+            usage_type: "DataTransfer-Out-Bytes".to_owned(),
+            ..whole.clone()
+        });
+    }
+    others
+}
+
+/// A ledger of a scenario at list prices that are a quarter too high, and what is true of it.
+fn ledger_of(days: u32) -> (World, Vec<PodTruth>, Vec<MachineTruth>) {
+    let world = World::new();
+    let out = world.folder.path().join("recorded");
+    std::fs::create_dir(&out).unwrap();
+    let (mut pods, mut machines) = (Vec::new(), Vec::new());
+    let scenario = Scenario {
+        seed: 11,
+        start_ms: START_MS,
+        days,
+        teams: 3,
+        pipelines: 6,
+        has_noise: false,
+        has_pod_events: false,
+        has_flaws: true,
+    };
+    record(scenario, &out, |told| match told {
+        Told::Pod(pod) => pods.push(pod.clone()),
+        Told::Machine(machine) => machines.push(machine.clone()),
+        Told::Volume(_) | Told::Change(_) | Told::Usage(_) => {}
+    })
+    .unwrap();
+    world.given(
+        "prices",
+        &format!(
+            "select provider, region, instance_type, capacity_type, cast(valid_from as timestamp) as valid_from_at, \
+             cast(cast(hourly_usd as decimal(18,9)) * 1.25 as decimal(18,9)) as hourly_usd, 'list' as source \
+             from read_csv('{}', all_varchar = true)",
+            out.join("prices.csv").display()
+        ),
+    );
+    let options = Options {
+        cluster: None,
+        observed_at: None,
+        annotations: world.config.annotations().unwrap(),
+        recorded_date: date(2026, 11, 16),
+    };
+    recording::import(&world.lake(), &out, &options).unwrap();
+    let usage = format!("from '{}'", out.join("usage.csv").display());
+    query::import_query(&world.lake(), "usage_hours", &usage, date(2026, 11, 16)).unwrap();
+    world.build(true);
+    (world, pods, machines)
+}
+
+fn scope(world: &mut World, text: &str) {
+    let path = file(world, "podledger.toml", text);
+    world.config = Config::read(&path).unwrap();
+}
+
+fn nano(world: &World, query: &str) -> BTreeMap<String, i128> {
+    let rows = world.rows(query);
+    rows.iter()
+        .map(|row| {
+            let (key, sum) = row.rsplit_once('|').unwrap();
+            (key.to_owned(), sum.parse().unwrap())
+        })
+        .filter(|(_, sum)| *sum != 0)
+        .collect()
+}
+
+fn lines(world: &World) -> BTreeMap<String, i128> {
+    nano(
+        world,
+        "select line, cast(sum(amount) * 1000000000 as bigint) from marts.reconciliation_daily group by line",
+    )
+}
+
+const TEAMS: &str = "select team, cost_category, coalesce(cast(sum(total_cost) * 1000000000 as bigint), 0) \
+                     from marts.allocations_hourly where pod_uid is not null and machine is not null group by all";
+
+#[test]
+fn a_bill_restates_every_team_to_the_truth_and_ties_out() {
+    let days = 2;
+    let (mut world, pods, machines) = ledger_of(u32::try_from(days).unwrap());
+    let mut truth: BTreeMap<String, i128> = BTreeMap::new();
+    for pod in &pods {
+        for (category, cost) in &pod.costs {
+            *truth.entry(format!("{}|{category}", pod.team)).or_default() += cost;
+        }
+    }
+    truth.retain(|_, cost| *cost != 0);
+    assert_ne!(nano(&world, TEAMS), truth, "list prices are too high");
+
+    scope(&mut world, "[billing]\naccounts = ['111']\n");
+    let mut rows: Vec<Row> = machines.iter().flat_map(charges).collect();
+    rows.extend(others(&machines, &rows, days));
+    let deliver = |world: &World, name: &str, rows: &[Row], at: &str| {
+        let path = file(world, name, &focus(rows));
+        bills::import(&world.lake(), &path, Format::Focus, &options(at), &|_| {}).unwrap()
+    };
+    let (_, totals) = deliver(&world, "bill.csv", &rows, "2026-12-01T00:00:00Z");
+    let billed: i128 = rows.iter().map(|row| row.billed).sum();
+    assert_eq!(totals.billed_usd, decimal(billed).trim_end_matches('0'));
+    let report = world.build(false);
+    assert!(!report.is_full && report.dirty_hours > 0);
+
+    // Teams follow; nobody's share of the plan went to another.
+    assert_eq!(nano(&world, TEAMS), truth);
+    assert_eq!(
+        world.rows("select distinct price_source from marts.machine_prices where end_at > start_at"),
+        ["billed"]
+    );
+
+    // The tie-out.
+    let found = lines(&world);
+    let of = |line: &str| found.get(line).copied().unwrap_or(0);
+    let sum: i128 = found
+        .iter()
+        .filter(|(line, _)| *line != "price_variance")
+        .map(|(_, nano)| nano)
+        .sum();
+    assert!((billed / 1_000_000_000 - sum).abs() < days.into(), "{found:?}");
+    let time: i128 = machines.iter().map(|machine| machine.total).sum();
+    assert_eq!(of("attributed") + of("shared") + of("idle"), time);
+    assert_eq!(of("out_of_scope"), i128::from(days) * 24 * 96_000_000);
+    assert_eq!(
+        of("commitment_unused") / 1000,
+        i128::from(days) * 24 * 12_345_678 / 1000
+    );
+    assert_eq!(of("tax"), 3_210_000_000);
+    assert_eq!(of("credits"), -2_000_000_000);
+    assert_eq!(of("other_services"), 7_001_650_000);
+    assert_eq!(of("quantity_variance"), 0);
+    let hours = i128::try_from(rows.len()).unwrap();
+    assert!(of("rounding").abs() < 2 * hours, "{}", of("rounding"));
+    // A quarter more than the truth was estimated.
+    assert!((of("price_variance") + time / 4).abs() < hours, "{found:?}");
+
+    // All of it is as a full build would make it.
+    let kept = contents(&world);
+    world.build_anew();
+    assert_eq!(contents(&world), kept);
+
+    // In a scope where all machines are the clusters', those that nobody saw are unobserved.
+    scope(&mut world, "[billing]\naccounts = ['111']\nexclusive = true\n");
+    world.build(false);
+    let exclusive = lines(&world);
+    assert_eq!(exclusive.get("machines_not_seen"), found.get("out_of_scope"));
+    assert_eq!(exclusive.get("out_of_scope"), None);
+
+    // A newer bill: an hour of one machine costs twice as much, and half an hour of it was not seen.
+    let dear = rows
+        .iter_mut()
+        .find(|row| row.pricing == "Standard" && row.used_ms == Some(HOUR))
+        .unwrap();
+    dear.billed *= 3;
+    dear.effective = dear.billed;
+    dear.used_ms = Some(HOUR + HOUR / 2);
+    let (dear, resource) = (dear.clone(), dear.resource.rsplit('/').next().unwrap().to_owned());
+    deliver(&world, "newer.csv", &rows, "2026-12-05T00:00:00Z");
+    let report = world.build(false);
+    assert_eq!(report.dirty_hours, 1);
+    assert_eq!(
+        world.rows(&format!(
+            "select cast(sum(total_cost) * 1000000000 as bigint) from marts.allocations_hourly where machine like '%{resource}%' \
+             and epoch_ms(hour_start_at) = {}",
+            dear.from_ms
+        )),
+        [(dear.effective * 2 / 3 / 1_000_000_000).to_string()]
+    );
+    assert_eq!(
+        lines(&world).get("quantity_variance"),
+        Some(&(dear.effective / 3 / 1_000_000_000))
+    );
+    let kept = contents(&world);
+    world.build_anew();
+    assert_eq!(contents(&world), kept);
+}
+
+/// Two machines of one type that are up from 10:00 to 11:00 at a list price of 1 USD.
+fn given_two_machines(world: &World) {
+    for (machine, id) in [("m", "i-1"), ("n", "i-2")] {
+        if machine == "m" {
+            world.given_machine(4, 16, 0, "1");
+        }
+        world.given(
+            "machines",
+            &format!(
+                "select 'c' as cluster, '{machine}' as machine, timestamp '2026-11-16 10:00:00' as observed_at, '{machine}' as node_name, \
+                 'aws' as provider, 'us-east-1' as region, 't' as instance_type, 'on-demand' as capacity_type, \
+                 'aws:///us-east-1a/{id}' as provider_id, 'instance' as billing_model, \
+                 timestamp '2026-11-16 10:00:00' as launched_at, 'declared' as launch_source"
+            ),
+        );
+    }
+    world.given(
+        "node_states",
+        "select 'c' as cluster, 'n' as machine, timestamp '2026-11-16 10:00:00' as observed_at, \
+         4000 as cpu_capacity_millicores, 4000 as cpu_allocatable_millicores, \
+         17179869184 as memory_capacity_bytes, 17179869184 as memory_allocatable_bytes",
+    );
+}
+
+fn cur(rows: &[&str]) -> String {
+    format!(
+        "bill/PayerAccountId,lineItem/UsageAccountId,lineItem/LineItemType,lineItem/UsageStartDate,lineItem/UsageEndDate,\
+         lineItem/ProductCode,lineItem/UsageType,lineItem/ResourceId,lineItem/UsageAmount,pricing/unit,lineItem/UnblendedCost,\
+         lineItem/CurrencyCode,product/region,savingsPlan/SavingsPlanARN,savingsPlan/SavingsPlanEffectiveCost,\
+         savingsPlan/TotalCommitmentToDate,savingsPlan/UsedCommitment,splitLineItem/ParentResourceId,resourceTags/user:team\n{}\n",
+        rows.join("\n")
+    )
+}
+
+const HOUR_OF: &str = "2026-11-16T10:00:00Z,2026-11-16T11:00:00Z,AmazonEC2";
+
+fn machine_costs(world: &World) -> Vec<String> {
+    world.rows("select machine, cost from marts.machines_daily order by 1")
+}
+
+#[test]
+fn a_plan_is_for_the_machine_that_it_covers_and_what_of_it_is_unused_for_nobody() {
+    let world = World::new();
+    given_two_machines(&world);
+    let rows = [
+        // Covered for all of the hour; the other for a quarter of it, and on demand for the rest.
+        format!("1,2,SavingsPlanCoveredUsage,{HOUR_OF},BoxUsage:t,i-1,1,Hrs,1,USD,us-east-1,sp,0.6,,,,ml"),
+        format!("1,2,SavingsPlanNegation,{HOUR_OF},BoxUsage:t,,1,Hrs,-1,USD,us-east-1,sp,,,,,"),
+        format!(
+            "1,2,SavingsPlanCoveredUsage,{HOUR_OF},BoxUsage:t,i-2,0.25,Hrs,0.25,USD,us-east-1,sp,0.15,,,,"
+        ),
+        format!("1,2,SavingsPlanNegation,{HOUR_OF},BoxUsage:t,,0.25,Hrs,-0.25,USD,us-east-1,sp,,,,,"),
+        format!("1,2,Usage,{HOUR_OF},BoxUsage:t,i-2,0.75,Hrs,0.75,USD,us-east-1,,,,,,"),
+        format!("1,2,SavingsPlanRecurringFee,{HOUR_OF},ComputeSP,,1,,0.8,USD,,sp,,0.8,0.75,,"),
+        // Split cost allocation says its parent's cost once more.
+        format!("1,2,Usage,{HOUR_OF},USE1-EKS-EC2-vCPU-Hours,pod/x,1,vCPU-Hours,0,USD,us-east-1,,,,,i-1,"),
+    ];
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    let path = file(&world, "cur.csv", &cur(&rows));
+    let (_, totals) = super::import(&world, &path, Format::Cur);
+    assert_eq!(
+        (
+            totals.rows,
+            totals.charges,
+            totals.billed_usd.as_str(),
+            totals.effective_usd.as_str()
+        ),
+        (7, 7, "1.55", "1.55")
+    );
+    world.build(true);
+    assert_eq!(machine_costs(&world), ["m|0.600000000", "n|0.900000000"]);
+    let found = lines(&world);
+    assert_eq!(found.get("commitment_unused"), Some(&50_000_000));
+    assert_eq!(found.get("idle"), Some(&1_500_000_000));
+    assert_eq!(found.get("price_variance"), Some(&-500_000_000));
+    assert_eq!(
+        found.values().sum::<i128>() + 500_000_000,
+        1_550_000_000,
+        "{found:?}"
+    );
+}
+
+#[test]
+fn charges_without_a_resource_match_by_kind_only_where_all_machines_are_the_clusters() {
+    let rows = [
+        "1,2,Usage,2026-11-16T10:00:00Z,2026-11-16T11:00:00Z,AmazonEC2,BoxUsage:t,,2,Hrs,1.5,USD,us-east-1,,,,,,",
+        "1,2,Usage,2026-11-16T10:00:00Z,2026-11-16T11:00:00Z,AmazonEC2,SpotUsage:t,,2,Hrs,0.5,USD,us-east-1,,,,,,",
+    ];
+    for (is_exclusive, costs, line) in [
+        (false, ["m|1.000000000", "n|1.000000000"], "out_of_scope"),
+        (true, ["m|0.750000000", "n|0.750000000"], "machines_not_seen"),
+    ] {
+        let mut world = World::new();
+        given_two_machines(&world);
+        scope(
+            &mut world,
+            &format!("[billing]\naccounts = ['1']\nexclusive = {is_exclusive}\n"),
+        );
+        let path = file(&world, "cur.csv", &cur(&rows));
+        super::import(&world, &path, Format::Cur);
+        world.build(true);
+        assert_eq!(machine_costs(&world), costs);
+        let found = lines(&world);
+        let amount = if is_exclusive { 500_000_000 } else { 2_000_000_000 };
+        assert_eq!(found.get(line), Some(&amount), "{found:?}");
+        let invoice: i128 = found
+            .iter()
+            .filter(|(line, _)| *line != "price_variance")
+            .map(|(_, nano)| nano)
+            .sum();
+        assert_eq!(invoice, 2_000_000_000, "{found:?}");
+    }
+}
+
+#[test]
+fn a_bill_that_ends_within_an_hour_leaves_the_estimate_for_the_rest() {
+    let world = World::new();
+    given_two_machines(&world);
+    let path = file(
+        &world,
+        "cur.csv",
+        &cur(&[
+            "1,2,Usage,2026-11-16T10:00:00Z,2026-11-16T10:30:00Z,AmazonEC2,BoxUsage:t,i-2,0.5,Hrs,0.9,USD,us-east-1,,,,,,",
+        ]),
+    );
+    super::import(&world, &path, Format::Cur);
+    world.build(true);
+    assert_eq!(machine_costs(&world), ["m|1.000000000", "n|1.400000000"]);
+    assert_eq!(lines(&world).get("partly_billed"), Some(&900_000_000));
+    assert_eq!(
+        world.rows("select start_at, hourly_price, price_source from marts.machine_prices where machine = 'n' order by 1"),
+        ["2026-11-16 10:00:00|1.800000000|billed", "2026-11-16 10:30:00|1.000000000|test"]
+    );
+}
