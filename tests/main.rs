@@ -22,6 +22,7 @@ mod live;
 mod parity;
 mod prices;
 mod real_trace;
+mod rightsizing;
 mod simulated;
 mod unobserved;
 mod usage;

@@ -12,6 +12,7 @@ mod calendar;
 pub mod config;
 pub mod error;
 pub mod prices;
+pub mod rightsizing;
 pub mod rules;
 mod steps;
 mod touched;

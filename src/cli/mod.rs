@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_collect;
+mod bench_recommend;
 mod build;
 mod check;
 mod clusters;
@@ -12,6 +13,7 @@ mod export;
 mod findings;
 mod import;
 mod import_prometheus;
+mod recommend;
 mod record;
 mod replay;
 mod report;
@@ -82,6 +84,7 @@ enum Command {
     /// Say what it cost and where the money went.
     Summary(summary::Summary),
     Findings(findings::Findings),
+    Recommend(recommend::Recommend),
     /// Write what people read.
     #[command(subcommand)]
     Report(report::Report),
@@ -117,6 +120,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Check(command) => command.run(cli),
         Command::Summary(command) => command.run(cli),
         Command::Findings(command) => command.run(cli),
+        Command::Recommend(command) => command.run(cli),
         Command::Report(command) => command.run(cli),
         Command::Rules(command) => command.run(cli),
         Command::Sql(command) => command.run(cli),
