@@ -12,7 +12,7 @@ use super::history::Observed;
 
 /// Below this many bytes, excesses are about the same in bytes (libraries, buffers, how often was sampled); above, in proportion. An
 /// excess is the ratio of both amounts with this added.
-pub const SCALE_BYTES: u64 = 512 << 20;
+pub const SCALE_BYTES: u64 = 1 << 30;
 
 /// A million: factors are counted in its parts.
 pub const WHOLE_PPM: u64 = 1_000_000;
@@ -136,18 +136,42 @@ impl Margins {
     }
 }
 
-/// How many templates with evidence each pipeline has.
+/// Which part of its pipeline's risk each history may take, in millionths: nine tenths by the time for which its attempts held what they asked
+/// for, since headroom costs most where it is held longest, and the last tenth in equal parts. Neither depends on what was needed, so
+/// a template that needs more is never given a larger part for it. Failures of templates are added up as if none fell together
+/// (Bonferroni).
 #[must_use]
-pub fn templates_by_pipeline(observed: &Observed, needs: &[Vec<u64>]) -> Vec<u64> {
+pub fn shares_ppm(observed: &Observed, needs: &[Vec<u64>]) -> Vec<u64> {
     let most = observed.runs.iter().map(|run| run.pipeline).max().unwrap_or(0);
-    let mut counts = vec![0; usize::try_from(most).unwrap_or(0) + 1];
-    for (history, runs) in observed.histories.iter().zip(needs) {
-        let pipeline = observed
-            .pipeline(history)
-            .and_then(|number| usize::try_from(number).ok());
-        if let Some(pipeline) = pipeline.filter(|_| !runs.is_empty()) {
-            counts[pipeline] += 1;
-        }
-    }
-    counts
+    let pipelines = usize::try_from(most).unwrap_or(0) + 1;
+    let mut templates = vec![0_u128; pipelines];
+    let mut held = vec![0_u128; pipelines];
+    let each: Vec<Option<(usize, u128)>> = observed
+        .histories
+        .iter()
+        .zip(needs)
+        .map(|(history, runs)| {
+            let pipeline = usize::try_from(observed.pipeline(history)?).ok()?;
+            let ms: u128 = history
+                .observations
+                .iter()
+                .map(|seen| u128::from(seen.held_ms()))
+                .sum();
+            if runs.is_empty() || pipeline >= pipelines {
+                return None;
+            }
+            templates[pipeline] += 1;
+            held[pipeline] += ms;
+            Some((pipeline, ms))
+        })
+        .collect();
+    each.into_iter()
+        .map(|of| {
+            of.map_or(0, |(pipeline, ms)| {
+                let equal = 100_000 / templates[pipeline].max(1);
+                let by_time = 900_000 * ms / held[pipeline].max(1);
+                u64::try_from(equal + by_time).unwrap_or(0)
+            })
+        })
+        .collect()
 }

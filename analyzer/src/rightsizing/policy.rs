@@ -98,21 +98,23 @@ fn is_growing(needs: &[u64], factor_ppm: u64) -> bool {
 pub(super) fn decide(observed: &Observed, settings: &Settings) -> Vec<Decision> {
     let needs: Vec<Vec<u64>> = observed.histories.iter().map(History::run_needs_bytes).collect();
     let margins = Margins::of(&needs);
-    let templates = margins::templates_by_pipeline(observed, &needs);
-    let histories = observed.histories.iter().zip(&needs).enumerate();
+    let shares = margins::shares_ppm(observed, &needs);
+    let histories = observed
+        .histories
+        .iter()
+        .zip(needs.iter().zip(shares))
+        .enumerate();
     histories
-        .map(|(number, (history, needs))| {
-            let pipeline = observed
-                .pipeline(history)
-                .and_then(|number| usize::try_from(number).ok());
-            let beside = pipeline
-                .and_then(|number| templates.get(number))
-                .copied()
-                .unwrap_or(1)
-                .max(1);
-            // Runs fail by any of their templates, so each gets its part of the risk (Bonferroni).
-            let part = settings.run_risk_ppm.min(settings.attempt_risk_ppm * beside);
-            let factor = margins.factor(number, needs.len(), part, margins::WHOLE_PPM * beside);
+        .map(|(number, (history, (needs, share)))| {
+            // Of a run that exceeds what is asked for one attempt does, so there may be as many such runs as the attempts of a run allow.
+            let attempts = u64::try_from(history.observations.len() / needs.len().max(1)).unwrap_or(1);
+            let per_attempt = settings
+                .attempt_risk_ppm
+                .saturating_mul(attempts.max(1))
+                .saturating_mul(margins::WHOLE_PPM);
+            let part = settings.run_risk_ppm.saturating_mul(share).min(per_attempt);
+            let whole = margins::WHOLE_PPM * margins::WHOLE_PPM;
+            let factor = margins.factor(number, needs.len(), part, whole);
             Decision {
                 memory: memory(history, needs, factor, settings),
                 cpu: cpu(history, needs.len(), settings),

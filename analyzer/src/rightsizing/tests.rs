@@ -6,6 +6,7 @@ use proptest::strategy::Strategy as Generator;
 use super::*;
 
 const DAY_MS: i64 = 86_400_000;
+const GIB: u64 = 1 << 30;
 
 pub(super) fn observation(run: u32, started_ms: i64, held_ms: i64) -> Observation {
     Observation {
@@ -153,31 +154,28 @@ fn advice_is_withheld_with_its_reason() {
 
 #[test]
 fn the_factor_is_the_excess_of_a_rank_among_those_of_others() {
-    // Two templates of three runs: trials after one run 1.5 (512 + 512 over 512 + 170.67) and 1, after two 1 and 1.
-    let needs = vec![
-        vec![0, 512 * MIB, 512 * MIB],
-        vec![100 * MIB, 100 * MIB, 100 * MIB],
-    ];
+    // Two templates of three runs: the first needs 1 GiB where it had needed none, and both are calm otherwise.
+    let needs = vec![vec![0, GIB, GIB], vec![100 * MIB, 100 * MIB, 100 * MIB]];
     let margins = margins::Margins::of(&needs);
-    let half = margins.factor(1, 3, 1, 2);
-    // The other has a trial in each class: with the class of three runs alone 1 of 2, the largest.
-    assert_eq!(
-        (half.factor_ppm, half.bound_ppm, half.is_calibrated),
-        (1_000_000, 500_000, true)
-    );
-    let third = margins.factor(1, 3, 1, 3);
-    assert_eq!(
-        (third.factor_ppm, third.bound_ppm, third.is_calibrated),
-        (2_000_000, 333_334, true)
-    );
-    let rare = margins.factor(1, 3, 1, 1000);
-    assert_eq!(
-        (rare.factor_ppm, rare.bound_ppm, rare.is_calibrated),
-        (2_000_000, 333_334, false)
-    );
+    // The other has a trial after one run and one after two: with the latter alone the largest is exceeded in 1 of 2 cases.
+    let of = |number, part, whole| {
+        let factor = margins.factor(number, 3, part, whole);
+        (factor.factor_ppm, factor.bound_ppm, factor.is_calibrated)
+    };
+    assert_eq!(of(1, 1, 2), (1_000_000, 500_000, true));
+    assert_eq!(of(1, 1, 3), (2_000_000, 333_334, true));
+    assert_eq!(of(1, 2, 3), (1_000_000, 500_000, true));
+    assert_eq!(of(1, 1, 1000), (2_000_000, 333_334, false));
     // One's own excesses do not count.
-    assert_eq!(margins.factor(0, 3, 1, 3).factor_ppm, 1_000_000);
-    assert_eq!(margins::times(512 * MIB, 1_500_000), 1024 * MIB);
+    assert_eq!(of(0, 1, 3), (1_000_000, 333_334, true));
+    assert_eq!(margins::times(GIB, 1_500_000), 2 * GIB);
+    // Where headroom is held three times as long, it is three times as dear: more of the risk is taken there.
+    let mut uneven = observed(&[vec![500; 4], vec![500; 4]]);
+    for seen in &mut uneven.histories[0].observations {
+        seen.ended_ms = seen.started_ms + 3 * 600_000;
+    }
+    let needs: Vec<_> = uneven.histories.iter().map(History::run_needs_bytes).collect();
+    assert_eq!(margins::shares_ppm(&uneven, &needs), [725_000, 275_000]);
 }
 
 #[test]
