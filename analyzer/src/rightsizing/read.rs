@@ -35,7 +35,7 @@ pub fn read(connection: &Connection, filter: &Filter) -> Result<Observed> {
                 end as run_key,
                 epoch_ms(started_at) as started_ms,
                 coalesce(epoch_ms(ended_at), epoch_ms(started_at) + coalesce(cpu_measured_ms, 0)) as ended_ms,
-                case when container_name = pod_name then '(main)' else container_name end as container
+                case when container_name = pod_name or container_name = pod_uid then '(main)' else container_name end as container
             from marts.container_attempts
             where
                 pipeline is not null and pipeline <> 'unattributed'
