@@ -76,7 +76,7 @@ fn nights() -> World {
         "container_ends",
         &format!(
             "select 'c' as cluster, pod_uid, 'proxy' as container_name, 'sidecar' as container_kind, 0 as restart_count, \
-             at + interval 5 minute as observed_at, 137 as exit_code, 'OOMKilled' as reason from ({run}) where i = 30"
+             at + interval 5 minute as observed_at, 137 as exit_code, 'OOMKilled' as reason from ({run}) where i = 0"
         ),
     );
     world.given(

@@ -66,7 +66,11 @@ fn is_jvm(history: &History) -> bool {
     let image = history.image.as_deref().unwrap_or("").to_lowercase();
     // A digest or a tag may spell anything.
     let image = image.split('@').next().unwrap_or("");
-    let image = image.rsplit_once(':').map_or(image, |(name, _)| name);
+    let image = match image.rsplit_once(':') {
+        // What has a slash after it is the port of a registry.
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => image,
+    };
     let is_spark = history.template.system.as_deref() == Some("spark")
         && history.template.container.starts_with("spark-kubernetes-");
     is_spark || JVM_IMAGES.iter().any(|name| image.contains(name))

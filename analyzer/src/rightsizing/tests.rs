@@ -180,7 +180,7 @@ fn the_factor_is_the_excess_of_a_rank_among_those_of_others() {
 
 #[test]
 fn failures_are_lost_and_run_again_with_what_they_had() {
-    let mut templates = vec![vec![500; 40]; 5];
+    let mut templates = vec![vec![500; 40]; 11];
     templates[0][39] = 2000;
     let observed = observed(&templates);
     let cent = podledger_sql::units::NanoUsd::from_nano(10_000_000);
@@ -194,17 +194,17 @@ fn failures_are_lost_and_run_again_with_what_they_had() {
     let [ours, _, _, current] = judged.total[..] else {
         panic!("four strategies")
     };
-    // Twenty later runs of five templates, each judged once.
-    assert_eq!((ours.attempts, ours.runs, current.attempts), (100, 20, 100));
+    // Twenty later runs of eleven templates, each judged once.
+    assert_eq!((ours.attempts, ours.runs, current.attempts), (220, 20, 220));
     assert_eq!(
         (ours.failed_attempts, ours.failed_runs, current.failed_attempts),
         (1, 1, 0)
     );
     let tries = 600_000 * u128::from(MIB);
-    assert_eq!(ours.requested_byte_ms, (100 * 575 + 4096) * tries);
+    assert_eq!(ours.requested_byte_ms, (220 * 575 + 4096) * tries);
     // All of the failed try, what its second one left, and 75 MiB of each other.
-    assert_eq!(ours.wasted_byte_ms, (575 + 4096 - 2000 + 99 * 75) * tries);
-    assert_eq!(current.wasted_byte_ms, (99 * (4096 - 500) + 4096 - 2000) * tries);
+    assert_eq!(ours.wasted_byte_ms, (575 + 4096 - 2000 + 219 * 75) * tries);
+    assert_eq!(current.wasted_byte_ms, (219 * (4096 - 500) + 4096 - 2000) * tries);
     // 4 GiB and 2 cores for a sixth of an hour, and a cent.
     assert_eq!(
         ours.retry_cost.get(),
@@ -212,7 +212,7 @@ fn failures_are_lost_and_run_again_with_what_they_had() {
     );
     // As of an instant: what ended before it is known, what begins after it is judged.
     let at = backtest(&observed, &[Split::At(20 * DAY_MS)], &Settings::default(), cent);
-    assert_eq!(at.total[0].attempts, 100);
+    assert_eq!(at.total[0].attempts, 220);
     // With four times the headroom nothing fails that failed by less.
     let points = frontier(&observed, &[Split::Runs(50)], &Settings::default());
     let failed: Vec<u64> = points
