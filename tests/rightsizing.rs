@@ -178,7 +178,7 @@ fn every_container_of_a_job_is_sized_from_its_runs() {
 
 /// The trace's own pods, of three of its nine pipelines unless `PODLEDGER_SOAK` asks for all.
 #[test]
-fn advice_on_a_real_trace_wastes_less_than_what_is_asked_for_and_fails_no_more_than_its_peers() {
+fn advice_on_a_real_trace_keeps_its_promise_and_wastes_less_than_what_is_asked_for() {
     let Some(trace) = shared_data("traces/k8s-nextflow-cws") else {
         return;
     };
@@ -240,19 +240,20 @@ fn advice_on_a_real_trace_wastes_less_than_what_is_asked_for_and_fails_no_more_t
             .unwrap();
         found[figure].as_f64().unwrap()
     };
+    let judged = &proof["backtest"];
     for outcomes in [
-        &proof["total"],
-        &proof["windows"][2]["outcomes"],
-        &proof["windows"][3]["outcomes"],
+        &judged["total"],
+        &judged["windows"][2]["outcomes"],
+        &judged["windows"][3]["outcomes"],
     ] {
-        for peer in ["krr", "vpa", "current"] {
+        for peer in ["krr", "current"] {
             assert!(
                 of(outcomes, "podledger", "wasted_byte_ms") < of(outcomes, peer, "wasted_byte_ms"),
                 "{peer}: {outcomes}"
             );
         }
         assert!(
-            of(outcomes, "podledger", "failed_attempts") <= of(outcomes, "vpa", "failed_attempts"),
+            of(outcomes, "podledger", "failed_attempts") * 10.0 < of(outcomes, "vpa", "failed_attempts"),
             "{outcomes}"
         );
         // The promise: at most one attempt in a thousand, and one run in a hundred.
@@ -265,6 +266,18 @@ fn advice_on_a_real_trace_wastes_less_than_what_is_asked_for_and_fails_no_more_t
             "{outcomes}"
         );
     }
+    // With less headroom than we would give, neither more is wasted than with VPA nor do more attempts fail.
+    let (wasted, failed) = (
+        of(&judged["total"], "vpa", "wasted_byte_ms"),
+        of(&judged["total"], "vpa", "failed_attempts"),
+    );
+    let points = proof["frontier"].as_array().unwrap();
+    assert!(
+        points.iter().any(|point| point["strategy"] == "podledger"
+            && point["wasted_byte_ms"].as_f64().unwrap() <= wasted
+            && point["failed_attempts"].as_f64().unwrap() <= failed),
+        "{wasted} {failed} {points:?}"
+    );
     let svg = std::fs::read_to_string(plot).unwrap();
     assert!(
         svg.starts_with("<svg") && svg.contains("GiB-hours wasted"),

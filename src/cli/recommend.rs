@@ -8,12 +8,13 @@ use clap::{Args, ValueEnum};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use podledger_analyzer::rightsizing::{
-    Backtest, Filter, Observed, Outcome, Recommendation, Resource, Settings, Split, Strategy, airflow,
-    backtest, frontier, patch, read, recommendations, spark,
+    Backtest, Filter, FrontierPoint, Observed, Outcome, Recommendation, Resource, Settings, Split, Strategy,
+    airflow, backtest, frontier, patch, read, recommendations, spark,
 };
 use podledger_reports::charts::{Curve, CurvePoint, Paint, curves, standalone};
 use podledger_reports::display::{csv, dollars, plain, short};
 use podledger_sql::units::NanoUsd;
+use serde::Serialize;
 
 use super::Cli;
 
@@ -198,16 +199,33 @@ impl Recommend {
         if proof.total.iter().all(|outcome| outcome.attempts == 0) {
             anyhow::bail!("nothing to judge: no attempt that was measured comes after what is learned from");
         }
-        match self.format {
-            Format::Json => println!("{}", serde_json::to_string_pretty(&proof)?),
-            _ => print_proof(&proof),
+        let points = if self.format == Format::Json || self.plot.is_some() {
+            frontier(observed, &splits, settings)
+        } else {
+            Vec::new()
+        };
+        if self.format == Format::Json {
+            let told = Proof {
+                backtest: &proof,
+                frontier: &points,
+            };
+            println!("{}", serde_json::to_string_pretty(&told)?);
+        } else {
+            print_proof(&proof);
         }
         if let Some(path) = &self.plot {
-            let svg = plot(observed, &splits, settings, &proof)?;
+            let svg = plot(&points, &proof)?;
             std::fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
     }
+}
+
+/// A back-test as JSON.
+#[derive(Serialize)]
+struct Proof<'a> {
+    backtest: &'a Backtest,
+    frontier: &'a [FrontierPoint],
 }
 
 /// `(-1950m) 2000m -> 50m`.
@@ -400,13 +418,7 @@ fn print_outcomes(title: &str, outcomes: &[Outcome]) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a picture")]
-fn plot(
-    observed: &Observed,
-    splits: &[Split],
-    settings: &Settings,
-    proof: &Backtest,
-) -> anyhow::Result<String> {
-    let points = frontier(observed, splits, settings);
+fn plot(points: &[FrontierPoint], proof: &Backtest) -> anyhow::Result<String> {
     let mut drawn = Vec::new();
     for (strategy, paint) in [
         (Strategy::Podledger, Paint::Used),
