@@ -25,6 +25,7 @@ mod parity;
 mod prices;
 mod real_trace;
 mod services;
+mod rightsizing;
 mod simulated;
 mod unobserved;
 mod usage;

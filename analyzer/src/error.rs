@@ -13,6 +13,13 @@ pub enum Error {
     #[error("{}: {reason}", path.display())]
     Config { path: PathBuf, reason: String },
 
+    /// What containers used could not be read.
+    #[error("cannot read what containers used: run `podledger build` if another version built the ledger")]
+    Observations {
+        #[source]
+        source: duckdb::Error,
+    },
+
     /// A check of the build found rows: nothing of it was kept.
     #[error("the build violates {} of its checks and was rolled back: {}", failures.len(), failures.join("; "))]
     Violated { failures: Vec<String> },

@@ -14,6 +14,7 @@ pub mod config;
 pub mod conventions;
 pub mod error;
 pub mod prices;
+pub mod rightsizing;
 pub mod rules;
 mod steps;
 mod touched;

@@ -10,6 +10,10 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::error::{Error, Result};
 
+mod curves;
+
+pub use curves::{Curve, CurvePoint, curves, standalone};
+
 /// A colour of the page. Plotters draws in a colour that stands for it, and [`Picture::finish`] writes the page's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paint {

@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::Cli;
 use super::bench_collect::BenchCollect;
+use super::bench_recommend::BenchRecommend;
 
 /// Measure writing facts, building and asking, on generated pods, beside what DuckDB takes alone in the same run.
 #[derive(Debug, Args)]
@@ -48,6 +49,7 @@ pub struct Bench {
 #[derive(Debug, Subcommand)]
 enum Of {
     Collect(BenchCollect),
+    Recommend(BenchRecommend),
 }
 
 /// Pods on one machine at a time, on average: what sets how many machines there are.
@@ -119,10 +121,15 @@ struct Report {
 
 impl Bench {
     pub fn run(&self, _cli: &Cli) -> anyhow::Result<ExitCode> {
-        if let Some(Of::Collect(collect)) = &self.of {
-            collect.run()?;
-            return Ok(ExitCode::SUCCESS);
+        match &self.of {
+            Some(Of::Collect(collect)) => collect.run()?,
+            Some(Of::Recommend(recommend)) => recommend.run()?,
+            None => return self.run_whole(),
         }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn run_whole(&self) -> anyhow::Result<ExitCode> {
         let pods = if self.quick { 20_000 } else { self.pods.max(100) };
         let folder = tempfile::tempdir().context("cannot make a folder for the bench")?;
         let shortest = Duration::from_millis(if self.timings { 0 } else { 100 });

@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_collect;
+mod bench_recommend;
 mod build;
 mod check;
 mod clusters;
@@ -14,6 +15,7 @@ mod import;
 mod import_bills;
 mod import_prometheus;
 mod reconcile;
+mod recommend;
 mod record;
 mod replay;
 mod report;
@@ -85,6 +87,7 @@ enum Command {
     Summary(summary::Summary),
     Findings(findings::Findings),
     Reconcile(reconcile::Reconcile),
+    Recommend(recommend::Recommend),
     /// Write what people read.
     #[command(subcommand)]
     Report(report::Report),
@@ -120,6 +123,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Check(command) => command.run(cli),
         Command::Summary(command) => command.run(cli),
         Command::Findings(command) => command.run(cli),
+        Command::Recommend(command) => command.run(cli),
         Command::Report(command) => command.run(cli),
         Command::Rules(command) => command.run(cli),
         Command::Sql(command) => command.run(cli),

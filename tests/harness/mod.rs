@@ -177,6 +177,7 @@ pub fn contents(world: &World) -> Vec<String> {
         "marts.jobs_daily",
         "marts.queue_waits",
         "marts.containers_daily",
+        "marts.container_attempts",
         "marts.data_quality",
     ] {
         // As one struct, so that columns, types' texts and NULLs all count.

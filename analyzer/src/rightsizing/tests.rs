@@ -1,0 +1,325 @@
+//! Properties of advice, and what each strategy makes of small histories.
+
+use proptest::prelude::{ProptestConfig, prop, prop_assert, prop_assert_eq, proptest};
+use proptest::strategy::Strategy as Generator;
+
+use super::*;
+
+const DAY_MS: i64 = 86_400_000;
+const GIB: u64 = 1 << 30;
+
+pub(super) fn observation(run: u32, started_ms: i64, held_ms: i64) -> Observation {
+    Observation {
+        run,
+        image: 0,
+        started_ms,
+        ended_ms: started_ms + held_ms,
+        cpu_request_millicores: 2000,
+        cpu_measured_ms: 0,
+        cpu_usage_millicore_ms: 0,
+        cpu_percentiles_millicores: None,
+        memory_request_bytes: 4096 * MIB,
+        memory_limit_bytes: 0,
+        memory_peak_bytes: 0,
+        is_oom_killed: false,
+        is_throttled: false,
+    }
+}
+
+pub(super) fn history(job: &str, observations: Vec<Observation>) -> History {
+    History {
+        template: Template {
+            cluster: "c".to_owned(),
+            system: None,
+            namespace: None,
+            pipeline: "p".to_owned(),
+            job: job.to_owned(),
+            container: "main".to_owned(),
+            kind: ContainerKind::Container,
+        },
+        team: "t".to_owned(),
+        image: Some("alpine:3".to_owned()),
+        source: Some("kubelet".to_owned()),
+        pod_containers: 1,
+        observations,
+    }
+}
+
+/// Histories of one pipeline: for each template the peaks of its runs in MiB, one attempt a day of ten minutes.
+fn observed(templates: &[Vec<u64>]) -> Observed {
+    let runs = templates.iter().map(Vec::len).max().unwrap_or(0);
+    let number = |of: usize| u32::try_from(of).unwrap();
+    Observed {
+        runs: (0..runs)
+            .map(|run| Run {
+                pipeline: 0,
+                started_ms: i64::from(number(run)) * DAY_MS,
+            })
+            .collect(),
+        histories: templates
+            .iter()
+            .enumerate()
+            .map(|(job, peaks)| {
+                let seen = peaks.iter().enumerate().map(|(run, peak)| {
+                    let mut seen = observation(number(run), i64::from(number(run)) * DAY_MS, 600_000);
+                    seen.memory_peak_bytes = peak * MIB;
+                    seen.cpu_measured_ms = 600_000;
+                    seen.cpu_usage_millicore_ms = 600_000 * (100 + peak);
+                    seen
+                });
+                history(&format!("job-{job}"), seen.collect())
+            })
+            .collect(),
+    }
+}
+
+fn memory_mib(observed: &Observed, strategy: Strategy, template: usize) -> Result<u64, Withheld> {
+    strategy.decide(observed, &Settings::default())[template]
+        .memory
+        .map(|bytes| bytes / MIB)
+}
+
+#[test]
+fn krr_is_the_largest_peak_and_fifteen_percent_from_a_hundred_points_on() {
+    // Twelve runs of ten minutes are 96 points of 75 s, thirteen are 104.
+    let short = observed(&[vec![1000; 12]]);
+    assert_eq!(memory_mib(&short, Strategy::Krr, 0), Err(Withheld::TooFewPoints));
+    let mut peaks = vec![400; 13];
+    peaks[3] = 1000;
+    let enough = observed(&[peaks]);
+    let decided = Strategy::Krr.decide(&enough, &Settings::default())[0];
+    assert_eq!(decided.memory, Ok(1150 * MIB));
+    // The highest of the pods' percentiles.
+    assert_eq!(decided.cpu, Ok(1100));
+    // Fourteen days are remembered: the day before the first of them is not.
+    let mut old = vec![400; 20];
+    old[2] = 2000;
+    assert_eq!(memory_mib(&observed(&[old]), Strategy::Krr, 0), Ok(460));
+    // Floors, and whole mebibytes.
+    let mut tiny = observed(&[vec![1; 13]]);
+    assert_eq!(memory_mib(&tiny, Strategy::Krr, 0), Ok(100));
+    for seen in &mut tiny.histories[0].observations {
+        seen.cpu_usage_millicore_ms = 1;
+        seen.memory_peak_bytes = 200 * MIB + 1;
+    }
+    let decided = Strategy::Krr.decide(&tiny, &Settings::default())[0];
+    assert_eq!((decided.memory, decided.cpu), (Ok(231 * MIB), Ok(10)));
+    assert_eq!(krr::with_buffer(200 * MIB, 250), 250 * MIB);
+}
+
+#[test]
+fn a_monthly_heavy_run_is_forgotten_by_vpa_and_not_by_us() {
+    let mut peaks = vec![500; 40];
+    peaks[10] = 3000;
+    // Others of the pipeline, whose runs tell how rarely a run needs more than any before.
+    let mut templates = vec![vec![500; 40]; 5];
+    templates[0] = peaks;
+    let observed = observed(&templates);
+    assert!(memory_mib(&observed, Strategy::Vpa, 0).unwrap() < 700);
+    assert_eq!(memory_mib(&observed, Strategy::Krr, 0), Ok(575));
+    assert_eq!(memory_mib(&observed, Strategy::Podledger, 0), Ok(3450));
+}
+
+#[test]
+fn advice_is_withheld_with_its_reason() {
+    let calm = vec![vec![500; 40]; 5];
+    let with = |first: Vec<u64>| {
+        let mut templates = calm.clone();
+        templates[0] = first;
+        observed(&templates)
+    };
+    let of = |observed: &Observed| memory_mib(observed, Strategy::Podledger, 0);
+    assert_eq!(of(&with(vec![500; 40])), Ok(575));
+    assert_eq!(of(&with(vec![500; 6])), Err(Withheld::TooFewRuns));
+    assert_eq!(of(&with(vec![0; 40])), Err(Withheld::Unmetered));
+    assert_eq!(
+        of(&with((1..41).map(|run| run * 100).collect())),
+        Err(Withheld::Growing)
+    );
+    // Ten runs alone in the world: nobody knows how often the eleventh needs more.
+    assert_eq!(of(&observed(&[vec![500; 10]])), Err(Withheld::UnknownTail));
+    assert_eq!(of(&observed(&[vec![500; 99]])), Ok(575));
+    let mut java = with(vec![500; 40]);
+    java.histories[0].image = Some("registry.example.com/library/openjdk:21@sha256:00".to_owned());
+    assert_eq!(of(&java), Err(Withheld::HeapCensored));
+    java.histories[0].image = Some("alpine:java".to_owned());
+    assert_eq!(of(&java), Ok(575));
+    let mut throttled = with(vec![500; 40]);
+    for seen in &mut throttled.histories[0].observations {
+        seen.is_throttled = true;
+    }
+    let decided = Strategy::Podledger.decide(&throttled, &Settings::default())[0];
+    assert_eq!(decided.cpu, Err(Withheld::Throttled));
+}
+
+#[test]
+fn the_factor_is_the_excess_of_a_rank_among_those_of_others() {
+    // Two templates of three runs: the first needs 1 GiB where it had needed none, and both are calm otherwise.
+    let needs = vec![vec![0, GIB, GIB], vec![100 * MIB, 100 * MIB, 100 * MIB]];
+    let margins = margins::Margins::of(&needs);
+    // The other has a trial after one run and one after two: with the latter alone the largest is exceeded in 1 of 2 cases.
+    let of = |number, part, whole| {
+        let factor = margins.factor(number, 3, part, whole);
+        (factor.factor_ppm, factor.bound_ppm, factor.is_calibrated)
+    };
+    assert_eq!(of(1, 1, 2), (1_000_000, 500_000, true));
+    assert_eq!(of(1, 1, 3), (2_000_000, 333_334, true));
+    assert_eq!(of(1, 2, 3), (1_000_000, 500_000, true));
+    assert_eq!(of(1, 1, 1000), (2_000_000, 333_334, false));
+    // One's own excesses do not count.
+    assert_eq!(of(0, 1, 3), (1_000_000, 333_334, true));
+    assert_eq!(margins::times(GIB, 1_500_000), 2 * GIB);
+    // Where headroom is held three times as long, it is three times as dear: more of the risk is taken there.
+    let mut uneven = observed(&[vec![500; 4], vec![500; 4]]);
+    for seen in &mut uneven.histories[0].observations {
+        seen.ended_ms = seen.started_ms + 3 * 600_000;
+    }
+    let needs: Vec<_> = uneven.histories.iter().map(History::run_needs_bytes).collect();
+    assert_eq!(margins::shares_ppm(&uneven, &needs), [725_000, 275_000]);
+}
+
+#[test]
+fn failures_are_lost_and_run_again_with_what_they_had() {
+    let mut templates = vec![vec![500; 40]; 11];
+    templates[0][39] = 2000;
+    let observed = observed(&templates);
+    let cent = podledger_sql::units::NanoUsd::from_nano(10_000_000);
+    let judged = backtest(
+        &observed,
+        &[Split::Runs(50), Split::Runs(90)],
+        &Settings::default(),
+        cent,
+    );
+    assert_eq!(judged.windows.len(), 2);
+    let [ours, _, _, current] = judged.total[..] else {
+        panic!("four strategies")
+    };
+    // Twenty later runs of eleven templates, each judged once.
+    assert_eq!((ours.attempts, ours.runs, current.attempts), (220, 20, 220));
+    assert_eq!(
+        (ours.failed_attempts, ours.failed_runs, current.failed_attempts),
+        (1, 1, 0)
+    );
+    let tries = 600_000 * u128::from(MIB);
+    assert_eq!(ours.requested_byte_ms, (220 * 575 + 4096) * tries);
+    // All of the failed try, what its second one left, and 75 MiB of each other.
+    assert_eq!(ours.wasted_byte_ms, (575 + 4096 - 2000 + 219 * 75) * tries);
+    assert_eq!(current.wasted_byte_ms, (219 * (4096 - 500) + 4096 - 2000) * tries);
+    // 4 GiB and 2 cores for a sixth of an hour, and a cent.
+    assert_eq!(
+        ours.retry_cost.get(),
+        4 * 4_237_000 / 6 + 2 * 31_611_000 / 6 + 10_000_000
+    );
+    // As of an instant: what ended before it is known, what begins after it is judged.
+    let at = backtest(&observed, &[Split::At(20 * DAY_MS)], &Settings::default(), cent);
+    assert_eq!(at.total[0].attempts, 220);
+    // With four times the headroom nothing fails that failed by less.
+    let points = frontier(&observed, &[Split::Runs(50)], &Settings::default());
+    let failed: Vec<u64> = points
+        .iter()
+        .filter(|point| point.strategy == Strategy::Podledger)
+        .map(|point| point.failed_attempts)
+        .collect();
+    assert!(failed.is_sorted_by(|a, b| a >= b), "{failed:?}");
+}
+
+#[test]
+fn rows_tell_the_gap_the_evidence_and_the_saving() {
+    let observed = observed(&vec![vec![500; 40]; 5]);
+    let rows = recommendations(&observed, Strategy::Podledger, &Settings::default());
+    let row = &rows[0];
+    assert_eq!(
+        (row.runs, row.attempts, row.attempts_measured, row.oom_kills),
+        (40, 40, 40, 0)
+    );
+    assert_eq!(row.memory_bytes.recommended, Some(575 * MIB));
+    assert_eq!(row.memory_bytes.severity, Severity::Critical);
+    assert_eq!(row.cpu_millicores.recommended, Some(600));
+    assert_eq!(row.confidence, Confidence::Medium);
+    assert!(row.risks.is_empty(), "{:?}", row.risks);
+    // 40 x 10 min x (1.4 cores and 3521 MiB).
+    let saved = 1400 * 40 * 31_611_000 / 6 / 1000 + 3521 * 40 * 4_237_000 / 6 / 1024;
+    assert!(
+        (row.nominal_saving.get() - saved).abs() <= 4,
+        "{}",
+        row.nominal_saving
+    );
+    let text = patch(&rows[..1], false).unwrap();
+    assert!(
+        text.contains("cpu: 600m") && text.contains("memory: 575Mi"),
+        "{text}"
+    );
+    assert!(!text.contains("limits"), "{text}");
+    let back = patch(&rows[..1], true).unwrap();
+    assert!(
+        back.contains("memory: 4096Mi") && (back.contains("cpu: '2'") || back.contains("cpu: \"2\"")),
+        "{back}"
+    );
+    for (gap, severity) in [
+        (99, Severity::Good),
+        (100, Severity::Ok),
+        (250, Severity::Warning),
+        (500, Severity::Critical),
+    ] {
+        assert_eq!(Severity::of_millicores(gap), severity);
+        assert_eq!(Severity::of_bytes(gap * MIB), severity);
+    }
+}
+
+fn peaks() -> impl Generator<Value = Vec<Vec<u64>>> {
+    prop::collection::vec(prop::collection::vec(1..20_000_u64, 1..30), 1..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn evidence_of_higher_need_never_lowers_advice(peaks in peaks(), run in 0..30_usize, more in 0..40_000_u64) {
+        let settings = Settings { run_risk_ppm: 500_000, attempt_risk_ppm: 500_000, least_runs: 1, ..Settings::default() };
+        let decide = |peaks: &[Vec<u64>]| Strategy::Podledger.decide(&observed(peaks), &settings)[0];
+        let before = decide(&peaks);
+        let mut higher = peaks.clone();
+        let run = run % higher[0].len();
+        higher[0][run] += more;
+        let after = decide(&higher);
+        if let (Ok(before), Ok(after)) = (before.memory, after.memory) {
+            prop_assert!(after >= before);
+        }
+        prop_assert!(after.cpu.unwrap() >= before.cpu.unwrap());
+        // One more run, which would have failed.
+        if let Ok(advised) = before.memory {
+            let mut longer = peaks.clone();
+            longer[0].push(advised / MIB + 1);
+            if let Ok(after) = decide(&longer).memory {
+                prop_assert!(after > advised);
+            }
+        }
+    }
+
+    #[test]
+    fn advice_is_above_every_limit_that_was_exceeded(peaks in peaks(), killed in 0..30_usize, limit in 1..40_000_u64) {
+        let settings = Settings { run_risk_ppm: 1_000_000, attempt_risk_ppm: 1_000_000, least_runs: 1, ..Settings::default() };
+        let mut observed = observed(&peaks);
+        let seen = &mut observed.histories[0].observations;
+        let killed = killed % seen.len();
+        seen[killed].is_oom_killed = true;
+        seen[killed].memory_limit_bytes = limit * MIB;
+        let advised = Strategy::Podledger.decide(&observed, &settings)[0].memory;
+        if let Ok(advised) = advised {
+            prop_assert!(advised > limit * MIB);
+            // It expires with the image.
+            observed.histories[0].observations.last_mut().unwrap().image = 1;
+            if let (Ok(later), true) = (Strategy::Podledger.decide(&observed, &settings)[0].memory, killed + 1 < peaks[0].len()) {
+                prop_assert!(later <= advised);
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_input_gives_the_same_advice(peaks in peaks()) {
+        for strategy in Strategy::ALL {
+            let settings = Settings::default();
+            prop_assert_eq!(strategy.decide(&observed(&peaks), &settings), strategy.decide(&observed(&peaks), &settings));
+        }
+    }
+}

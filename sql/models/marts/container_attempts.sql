@@ -1,0 +1,189 @@
+-- grain: one row per container of a workload pod; of pods that live for more than 24 hours, per container and day (UTC)
+-- guarantee: by the most trusted source that measured the pod; a container that nobody measured has a row without amounts
+-- inputs: pods, stg_containers, stg_container_ooms, stg_usage_stretches, int_usage_rates
+{{ config(materialized='view') }}
+{%- set sources = ['kubelet', 'prometheus', 'metrics_api', 'engine', 'declared'] %}
+{%- set key = ['cluster', 'pod_uid', 'container_name', 'day_start_ms'] %}
+with pod_days as (
+    select
+        *,
+        coalesce(running_ms, bound_ms, created_ms) as begun_ms,
+        coalesce(finished_ms, released_ms) - coalesce(running_ms, bound_ms, created_ms) <= 86400000 as is_short
+    from {{ ref('pods') }}
+    where pod_class = 'workload'
+),
+
+containers as (
+    select
+        *,
+        cast(sum(case when container_kind = 'init' then 0 else 1 end) over (partition by cluster, pod_uid) as bigint) as beside_init
+    from {{ ref('stg_containers') }}
+),
+
+ranked as (
+    select
+        cluster,
+        pod_uid,
+        min(case source{% for source in sources %} when '{{ source }}' then {{ loop.index }}{% endfor %} end) as best
+    from {{ ref('stg_usage_stretches') }}
+    group by
+        cluster,
+        pod_uid
+),
+
+-- Who was measured as a whole and has one container is that container.
+stretches as (
+    select
+        usage.cluster,
+        usage.pod_uid,
+        containers.container_name,
+        case when pod_days.is_short then cast(0 as bigint) else usage.hour_start_ms - usage.hour_start_ms % 86400000 end as day_start_ms,
+        usage.container_name as measured_name,
+        usage.source,
+        usage.hour_start_ms,
+        usage.from_ms,
+        usage.cpu_usage_millicore_ms,
+        usage.cpu_measured_ms,
+        usage.memory_peak_bytes,
+        usage.cpu_periods,
+        usage.cpu_throttled_periods
+    from {{ ref('stg_usage_stretches') }} as usage
+    inner join ranked
+        on usage.cluster = ranked.cluster
+        and usage.pod_uid = ranked.pod_uid
+        and case usage.source{% for source in sources %} when '{{ source }}' then {{ loop.index }}{% endfor %} end = ranked.best
+    inner join pod_days on usage.cluster = pod_days.cluster and usage.pod_uid = pod_days.pod_uid
+    inner join containers
+        on usage.cluster = containers.cluster
+        and usage.pod_uid = containers.pod_uid
+        and (
+            usage.container_name = containers.container_name
+            or (usage.container_name = '' and containers.container_kind <> 'init' and containers.beside_init = 1)
+        )
+),
+
+rates as (
+    select
+        stretches.cluster,
+        stretches.pod_uid,
+        stretches.container_name,
+        stretches.day_start_ms,
+        rates.millicores,
+        cast(sum(rates.ms) as bigint) as ms
+    from {{ ref('int_usage_rates') }} as rates
+    inner join stretches
+        on stretches.cluster = rates.cluster
+        and stretches.pod_uid = rates.pod_uid
+        and coalesce(nullif(stretches.measured_name, ''), '(pod)') = rates.container_name
+        and stretches.source = rates.source
+        and stretches.hour_start_ms = rates.hour_start_ms
+        and stretches.from_ms = rates.from_ms
+    group by
+{%- for column in key %}
+        stretches.{{ column }},
+{%- endfor %}
+        rates.millicores
+),
+
+passed as (
+    select
+        *,
+        cast(sum(ms) over (
+            partition by {{ key | join(', ') }}
+            order by millicores asc nulls first rows between unbounded preceding and current row
+        ) as bigint) as passed_ms,
+        cast(sum(ms) over (partition by {{ key | join(', ') }}) as bigint) as all_ms
+    from rates
+),
+
+percentiles as (
+    select
+{%- for column in key %}
+        {{ column }},
+{%- endfor %}
+        min(case when passed_ms * 100 >= all_ms * 50 then millicores end) as cpu_p50_millicores,
+        min(case when passed_ms * 100 >= all_ms * 90 then millicores end) as cpu_p90_millicores,
+        min(case when passed_ms * 100 >= all_ms * 95 then millicores end) as cpu_p95_millicores,
+        max(millicores) as cpu_max_millicores
+    from passed
+    group by
+        {{ key | join(',\n        ') }}
+),
+
+sums as (
+    select
+{%- for column in key %}
+        {{ column }},
+{%- endfor %}
+        source,
+        cast(sum(cpu_usage_millicore_ms) as bigint) as cpu_usage_millicore_ms,
+        cast(sum(cpu_measured_ms) as bigint) as cpu_measured_ms,
+        max(memory_peak_bytes) as memory_peak_bytes,
+        cast(sum(cpu_periods) as bigint) as cpu_periods,
+        cast(sum(cpu_throttled_periods) as bigint) as cpu_throttled_periods
+    from stretches
+    group by
+        {{ key | join(',\n        ') }},
+        source
+)
+
+select
+    pod_days.cluster,
+    pod_days.team,
+    pod_days.system,
+    pod_days.installation,
+    pod_days.namespace,
+    pod_days.pipeline,
+    pod_days.run,
+    pod_days.run_epoch,
+    pod_days.job,
+    pod_days.attempt,
+    pod_days.pod_uid,
+    pod_days.pod_name,
+    containers.container_name,
+    containers.container_kind,
+    containers.image,
+    -- How many containers share the pod, init containers apart.
+    containers.beside_init as pod_containers,
+    sums.source,
+    {{ at('case when sums.day_start_ms > pod_days.begun_ms then sums.day_start_ms else pod_days.begun_ms end') }} as started_at,
+    {{ at('case
+        when sums.day_start_ms > 0 and (coalesce(pod_days.finished_ms, pod_days.released_ms) is null or sums.day_start_ms + 86400000 < coalesce(pod_days.finished_ms, pod_days.released_ms))
+            then sums.day_start_ms + 86400000
+        else coalesce(pod_days.finished_ms, pod_days.released_ms)
+    end') }} as ended_at,
+    -- Whether the row is a day of a pod that lives longer.
+    coalesce(sums.day_start_ms > 0, false) as is_day,
+    containers.cpu_request_millicores,
+    containers.memory_request_bytes,
+    containers.memory_limit_bytes,
+    sums.cpu_usage_millicore_ms,
+    -- A stretch is told in whole hours where nobody says how much of it was measured: no longer than the container ran.
+    case
+        when pod_days.is_short and sums.cpu_measured_ms is not null then least(sums.cpu_measured_ms, coalesce(pod_days.finished_ms, pod_days.released_ms) - pod_days.begun_ms)
+        else sums.cpu_measured_ms
+    end as cpu_measured_ms,
+    percentiles.cpu_p50_millicores,
+    percentiles.cpu_p90_millicores,
+    percentiles.cpu_p95_millicores,
+    percentiles.cpu_max_millicores,
+    sums.cpu_periods,
+    sums.cpu_throttled_periods,
+    sums.memory_peak_bytes,
+    coalesce(ooms.oom_kills, cast(0 as bigint)) as oom_kills,
+    pod_days.outcome
+from containers
+inner join pod_days on containers.cluster = pod_days.cluster and containers.pod_uid = pod_days.pod_uid
+left join sums
+    on containers.cluster = sums.cluster
+    and containers.pod_uid = sums.pod_uid
+    and containers.container_name = sums.container_name
+left join percentiles
+    on sums.cluster = percentiles.cluster
+    and sums.pod_uid = percentiles.pod_uid
+    and sums.container_name = percentiles.container_name
+    and sums.day_start_ms = percentiles.day_start_ms
+left join {{ ref('stg_container_ooms') }} as ooms
+    on containers.cluster = ooms.cluster
+    and containers.pod_uid = ooms.pod_uid
+    and containers.container_name = ooms.container_name

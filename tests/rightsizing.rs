@@ -1,0 +1,286 @@
+//! What containers should ask for: from facts to advice, and the proof on a real trace.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::{World, shared_data};
+
+fn podledger(data: &str, arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_podledger"))
+        .args(["--data", data])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Forty nightly runs of a workflow: a pod with an init container, a main container and a sidecar, under generated names.
+fn nights() -> World {
+    let world = World::new();
+    let run = "select i, 'p' || i as pod_uid, 'etl-' || hash(i) as pod_name, \
+               timestamp '2026-09-01 02:00:00' + to_days(i::integer) as at from range(40) as nights(i)";
+    world.given(
+        "pod_states",
+        &format!(
+            "select 'c' as cluster, pod_uid, at + interval 20 minute as observed_at, pod_name, 'ns' as namespace, 'm' as machine, \
+             'n' as node_name, at as created_at, at as bound_at, 'scheduled' as start_source, at as running_at, \
+             at + interval 20 minute as finished_at, at + interval 20 minute as released_at, 'watch' as end_source, \
+             at + interval 20 minute as end_earliest_at, at + interval 20 minute as end_latest_at, 'Succeeded' as phase, \
+             0 as exit_code, 3000 as cpu_request_millicores, 9::bigint << 30 as memory_request_bytes from ({run})"
+        ),
+    );
+    world.given(
+        "pod_identities",
+        &format!(
+            "select 'c' as cluster, pod_uid, at as valid_from_at, map {{'dag_id': 'etl', 'task_id': 'load', \
+             'run_id': 'scheduled-' || i, 'try_number': '1', 'kubernetes_pod_operator': 'True'}} as labels from ({run})"
+        ),
+    );
+    for (name, kind, cores, gib) in [
+        ("base", "container", 2, 8),
+        ("prepare", "init", 1, 4),
+        ("proxy", "sidecar", 1, 1),
+    ] {
+        world.given(
+            "container_requests",
+            &format!(
+                "select 'c' as cluster, pod_uid, '{name}' as container_name, at as observed_at, '{kind}' as container_kind, \
+                 'registry.example.com/{name}:1' as image, {cores} * 1000 as cpu_request_millicores, \
+                 {gib}::bigint << 30 as memory_request_bytes from ({run})"
+            ),
+        );
+        // The main container needs 1000 MiB, and once 1500; the sidecar was killed once.
+        let mib = match name {
+            "base" => "case when i = 12 then 1500 else 1000 end",
+            "prepare" => "200",
+            _ => "50",
+        };
+        world.given(
+            "usage_hours",
+            &format!(
+                "select 'c' as cluster, pod_uid, '{name}' as container_name, date_trunc('hour', at) as hour_start_at, \
+                 'kubelet' as source, at as measured_from_at, at + interval 20 minute as measured_to_at, \
+                 (300 * 1200000)::bigint as cpu_usage_millicore_ms, 1200000::bigint as cpu_measured_ms, \
+                 [{{'millicores': 250::bigint, 'ms': 1000000::bigint}}, {{'millicores': 550::bigint, 'ms': 200000::bigint}}] as cpu_rates, \
+                 ({mib}::bigint << 20) as memory_peak_bytes, 40 as samples, 40 as samples_expected from ({run})"
+            ),
+        );
+    }
+    world.given(
+        "container_ends",
+        &format!(
+            "select 'c' as cluster, pod_uid, 'proxy' as container_name, 'sidecar' as container_kind, 0 as restart_count, \
+             at + interval 5 minute as observed_at, 137 as exit_code, 'OOMKilled' as reason from ({run}) where i = 0"
+        ),
+    );
+    world.given(
+        "collection_watermarks",
+        "select 'c' as cluster, timestamp '2026-10-12 00:00:00' as observed_through_at",
+    );
+    world.build(true);
+    world
+}
+
+#[test]
+fn every_container_of_a_job_is_sized_from_its_runs() {
+    let world = nights();
+    let rows = world.rows(
+        "select container_name, container_kind, count(*), max(memory_peak_bytes) >> 20, max(cpu_p90_millicores), max(cpu_p50_millicores), \
+         sum(oom_kills), max(epoch_ms(ended_at) - epoch_ms(started_at)), max(cpu_measured_ms), bool_or(is_day) \
+         from marts.container_attempts group by all order by 1",
+    );
+    assert_eq!(
+        rows,
+        [
+            "base|container|40|1500|550|250|0|1200000|1200000|false",
+            "prepare|init|40|200|550|250|0|1200000|1200000|false",
+            "proxy|sidecar|40|50|550|250|1|1200000|1200000|false",
+        ]
+    );
+    let data = world.folder.path().to_str().unwrap();
+    let rows: Value = serde_json::from_str(&podledger(
+        data,
+        &[
+            "recommend",
+            "--format",
+            "json",
+            "--run-risk",
+            "5",
+            "--attempt-risk",
+            "5",
+        ],
+    ))
+    .unwrap();
+    let of = |container: &str| {
+        let rows = rows.as_array().unwrap();
+        rows.iter()
+            .find(|row| row["container"] == container)
+            .unwrap()
+            .clone()
+    };
+    let main = of("base");
+    assert_eq!(
+        (&main["pipeline"], &main["job"], &main["runs"]),
+        (&"etl".into(), &"load".into(), &40.into())
+    );
+    // The most that was seen and 15%, in whole mebibytes.
+    assert_eq!(main["memory_bytes"]["recommended"], 1725_u64 << 20);
+    assert_eq!(main["cpu_millicores"]["recommended"], 550);
+    assert_eq!(main["source"], "kubelet");
+    // 1 GiB was not enough for the sidecar: a fifth more, and the headroom.
+    assert_eq!(of("proxy")["oom_kills"], 1);
+    assert!(of("proxy")["memory_bytes"]["recommended"].as_u64().unwrap() > 1 << 30);
+    assert_eq!(of("prepare")["kind"], "init");
+
+    let few = podledger(data, &["recommend", "--until", "2026-09-05"]);
+    assert!(few.contains("too few runs"), "{few}");
+    let yaml = podledger(
+        data,
+        &[
+            "recommend",
+            "--run-risk",
+            "5",
+            "--attempt-risk",
+            "5",
+            "--format",
+            "yaml",
+        ],
+    );
+    assert!(
+        yaml.contains("initContainers:") && yaml.contains("memory: 1725Mi"),
+        "{yaml}"
+    );
+    let airflow = podledger(
+        data,
+        &[
+            "recommend",
+            "--run-risk",
+            "5",
+            "--attempt-risk",
+            "5",
+            "--format",
+            "airflow",
+        ],
+    );
+    assert!(
+        airflow.contains("requests={\"cpu\": \"550m\", \"memory\": \"1725Mi\"}"),
+        "{airflow}"
+    );
+    let csv = podledger(data, &["recommend", "--format", "csv"]);
+    assert_eq!(csv.lines().count(), 4, "{csv}");
+}
+
+/// The trace's own pods, of three of its nine pipelines unless `PODLEDGER_SOAK` asks for all.
+#[test]
+fn advice_on_a_real_trace_keeps_its_promise_and_wastes_less_than_what_is_asked_for() {
+    let Some(trace) = shared_data("traces/k8s-nextflow-cws") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let is_whole = std::env::var_os("PODLEDGER_SOAK").is_some();
+    let trace = if is_whole {
+        trace
+    } else {
+        let sample = folder.path().join("trace");
+        std::fs::create_dir(&sample).unwrap();
+        let connection = duckdb::Connection::open_in_memory().unwrap();
+        for entry in std::fs::read_dir(&trace).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name == "pods.parquet" {
+                connection
+                    .execute_batch(&format!(
+                        "copy (select * from '{}' where workflow in ('sarek', 'ampliseq', 'rnaseq')) to '{}' (format parquet)",
+                        path.display(),
+                        sample.join(name).display()
+                    ))
+                    .unwrap();
+            } else {
+                std::fs::copy(&path, sample.join(name)).unwrap();
+            }
+        }
+        sample
+    };
+    podledger(
+        data,
+        &[
+            "import",
+            "nextflow-cws",
+            trace.to_str().unwrap(),
+            "--price-as",
+            "aws/us-east-1/m5.8xlarge",
+        ],
+    );
+    podledger(data, &["build"]);
+    let plot = folder.path().join("frontier.svg");
+    let proof: Value = serde_json::from_str(&podledger(
+        data,
+        &[
+            "recommend",
+            "--backtest",
+            "--format",
+            "json",
+            "--plot",
+            plot.to_str().unwrap(),
+        ],
+    ))
+    .unwrap();
+    let of = |outcomes: &Value, strategy: &str, figure: &str| {
+        let outcomes = outcomes.as_array().unwrap();
+        let found = outcomes
+            .iter()
+            .find(|outcome| outcome["strategy"] == strategy)
+            .unwrap();
+        found[figure].as_f64().unwrap()
+    };
+    let judged = &proof["backtest"];
+    for outcomes in [
+        &judged["total"],
+        &judged["windows"][2]["outcomes"],
+        &judged["windows"][3]["outcomes"],
+    ] {
+        for peer in ["krr", "current"] {
+            assert!(
+                of(outcomes, "podledger", "wasted_byte_ms") < of(outcomes, peer, "wasted_byte_ms"),
+                "{peer}: {outcomes}"
+            );
+        }
+        assert!(
+            of(outcomes, "podledger", "failed_attempts") * 10.0 < of(outcomes, "vpa", "failed_attempts"),
+            "{outcomes}"
+        );
+        // The promise: at most one attempt in a thousand, and one run in a hundred.
+        assert!(
+            of(outcomes, "podledger", "failed_attempts") * 1000.0 <= of(outcomes, "podledger", "attempts"),
+            "{outcomes}"
+        );
+        assert!(
+            of(outcomes, "podledger", "failed_runs") * 100.0 <= of(outcomes, "podledger", "runs"),
+            "{outcomes}"
+        );
+    }
+    // With less headroom than we would give, neither more is wasted than with VPA nor do more attempts fail.
+    let (wasted, failed) = (
+        of(&judged["total"], "vpa", "wasted_byte_ms"),
+        of(&judged["total"], "vpa", "failed_attempts"),
+    );
+    let points = proof["frontier"].as_array().unwrap();
+    assert!(
+        points.iter().any(|point| point["strategy"] == "podledger"
+            && point["wasted_byte_ms"].as_f64().unwrap() <= wasted
+            && point["failed_attempts"].as_f64().unwrap() <= failed),
+        "{wasted} {failed} {points:?}"
+    );
+    let svg = std::fs::read_to_string(plot).unwrap();
+    assert!(
+        svg.starts_with("<svg") && svg.contains("GiB-hours wasted"),
+        "{svg}"
+    );
+}
