@@ -25,5 +25,6 @@ mod real_trace;
 mod simulated;
 mod unobserved;
 mod usage;
+mod web;
 mod weekly;
 mod worked_examples;

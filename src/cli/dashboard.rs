@@ -38,7 +38,6 @@ pub struct Dashboard {
 /// Where the dashboard is unless another address is named.
 const DEFAULT: &str = "127.0.0.1:9480";
 
-
 /// A dashboard that is about to be served.
 pub struct Ready {
     app: Arc<App>,
@@ -76,7 +75,9 @@ impl Dashboard {
         let listener = Listener::bind(self.listen, tls.as_ref()).await?;
         let address = listener.address()?;
         if tls.is_none() && !address.ip().is_loopback() {
-            tracing::warn!("tokens go over the network unencrypted: give --tls-cert and --tls-key, or put a proxy with TLS before it");
+            tracing::warn!(
+                "tokens go over the network unencrypted: give --tls-cert and --tls-key, or put a proxy with TLS before it"
+            );
         }
         let scheme = if tls.is_some() { "https" } else { "http" };
         Ok(Ready {

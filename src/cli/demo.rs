@@ -133,7 +133,10 @@ impl Demo {
     fn serve(&self, data: &Path, config: &Config) -> anyhow::Result<()> {
         runtime()?.block_on(async {
             let shown = snapshots(&data.join("ledger.duckdb"));
-            let ready = self.dashboard.ready(&shown, data.join("tokens.toml"), config).await?;
+            let ready = self
+                .dashboard
+                .ready(&shown, data.join("tokens.toml"), config)
+                .await?;
             println!("dashboard  {}  (Ctrl-C stops)", ready.url);
             let (changes, changed) = watch::channel(0);
             let stop = stopped_by_signal();

@@ -148,7 +148,9 @@ impl Cli {
     /// What is logged unless `RUST_LOG` says otherwise: who runs on and on says what it does.
     pub fn log_filter(&self) -> &'static str {
         match self.command {
-            Command::Serve(_) | Command::Collect(_) => "warn,podledger=info,podledger_collector=info,podledger_reports=info",
+            Command::Serve(_) | Command::Collect(_) => {
+                "warn,podledger=info,podledger_collector=info,podledger_reports=info"
+            }
             _ => "warn",
         }
     }

@@ -24,7 +24,9 @@ use super::dashboard::{Dashboard, follow, snapshots, take};
 
 /// The whole line in one process: watch clusters, compute what they cost over and over, and show it on a dashboard.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples: podledger --data /var/lib/podledger serve\n          podledger serve --no-collect")]
+#[command(
+    after_help = "Examples: podledger --data /var/lib/podledger serve\n          podledger serve --no-collect"
+)]
 pub struct Serve {
     /// Show what is there, and collect and build nothing: other processes may, and their builds are shown as they are done.
     #[arg(long)]

@@ -40,7 +40,10 @@ impl Token {
             Self::Create { name, role } => {
                 std::fs::create_dir_all(&cli.data)
                     .with_context(|| format!("cannot create {}", cli.data.display()))?;
-                println!("{}", create_token(&path, name, *role, Timestamp::now().to_string())?);
+                println!(
+                    "{}",
+                    create_token(&path, name, *role, Timestamp::now().to_string())?
+                );
                 eprintln!("kept as a hash in {}; it is not shown again", path.display());
             }
             Self::List => {

@@ -55,7 +55,7 @@ pub(super) fn compute(asked: &Asked<'_>, what: &What) -> Result<Reply, Problem> 
     match what {
         What::Page(page) => {
             if asked.snapshot.clusters.is_empty() {
-                return Ok(pages::first_visit(asked.has_sign_out));
+                return Ok(pages::first_visit());
             }
             let context = Context {
                 asker: asked.asker(&scope),
@@ -114,7 +114,9 @@ fn csv(asked: &Asked<'_>, scope: &Scope, question: &'static Question) -> Result<
         });
         writer.write_record(cells).map_err(failed)?;
     }
-    let bytes = writer.into_inner().map_err(|error| Problem::failed(error.error()))?;
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| Problem::failed(error.error()))?;
     Ok(Reply {
         download: Some(format!("podledger-{}-{}.csv", question.name, scope.first_date)),
         ..Reply::new("text/csv; charset=utf-8", bytes)

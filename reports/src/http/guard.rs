@@ -153,9 +153,8 @@ impl Limit {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MOST_ADDRESSES && !buckets.contains_key(&address) {
             let (per_second, burst) = (self.per_second, self.burst);
-            buckets.retain(|_, (left, at)| {
-                *left + now.duration_since(*at).as_secs_f64() * per_second < burst
-            });
+            buckets
+                .retain(|_, (left, at)| *left + now.duration_since(*at).as_secs_f64() * per_second < burst);
             if buckets.len() >= MOST_ADDRESSES {
                 return false;
             }
@@ -173,9 +172,9 @@ impl Limit {
     /// Whether an address has something left.
     pub fn has(&self, address: IpAddr, now: Instant) -> bool {
         let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets.get(&address).is_none_or(|(left, at)| {
-            *left + now.duration_since(*at).as_secs_f64() * self.per_second >= 1.0
-        })
+        buckets
+            .get(&address)
+            .is_none_or(|(left, at)| *left + now.duration_since(*at).as_secs_f64() * self.per_second >= 1.0)
     }
 }
 

@@ -44,7 +44,9 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
-pub use access::{Access, AccessError, Role, create as create_token, read as read_tokens, revoke as revoke_token};
+pub use access::{
+    Access, AccessError, Role, create as create_token, read as read_tokens, revoke as revoke_token,
+};
 pub use guard::{Hosts, LARGEST_BODY};
 pub use listen::{ListenError, Listener, Tls};
 pub use routes::{Route, routes};
@@ -186,10 +188,26 @@ impl App {
         let mut registry = Registry::default();
         let own = registry.sub_registry_with_prefix("podledger_http");
         own.register("requests", "Requests by status", figures.requests.clone());
-        own.register("answers_computed", "Answers that were computed", figures.computed.clone());
-        own.register("answers_cached", "Answers that were kept from before", figures.from_cache.clone());
-        own.register("answers_unchanged", "Requests that had the newest answer", figures.unchanged.clone());
-        own.register("build_id", "Number of the build that is served", figures.build.clone());
+        own.register(
+            "answers_computed",
+            "Answers that were computed",
+            figures.computed.clone(),
+        );
+        own.register(
+            "answers_cached",
+            "Answers that were kept from before",
+            figures.from_cache.clone(),
+        );
+        own.register(
+            "answers_unchanged",
+            "Requests that had the newest answer",
+            figures.unchanged.clone(),
+        );
+        own.register(
+            "build_id",
+            "Number of the build that is served",
+            figures.build.clone(),
+        );
         Ok(Arc::new(Self {
             hosts: Hosts::new(settings.listen, &settings.hosts),
             limit: Limit::new(
@@ -240,21 +258,29 @@ impl App {
                 Role::Admin
             };
             if let Err(problem) = self.kept(&snapshot, role, &route.path, "", &route.what).await {
-                tracing::warn!(path = route.path, problem = problem.detail, "a page could not be computed ahead");
+                tracing::warn!(
+                    path = route.path,
+                    problem = problem.detail,
+                    "a page could not be computed ahead"
+                );
             }
         }
     }
 
     async fn answer(self: &Arc<Self>, route: Option<&'static Route>, request: Request) -> Response {
         let (parts, body) = request.into_parts();
-        let is_for_programs = parts.uri.path().starts_with("/api/") || parts.uri.path().starts_with("/tables/");
+        let is_for_programs =
+            parts.uri.path().starts_with("/api/") || parts.uri.path().starts_with("/tables/");
         let mut response = match self.respond(route, &parts, body).await {
             Ok(response) => response,
             Err(problem) => self.problem(&problem, is_for_programs, &parts),
         };
         guard::harden(response.headers_mut(), self.settings.is_tls);
         let status = response.status().as_u16().to_string();
-        self.figures.requests.get_or_create(&vec![("status", status)]).inc();
+        self.figures
+            .requests
+            .get_or_create(&vec![("status", status)])
+            .inc();
         if parts.method == Method::HEAD {
             *response.body_mut() = Body::empty();
         }
@@ -280,12 +306,19 @@ impl App {
         }
         guard::check(parts, &self.hosts)?;
         let is_open = route.is_some_and(|route| route.needs.is_none());
-        let role = if is_open { Role::Viewer } else { self.role(parts, peer, now)? };
+        let role = if is_open {
+            Role::Viewer
+        } else {
+            self.role(parts, peer, now)?
+        };
         let Some(route) = route else {
             return Err(Problem::missing("there is nothing here"));
         };
         if route.needs.is_some_and(|needs| role < needs) {
-            return Err(Problem::new(StatusCode::FORBIDDEN, "your token does not allow this"));
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "your token does not allow this",
+            ));
         }
         let is_reading = parts.method == Method::GET || parts.method == Method::HEAD;
         let is_writing = parts.method == Method::POST;
@@ -309,7 +342,7 @@ impl App {
             What::Build => Ok(send(&Reply::new(JSON, self.build()))),
             What::OpenApi => Ok(send(&Reply::new(JSON, openapi::document()?))),
             What::SignIn if is_reading => Ok(send(&pages::sign_in(parts.uri.path(), None))),
-            What::SignIn => self.sign_in(parts, peer, body).await,
+            What::SignIn => self.sign_in(peer, body).await,
             What::SignOut => Ok(self.sign_out(parts)),
             what => self.figures_of(parts, role, &route.path, what).await,
         }
@@ -351,7 +384,7 @@ impl App {
             .ok_or_else(unknown)
     }
 
-    async fn sign_in(&self, parts: &Parts, peer: IpAddr, body: Body) -> Result<Response, Problem> {
+    async fn sign_in(&self, peer: IpAddr, body: Body) -> Result<Response, Problem> {
         let body = axum::body::to_bytes(body, LARGEST_BODY)
             .await
             .map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))?;
@@ -362,7 +395,11 @@ impl App {
                 .unwrap_or_default()
         };
         let next = field("next");
-        let next = if pages::is_own_path(&next) { next } else { "/".to_owned() };
+        let next = if pages::is_own_path(&next) {
+            next
+        } else {
+            "/".to_owned()
+        };
         if !self.tries.take(peer, Instant::now()) {
             let detail = "too many tries; wait a minute";
             return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
@@ -377,7 +414,6 @@ impl App {
                 Some("This token is not known, or was revoked."),
             )));
         };
-        let _ = parts;
         Ok(self.redirect(&next, &id, SESSION.as_secs()))
     }
 
@@ -441,7 +477,7 @@ impl App {
     ) -> Result<Response, Problem> {
         let Some(snapshot) = self.snapshots.current() else {
             return match what {
-                What::Page(_) => Ok(send(&pages::first_visit(self.access.is_required()))),
+                What::Page(_) => Ok(send(&pages::first_visit())),
                 _ => Err(Problem::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "nothing has been built yet: run `podledger import` or `podledger collect`, and `podledger build`",
@@ -555,7 +591,9 @@ impl App {
             _ => None,
         };
         if let Some((name, value)) = header {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
         }
         response
             .headers_mut()

@@ -1,6 +1,8 @@
 //! The OpenAPI document, made of the questions themselves.
 
-use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, PathsBuilder};
+use utoipa::openapi::path::{
+    HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, PathsBuilder,
+};
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
@@ -36,7 +38,10 @@ fn api() -> OpenApi {
             "200",
             json(
                 "The build.",
-                object(&[("build", nullable(text("Tells this build's content from any other.")))]),
+                object(&[(
+                    "build",
+                    nullable(text("Tells this build's content from any other.")),
+                )]),
             ),
         )
         .response("default", problem());
@@ -52,8 +57,14 @@ fn api() -> OpenApi {
         )
         .response("default", problem());
     for (name, about) in [
-        ("week", "ISO 8601 week, such as 2026-W46; without it the last that was observed whole."),
-        ("zone", "IANA name of the zone in which weeks begin; without it UTC."),
+        (
+            "week",
+            "ISO 8601 week, such as 2026-W46; without it the last that was observed whole.",
+        ),
+        (
+            "zone",
+            "IANA name of the zone in which weeks begin; without it UTC.",
+        ),
         ("team", "One team instead of all."),
     ] {
         weekly = weekly.parameter(parameter(name, about, text(about), false));
@@ -91,7 +102,12 @@ fn operation(question: &Question) -> OperationBuilder {
         .summary(Some(question.title))
         .description(Some(question.about))
         .response("200", json(question.about, answer(question)))
-        .response("304", ResponseBuilder::new().description("Nothing has changed since the answer with this ETag.").build())
+        .response(
+            "304",
+            ResponseBuilder::new()
+                .description("Nothing has changed since the answer with this ETag.")
+                .build(),
+        )
         .response("default", problem());
     let pattern = |about: &str, pattern: &str| {
         Schema::Object(
@@ -103,11 +119,15 @@ fn operation(question: &Question) -> OperationBuilder {
         )
     };
     if question.has_range() {
-        let about = "ISO 8601 week, such as 2026-W46; without it, `from` and `to` the last that was observed whole.";
+        let about =
+            "ISO 8601 week, such as 2026-W46; without it, `from` and `to` the last that was observed whole.";
         let week = "^[0-9]{4}-W([0-4][0-9]|5[0-3])$";
         operation = operation.parameter(parameter("week", about, pattern(about, week), false));
         for (name, about) in [
-            ("from", "First date, such as 2026-11-09; with `to`, and instead of `week`."),
+            (
+                "from",
+                "First date, such as 2026-11-09; with `to`, and instead of `week`.",
+            ),
             ("to", "Last date; at most 400 days after the first."),
         ] {
             operation = operation.parameter(parameter(
@@ -122,7 +142,12 @@ fn operation(question: &Question) -> OperationBuilder {
     operation = operation.parameter(parameter("zone", about, text(about), false));
     for name in question.filters() {
         let about = format!("Only what has this {}.", name.replace('_', " "));
-        operation = operation.parameter(parameter(name, &about, text(&about), question.required.contains(&name)));
+        operation = operation.parameter(parameter(
+            name,
+            &about,
+            text(&about),
+            question.required.contains(&name),
+        ));
     }
     let columns: Vec<String> = question
         .columns
@@ -155,7 +180,9 @@ fn answer(question: &Question) -> Schema {
     for column in question.columns {
         row = row.property(column.name, cell(column)).required(column.name);
     }
-    let rows = ArrayBuilder::new().items(RefOr::T(Schema::Object(row.build()))).build();
+    let rows = ArrayBuilder::new()
+        .items(RefOr::T(Schema::Object(row.build())))
+        .build();
     object(&[
         ("build", text("Tells this build's content from any other.")),
         ("from", instant("Start of the range.", false)),
@@ -163,7 +190,10 @@ fn answer(question: &Question) -> Schema {
         ("zone", text("Zone of the range.")),
         ("total", integer("Rows there are.", None)),
         ("offset", integer("Rows before the first that is told.", None)),
-        ("next", nullable(text("Where the next rows are; null behind the last."))),
+        (
+            "next",
+            nullable(text("Where the next rows are; null behind the last.")),
+        ),
         ("rows", Schema::Array(rows)),
     ])
 }
@@ -240,7 +270,11 @@ fn parameter(name: &str, about: &str, schema: Schema, is_required: bool) -> Para
         .name(name)
         .parameter_in(ParameterIn::Query)
         .description(Some(about))
-        .required(if is_required { Required::True } else { Required::False })
+        .required(if is_required {
+            Required::True
+        } else {
+            Required::False
+        })
         .schema(Some(schema))
 }
 

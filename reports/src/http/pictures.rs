@@ -51,7 +51,11 @@ pub fn days(scope: &Scope, answer: &Answer, path: &str) -> Markup {
     let gap = if step > 8 { step / 5 } else { i64::from(step > 2) };
     let every = usize::try_from(count / 14 + 1).unwrap_or(1);
     let y = |nano: i64| TOP + HEIGHT - scaled(nano, most, HEIGHT);
-    let is_used = |group: &str| costs.values().any(|groups| groups.get(group).is_some_and(|cost| *cost != 0));
+    let is_used = |group: &str| {
+        costs
+            .values()
+            .any(|groups| groups.get(group).is_some_and(|cost| *cost != 0))
+    };
     html! {
         p.legend.groups {
             @for (_, paint, words) in GROUPS.iter().filter(|(group, ..)| is_used(group)) {
@@ -100,7 +104,11 @@ fn told(date: &str, sum: i64, groups: Option<&BTreeMap<&str, i64>>) -> String {
             Some(format!("{words} {}", dollars(NanoUsd::from_nano(cost))))
         })
         .collect();
-    format!("{date}: {} = {}", dollars(NanoUsd::from_nano(sum)), parts.join(" + "))
+    format!(
+        "{date}: {} = {}",
+        dollars(NanoUsd::from_nano(sum)),
+        parts.join(" + ")
+    )
 }
 
 /// From where to where each group's part of a bar goes. Groups that nobody named yet come last.
@@ -167,7 +175,10 @@ pub fn runs(scope: &Scope, answer: &Answer) -> Markup {
     const TOP: i64 = 8;
     const HEIGHT: i64 = 170;
     let (from, to) = scope.bounds_ms();
-    let costs = answer.rows.iter().filter_map(|row| answer.cell(row, "cost").whole());
+    let costs = answer
+        .rows
+        .iter()
+        .filter_map(|row| answer.cell(row, "cost").whole());
     let most = top(costs.max().unwrap_or(0));
     let y = |nano: i64| TOP + HEIGHT - scaled(nano, most, HEIGHT);
     let days = scope.each_day();
@@ -208,8 +219,15 @@ pub fn runs(scope: &Scope, answer: &Answer) -> Markup {
 }
 
 fn run_link(scope: &Scope, answer: &Answer, row: &[Cell]) -> String {
-    let names = ["run", "pipeline", "cluster", "system", "installation", "run_epoch"]
-        .map(|name| (name, answer.cell(row, name).text()));
+    let names = [
+        "run",
+        "pipeline",
+        "cluster",
+        "system",
+        "installation",
+        "run_epoch",
+    ]
+    .map(|name| (name, answer.cell(row, name).text()));
     scope.link_one("/run", &names)
 }
 
@@ -224,12 +242,24 @@ pub fn gantt(scope: &Scope, answer: &Answer) -> Markup {
         return html! { p.empty { "No pod of this run is known." } };
     };
     let latest = |row: &Vec<Cell>| {
-        ["created_at", "scheduled_at", "started_at", "finished_at", "released_at"]
-            .iter()
-            .filter_map(|name| at(row, name))
-            .max()
+        [
+            "created_at",
+            "scheduled_at",
+            "started_at",
+            "finished_at",
+            "released_at",
+        ]
+        .iter()
+        .filter_map(|name| at(row, name))
+        .max()
     };
-    let to = answer.rows.iter().filter_map(latest).max().unwrap_or(from).max(from + 1);
+    let to = answer
+        .rows
+        .iter()
+        .filter_map(latest)
+        .max()
+        .unwrap_or(from)
+        .max(from + 1);
     let x = |ms: i64| LEFT + scaled(ms - from, to - from, WIDTH);
     // Rows of one machine stand together, and overlap in time does not overlap on paper.
     let mut lanes: Vec<(&str, i64, &[Cell])> = Vec::new();

@@ -203,7 +203,8 @@ impl Question {
         let text = self.text();
         let is_used = |key: &&&str| {
             text.match_indices(&format!("${key}")).any(|(at, found)| {
-                !text[at + found.len()..].starts_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '_')
+                !text[at + found.len()..]
+                    .starts_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '_')
             })
         };
         STICKY.iter().chain(NAMES).filter(is_used).copied().collect()
@@ -224,7 +225,11 @@ impl Question {
             scope.required(key)?;
         }
         let mut values: Vec<(String, Value)> = Vec::new();
-        let inner = bind(&self.text().replace("{days}", &days(scope)), &|name| value(asker, scope, name), &mut values);
+        let inner = bind(
+            &self.text().replace("{days}", &days(scope)),
+            &|name| value(asker, scope, name),
+            &mut values,
+        );
         let columns: Vec<String> = self.columns.iter().map(read_as).collect();
         let order = match &scope.sort {
             Some((name, is_descending)) => {
@@ -233,7 +238,10 @@ impl Question {
                     .iter()
                     .find(|column| column.name == name)
                     .ok_or_else(|| {
-                        Problem::bad(format!("there is no column `{}` to sort by", crate::display::short(name)))
+                        Problem::bad(format!(
+                            "there is no column `{}` to sort by",
+                            crate::display::short(name)
+                        ))
                     })?;
                 format!(
                     "{} {} nulls last, {}",
@@ -251,10 +259,12 @@ impl Question {
             part.offset
         );
         let started = Instant::now();
-        let failed = |source| Problem::failed(&crate::Error::DuckDb {
-            doing: "answer a question",
-            source,
-        });
+        let failed = |source| {
+            Problem::failed(&crate::Error::DuckDb {
+                doing: "answer a question",
+                source,
+            })
+        };
         let mut statement = asker.connection.prepare(&text).map_err(failed)?;
         let mut found = statement
             .query(params_from_iter(values.into_iter().map(|(_, value)| value)))
@@ -280,7 +290,12 @@ impl Question {
             }
             rows.push(cells);
         }
-        tracing::debug!(question = self.name, rows = rows.len(), ms = started.elapsed().as_millis(), "asked");
+        tracing::debug!(
+            question = self.name,
+            rows = rows.len(),
+            ms = started.elapsed().as_millis(),
+            "asked"
+        );
         if rows.is_empty() && part.offset > 0 {
             // Behind the last row nobody knows how many there are.
             let first = Part { offset: 0, limit: 1 };
@@ -343,7 +358,9 @@ fn bind(text: &str, value: &dyn Fn(&str) -> Option<Value>, values: &mut Vec<(Str
     let mut kept = String::new();
     let mut rest = text;
     while let Some(start) = rest.find("[[") {
-        let Some(end) = rest[start..].find("]]") else { break };
+        let Some(end) = rest[start..].find("]]") else {
+            break;
+        };
         kept.push_str(&rest[..start]);
         let optional = &rest[start + 2..start + end];
         if names_in(optional).all(|name| value(name).is_some()) {
@@ -401,7 +418,10 @@ mod tests {
 
     #[test]
     fn questions_are_named_once_and_order_all_their_rows() {
-        let mut names: Vec<&str> = super::super::questions::ALL.iter().map(|question| question.name).collect();
+        let mut names: Vec<&str> = super::super::questions::ALL
+            .iter()
+            .map(|question| question.name)
+            .collect();
         names.sort_unstable();
         let many = names.len();
         names.dedup();

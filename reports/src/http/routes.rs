@@ -69,7 +69,11 @@ pub fn routes() -> Vec<Route> {
         route("/healthz", None, What::Text("ok\n")),
         route("/readyz", None, What::Ready),
         route("/sign-in", None, What::SignIn),
-        route("/assets/style.css", None, What::Asset("text/css; charset=utf-8", STYLE)),
+        route(
+            "/assets/style.css",
+            None,
+            What::Asset("text/css; charset=utf-8", STYLE),
+        ),
         route(
             "/assets/dashboard.js",
             None,

@@ -64,10 +64,7 @@ impl Scope {
     ///
     /// # Errors
     /// A [`Problem`] that names the parameter at fault.
-    pub fn parse(
-        query: &str,
-        default_week: impl Fn(&str) -> Result<Week, Problem>,
-    ) -> Result<Self, Problem> {
+    pub fn parse(query: &str, default_week: impl Fn(&str) -> Result<Week, Problem>) -> Result<Self, Problem> {
         let mut given: BTreeMap<String, String> = BTreeMap::new();
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             let is_known = [STICKY, NAMES, OTHERS]
@@ -456,8 +453,8 @@ mod tests {
             let scope = parse("team=growth&week=2026-W45").unwrap();
             let link = scope.link("/pipeline", &[("pipeline", name)]);
             assert!(
-                link.chars().all(|letter| letter.is_ascii_graphic()
-                    && !"<>\"'`".contains(letter)),
+                link.chars()
+                    .all(|letter| letter.is_ascii_graphic() && !"<>\"'`".contains(letter)),
                 "{link}"
             );
             let (path, query) = link.split_once('?').unwrap();

@@ -59,8 +59,14 @@ impl Snapshot {
         let mut choices = Vec::new();
         for (key, query) in [
             ("team", "select distinct team from marts.costs_daily order by 1"),
-            ("pipeline", "select distinct pipeline from marts.costs_daily order by 1"),
-            ("namespace", "select distinct namespace from marts.costs_daily order by 1"),
+            (
+                "pipeline",
+                "select distinct pipeline from marts.costs_daily order by 1",
+            ),
+            (
+                "namespace",
+                "select distinct namespace from marts.costs_daily order by 1",
+            ),
             ("cluster", "select cluster from marts.clusters order by 1"),
             ("zone", "select distinct zone from build.calendar order by 1"),
         ] {
@@ -186,7 +192,10 @@ impl Snapshots {
             .ledger
             .with_file_name(format!("{PREFIX}{}-{number}.duckdb", std::process::id()));
         remove(&copy);
-        for (from, to) in [(wal(&self.ledger), wal(&copy)), (self.ledger.clone(), copy.clone())] {
+        for (from, to) in [
+            (wal(&self.ledger), wal(&copy)),
+            (self.ledger.clone(), copy.clone()),
+        ] {
             match std::fs::copy(&from, &to) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound && from != self.ledger => {}
                 Err(source) => {

@@ -57,7 +57,11 @@ impl Week {
         } else {
             last.plus(-1)
         };
-        Ok(if whole.bounds_ms().0 >= from_ms { whole } else { last })
+        Ok(if whole.bounds_ms().0 >= from_ms {
+            whole
+        } else {
+            last
+        })
     }
 
     fn of(monday: Date, zone: &str) -> Result<Self> {

@@ -19,7 +19,11 @@ use podledger_sql::units::NanoUsd;
 
 pub fn pools(context: &Context<'_>) -> Result<Shown, Problem> {
     let answer = context.ask_main(&POOLS)?;
-    let idle: i64 = IDLE.iter().filter_map(|kind| sum(&answer, kind)).map(NanoUsd::get).sum();
+    let idle: i64 = IDLE
+        .iter()
+        .filter_map(|kind| sum(&answer, kind))
+        .map(NanoUsd::get)
+        .sum();
     let cost = sum(&answer, "cost");
     Ok(Shown {
         title: "Node pools".to_owned(),
@@ -118,7 +122,11 @@ pub fn pool(context: &Context<'_>) -> Result<Shown, Problem> {
     let scope = context.scope;
     let pool = scope.required("pool")?;
     let row = context.ask(&POOLS, 1)?;
-    let idle: i64 = IDLE.iter().filter_map(|kind| sum(&row, kind)).map(NanoUsd::get).sum();
+    let idle: i64 = IDLE
+        .iter()
+        .filter_map(|kind| sum(&row, kind))
+        .map(NanoUsd::get)
+        .sum();
     let cost = sum(&row, "cost");
     let whole = cost.map_or(0, NanoUsd::get);
     Ok(Shown {

@@ -124,6 +124,11 @@ fn is_needed(path: &str, key: &str) -> bool {
     )
 }
 
+/// Whether a name has nothing in it that acts instead of being read: others are not put where they would be shown as they are.
+fn reads_as_it_is(name: &str) -> bool {
+    name.is_empty() || crate::display::plain(name) == name
+}
+
 fn form(context: &Context<'_>) -> Markup {
     let scope = context.scope;
     let choices = |key: &str| {
@@ -145,11 +150,17 @@ fn form(context: &Context<'_>) -> Markup {
                 datalist id="zones" { @for name in choices("zone") { option value=(name) {} } }
             }
             @for key in STICKY.iter().filter(|key| **key != "cluster" || choices("cluster").len() > 1) {
-                label {
-                    (key)
-                    input name=(key) value=(scope.name(key).unwrap_or_default()) list={ "choices-" (key) } placeholder="all"
-                        autocomplete="off" spellcheck="false";
-                    datalist id={ "choices-" (key) } { @for name in choices(key) { option value=(name) {} } }
+                @let value = scope.name(key).unwrap_or_default();
+                @if reads_as_it_is(value) {
+                    label {
+                        (key)
+                        input name=(key) value=(value) list={ "choices-" (key) } placeholder="all" autocomplete="off" spellcheck="false";
+                        datalist id={ "choices-" (key) } {
+                            @for name in choices(key).iter().filter(|name| reads_as_it_is(name)) { option value=(name) {} }
+                        }
+                    }
+                } @else {
+                    input type="hidden" name=(key) value=(value);
                 }
             }
             @for (key, value) in scope.names().filter(|(key, _)| !STICKY.contains(key)) {
@@ -205,8 +216,7 @@ pub fn problem(problem: &Problem) -> Markup {
 }
 
 /// Says what to do first.
-pub fn first_visit(has_sign_out: bool) -> Markup {
-    let _ = has_sign_out;
+pub fn first_visit() -> Markup {
     plain(
         "Welcome",
         &html! {

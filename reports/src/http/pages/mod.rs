@@ -58,7 +58,12 @@ impl Context<'_> {
     }
 
     /// Some first rows in the usual order, with other filters.
-    pub fn ask_about(&self, question: &'static Question, scope: &Scope, rows: u64) -> Result<Answer, Problem> {
+    pub fn ask_about(
+        &self,
+        question: &'static Question,
+        scope: &Scope,
+        rows: u64,
+    ) -> Result<Answer, Problem> {
         let scope = scope.from_the_first();
         let part = Part {
             offset: 0,
@@ -99,6 +104,7 @@ pub const NAVIGATION: &[(&str, &str)] = &[
     ("/pipelines", "Pipelines"),
     ("/runs", "Runs"),
     ("/jobs", "Jobs"),
+    ("/namespaces", "Namespaces"),
     ("/pools", "Pools"),
     ("/findings", "Findings"),
     ("/waiting", "Waiting"),
@@ -134,6 +140,6 @@ pub fn problem(problem: &Problem) -> Reply {
 }
 
 /// What is shown before anything has been built.
-pub fn first_visit(has_sign_out: bool) -> Reply {
-    Reply::new(HTML, frame::first_visit(has_sign_out).into_string())
+pub fn first_visit() -> Reply {
+    Reply::new(HTML, frame::first_visit().into_string())
 }

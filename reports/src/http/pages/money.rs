@@ -107,10 +107,10 @@ pub fn team(context: &Context<'_>) -> Result<Shown, Problem> {
     let row = context.ask(&TEAMS, 1)?;
     let cell = |name: &str| {
         let column = TEAMS.columns.iter().find(|column| column.name == name);
-        row.rows
-            .first()
-            .zip(column)
-            .map_or_else(|| html! { "–" }, |(cells, column)| show(scope, column, row.cell(cells, name)))
+        row.rows.first().zip(column).map_or_else(
+            || html! { "–" },
+            |(cells, column)| show(scope, column, row.cell(cells, name)),
+        )
     };
     Ok(Shown {
         title: format!("Team {}", short(team)),

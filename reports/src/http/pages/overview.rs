@@ -55,7 +55,7 @@ pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
                 }
             }
             div {
-                @if let Some((report, previous)) = report.as_ref().and_then(|report| Some((report, report.previous?))) {
+                @if let Some((report, previous)) = report.as_ref().and_then(|report| Some((report, report.previous.filter(|_| !report.bridge.is_empty())?))) {
                     section {
                         h2 { "Why it changed" }
                         div.scroll { (PreEscaped(weekly::bridge(report, previous)?)) }
@@ -75,7 +75,11 @@ pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
         }
     };
     Ok(Shown {
-        title: format!("{} cost {}", scope.title(), total.map_or_else(|| "unknown".to_owned(), dollars)),
+        title: format!(
+            "{} cost {}",
+            scope.title(),
+            total.map_or_else(|| "unknown".to_owned(), dollars)
+        ),
         body,
         is_of_one: false,
     })
@@ -110,7 +114,9 @@ fn waterfall(categories: &Answer, report: Option<&Weekly>) -> Result<String, Pro
     let mut costs: BTreeMap<&str, i64> = BTreeMap::new();
     for row in &categories.rows {
         let cost = categories.cell(row, "cost").whole().unwrap_or(0);
-        *costs.entry(categories.cell(row, "cost_category").text()).or_insert(0) += cost;
+        *costs
+            .entry(categories.cell(row, "cost_category").text())
+            .or_insert(0) += cost;
     }
     let total: i64 = costs.values().sum();
     let mut bars = vec![RowBar {
@@ -142,7 +148,13 @@ fn waterfall(categories: &Answer, report: Option<&Weekly>) -> Result<String, Pro
             });
         let told: Vec<String> = parts
             .iter()
-            .map(|(category, cost)| format!("{} {}", category.replace('_', " "), dollars(NanoUsd::from_nano(*cost))))
+            .map(|(category, cost)| {
+                format!(
+                    "{} {}",
+                    category.replace('_', " "),
+                    dollars(NanoUsd::from_nano(*cost))
+                )
+            })
             .collect();
         bars.push(RowBar {
             label: (*label).to_owned(),

@@ -170,10 +170,17 @@ fn target(scope: &Scope, answer: &Answer, row: &[Cell], link: &Link) -> Option<S
 /// A value as people read it.
 pub fn show(scope: &Scope, column: &Column, cell: &Cell) -> Markup {
     match cell {
-        Cell::Null => html! { span.unknown { @if matches!(column.kind, Kind::Usd | Kind::SmallUsd) { "unknown" } @else { "–" } } },
+        Cell::Null => {
+            html! { span.unknown { @if matches!(column.kind, Kind::Usd | Kind::SmallUsd) { "unknown" } @else { "–" } } }
+        }
         Cell::Text(text) if matches!(column.name, "outcome" | "status") => status(text),
         Cell::Text(text) if column.name == "command" => super::frame::command(&crate::display::plain(text)),
-        Cell::Text(text) if matches!(column.name, "evidence" | "mend" | "description" | "machine" | "pod_uid") => {
+        Cell::Text(text)
+            if matches!(
+                column.name,
+                "evidence" | "mend" | "description" | "machine" | "pod_uid"
+            ) =>
+        {
             html! { (crate::display::cut(&crate::display::plain(text), 400)) }
         }
         Cell::Text(text) => html! { (short(text)) },
@@ -193,7 +200,9 @@ pub fn show(scope: &Scope, column: &Column, cell: &Cell) -> Markup {
             Kind::Instant => instant(scope, *number),
             Kind::Permille => html! { (percent(*number)) },
             Kind::Bytes => html! { (bytes(*number)) },
-            Kind::Millicores => html! { (thousandths(*number)) @if *number == 1000 { " core" } @else { " cores" } },
+            Kind::Millicores => {
+                html! { (thousandths(*number)) @if *number == 1000 { " core" } @else { " cores" } }
+            }
             Kind::Milligpus => html! { (thousandths(*number)) },
             _ => html! { (count(*number)) },
         },
@@ -311,7 +320,11 @@ pub fn usd(cost: Option<NanoUsd>) -> Markup {
 
 /// A sum over a column; `None` where no row knows it.
 pub fn sum(answer: &Answer, column: &str) -> Option<NanoUsd> {
-    let mut known = answer.rows.iter().filter_map(|row| answer.cell(row, column).usd()).peekable();
+    let mut known = answer
+        .rows
+        .iter()
+        .filter_map(|row| answer.cell(row, column).usd())
+        .peekable();
     known.peek()?;
     Some(NanoUsd::from_nano(known.map(NanoUsd::get).sum()))
 }

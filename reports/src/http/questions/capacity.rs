@@ -3,7 +3,10 @@
 use super::super::question::Kind::{Count, Duration, Instant, Permille, SmallUsd, Text, Usd};
 use super::super::question::{Column, Question, column, key};
 
-const CLUSTER: Column = key("cluster", "UID of the cluster (or the name that an import was given).");
+const CLUSTER: Column = key(
+    "cluster",
+    "UID of the cluster (or the name that an import was given).",
+);
 
 /// What each pool cost, and how it idled.
 pub static POOLS: Question = Question {
@@ -22,20 +25,82 @@ pub static POOLS: Question = Question {
           group by all",
     order: "cost desc nulls last, pool",
     columns: &[
-        column("pool", "pool", Text, "Node pool; `unattributed` where the node names none.").to("/pool", &[("pool", "pool")]),
+        column(
+            "pool",
+            "pool",
+            Text,
+            "Node pool; `unattributed` where the node names none.",
+        )
+        .to("/pool", &[("pool", "pool")]),
         column("instance_types", "machines", Text, "Instance types in it."),
-        column("cost", "cost", Usd, "Cost, USD; NULL where no price is known.").to("/machines", &[("pool", "pool")]),
-        column("idle_boot_cost", "boot", Usd, "Cost of time before nodes registered, USD."),
-        column("idle_startup_cost", "startup", Usd, "Cost of time that nobody held before the first workload, USD."),
-        column("idle_gap_cost", "gap", Usd, "Cost of time that nobody held between workloads, USD."),
-        column("idle_tail_cost", "tail", Usd, "Cost of time that nobody held after the last workload, USD."),
-        column("idle_unpacked_cost", "unpacked", Usd, "Cost of time that nobody held beside running workloads, USD."),
-        column("node_reserved_cost", "reserved", Usd, "Cost of what nodes keep for themselves, USD."),
-        column("cpu_held_permille", "CPU held", Permille, "Of its CPU, held by pods, in tenths of a percent."),
-        column("memory_held_permille", "memory held", Permille, "Of its memory, held by pods, in tenths of a percent."),
-        column("gpu_held_permille", "GPU held", Permille, "Of its accelerators, held by pods, in tenths of a percent; NULL where it has none."),
-        column("up_ms", "up", Duration, "Time that its machines were up together, ms."),
-        column("unpriced_ms", "without a price", Duration, "Of it, time of machines of which no price is known, ms."),
+        column("cost", "cost", Usd, "Cost, USD; NULL where no price is known.")
+            .to("/machines", &[("pool", "pool")]),
+        column(
+            "idle_boot_cost",
+            "boot",
+            Usd,
+            "Cost of time before nodes registered, USD.",
+        ),
+        column(
+            "idle_startup_cost",
+            "startup",
+            Usd,
+            "Cost of time that nobody held before the first workload, USD.",
+        ),
+        column(
+            "idle_gap_cost",
+            "gap",
+            Usd,
+            "Cost of time that nobody held between workloads, USD.",
+        ),
+        column(
+            "idle_tail_cost",
+            "tail",
+            Usd,
+            "Cost of time that nobody held after the last workload, USD.",
+        ),
+        column(
+            "idle_unpacked_cost",
+            "unpacked",
+            Usd,
+            "Cost of time that nobody held beside running workloads, USD.",
+        ),
+        column(
+            "node_reserved_cost",
+            "reserved",
+            Usd,
+            "Cost of what nodes keep for themselves, USD.",
+        ),
+        column(
+            "cpu_held_permille",
+            "CPU held",
+            Permille,
+            "Of its CPU, held by pods, in tenths of a percent.",
+        ),
+        column(
+            "memory_held_permille",
+            "memory held",
+            Permille,
+            "Of its memory, held by pods, in tenths of a percent.",
+        ),
+        column(
+            "gpu_held_permille",
+            "GPU held",
+            Permille,
+            "Of its accelerators, held by pods, in tenths of a percent; NULL where it has none.",
+        ),
+        column(
+            "up_ms",
+            "up",
+            Duration,
+            "Time that its machines were up together, ms.",
+        ),
+        column(
+            "unpriced_ms",
+            "without a price",
+            Duration,
+            "Of it, time of machines of which no price is known, ms.",
+        ),
     ],
     required: &[],
 };
@@ -54,13 +119,38 @@ pub static POOL_HOURS: Question = Question {
           group by all",
     order: "pool, hour_start_at",
     columns: &[
-        column("pool", "pool", Text, "Node pool; `unattributed` where the node names none."),
+        column(
+            "pool",
+            "pool",
+            Text,
+            "Node pool; `unattributed` where the node names none.",
+        ),
         column("hour_start_at", "hour", Instant, "Start of the hour."),
-        column("machines", "machines", Count, "Machines that were up in the hour."),
+        column(
+            "machines",
+            "machines",
+            Count,
+            "Machines that were up in the hour.",
+        ),
         column("cost", "cost", Usd, "Cost, USD; NULL where no price is known."),
-        column("cpu_held_permille", "CPU held", Permille, "Of its CPU, held by pods, in tenths of a percent."),
-        column("memory_held_permille", "memory held", Permille, "Of its memory, held by pods, in tenths of a percent."),
-        column("gpu_held_permille", "GPU held", Permille, "Of its accelerators, held by pods, in tenths of a percent; NULL where it has none."),
+        column(
+            "cpu_held_permille",
+            "CPU held",
+            Permille,
+            "Of its CPU, held by pods, in tenths of a percent.",
+        ),
+        column(
+            "memory_held_permille",
+            "memory held",
+            Permille,
+            "Of its memory, held by pods, in tenths of a percent.",
+        ),
+        column(
+            "gpu_held_permille",
+            "GPU held",
+            Permille,
+            "Of its accelerators, held by pods, in tenths of a percent; NULL where it has none.",
+        ),
     ],
     required: &[],
 };
@@ -88,17 +178,40 @@ pub static MACHINES: Question = Question {
           where true [[and coalesce(machines.pool, 'unattributed') = $pool]]",
     order: "cost desc nulls last, cluster, machine",
     columns: &[
-        column("node_name", "node", Text, "Name of its node.").to("/machine", &[("machine", "machine"), ("cluster", "cluster")]),
-        column("pool", "pool", Text, "Node pool; `unattributed` where the node names none.").to("/pool", &[("pool", "pool")]),
-        column("instance_type", "type", Text, "Instance type, as its provider names it."),
+        column("node_name", "node", Text, "Name of its node.")
+            .to("/machine", &[("machine", "machine"), ("cluster", "cluster")]),
+        column(
+            "pool",
+            "pool",
+            Text,
+            "Node pool; `unattributed` where the node names none.",
+        )
+        .to("/pool", &[("pool", "pool")]),
+        column(
+            "instance_type",
+            "type",
+            Text,
+            "Instance type, as its provider names it.",
+        ),
         column("capacity_type", "bought as", Text, "on-demand, spot or reserved."),
         column("started_at", "from", Instant, "When it began to cost."),
         column("ended_at", "to", Instant, "Until when it is known to cost."),
         column("pods", "pods", Count, "Pods that it held in the range."),
-        column("cost", "cost", SmallUsd, "Cost, USD; NULL where no price is known.").to("/machine", &[("machine", "machine"), ("cluster", "cluster")]),
+        column(
+            "cost",
+            "cost",
+            SmallUsd,
+            "Cost, USD; NULL where no price is known.",
+        )
+        .to("/machine", &[("machine", "machine"), ("cluster", "cluster")]),
         column("pods_cost", "pods", SmallUsd, "Of it what pods held, USD."),
         column("idle_cost", "idle", SmallUsd, "Of it what nobody held, USD."),
-        column("machine", "machine", Text, "Identifier: its provider's ID and its boot."),
+        column(
+            "machine",
+            "machine",
+            Text,
+            "Identifier: its provider's ID and its boot.",
+        ),
         CLUSTER,
     ],
     required: &[],
@@ -116,7 +229,8 @@ pub static MACHINE_PODS: Question = Question {
               and hour_start_at < make_timestamp_ms($to) [[and cluster = $cluster]] group by all",
     order: "cost desc nulls last, cost_category",
     columns: &[
-        column("cost_category", "category", Text, "Cost category.").to("/pods", &[("category", "pod_category"), ("machine", "machine")]),
+        column("cost_category", "category", Text, "Cost category.")
+            .to("/pods", &[("category", "pod_category"), ("machine", "machine")]),
         column("pods", "pods", Count, "Pods that have it."),
         column("cpu_cost", "CPU", SmallUsd, "Cost of CPU, USD."),
         column("memory_cost", "memory", SmallUsd, "Cost of memory, USD."),
@@ -137,13 +251,34 @@ pub static MACHINE_PRICES: Question = Question {
     order: "start_at, cluster",
     columns: &[
         column("node_name", "node", Text, "Name of its node."),
-        column("pool", "pool", Text, "Node pool; NULL where the node names none.").to("/pool", &[("pool", "pool")]),
-        column("instance_type", "type", Text, "Instance type, as its provider names it."),
+        column("pool", "pool", Text, "Node pool; NULL where the node names none.")
+            .to("/pool", &[("pool", "pool")]),
+        column(
+            "instance_type",
+            "type",
+            Text,
+            "Instance type, as its provider names it.",
+        ),
         column("capacity_type", "bought as", Text, "on-demand, spot or reserved."),
         column("start_at", "from", Instant, "Start of the stretch."),
-        column("end_at", "to", Instant, "End of the stretch, as far as it is known."),
-        column("list_hourly_price", "list price of an hour", SmallUsd, "List price of an hour, USD; NULL where none is known."),
-        column("hourly_price", "price of an hour", SmallUsd, "Price that is used, USD; NULL where none is known."),
+        column(
+            "end_at",
+            "to",
+            Instant,
+            "End of the stretch, as far as it is known.",
+        ),
+        column(
+            "list_hourly_price",
+            "list price of an hour",
+            SmallUsd,
+            "List price of an hour, USD; NULL where none is known.",
+        ),
+        column(
+            "hourly_price",
+            "price of an hour",
+            SmallUsd,
+            "Price that is used, USD; NULL where none is known.",
+        ),
         column("price_source", "price from", Text, "Where the price was read."),
     ],
     required: &["machine"],
@@ -161,13 +296,39 @@ pub static PRICES: Question = Question {
               [[and cluster = $cluster]] [[and coalesce(pool, 'unattributed') = $pool]] group by all",
     order: "hourly_price is null desc, up_ms desc, instance_type, capacity_type, pool, hourly_price, list_hourly_price, price_source",
     columns: &[
-        column("instance_type", "type", Text, "Instance type, as its provider names it."),
+        column(
+            "instance_type",
+            "type",
+            Text,
+            "Instance type, as its provider names it.",
+        ),
         column("capacity_type", "bought as", Text, "on-demand, spot or reserved."),
-        column("pool", "pool", Text, "Node pool; `unattributed` where the node names none.").to("/pool", &[("pool", "pool")]),
+        column(
+            "pool",
+            "pool",
+            Text,
+            "Node pool; `unattributed` where the node names none.",
+        )
+        .to("/pool", &[("pool", "pool")]),
         column("machines", "machines", Count, "Machines with this price."),
-        column("up_ms", "up", Duration, "Time that they were up in the range together, ms."),
-        column("list_hourly_price", "list price of an hour", SmallUsd, "List price of an hour, USD; NULL where none is known."),
-        column("hourly_price", "price of an hour", SmallUsd, "Price that is used, USD; NULL where none is known: such time costs nothing here."),
+        column(
+            "up_ms",
+            "up",
+            Duration,
+            "Time that they were up in the range together, ms.",
+        ),
+        column(
+            "list_hourly_price",
+            "list price of an hour",
+            SmallUsd,
+            "List price of an hour, USD; NULL where none is known.",
+        ),
+        column(
+            "hourly_price",
+            "price of an hour",
+            SmallUsd,
+            "Price that is used, USD; NULL where none is known: such time costs nothing here.",
+        ),
         column("price_source", "price from", Text, "Where the price was read."),
     ],
     required: &[],
@@ -193,16 +354,42 @@ pub static WAITS: Question = Question {
           group by all",
     order: "queue_wait_total_ms desc nulls last, team, pipeline",
     columns: &[
-        column("pipeline", "pipeline", Text, "The recurring definition.").to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
+        column("pipeline", "pipeline", Text, "The recurring definition.")
+            .to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
         column("team", "team", Text, "Who answers for the cost.").to("/team", &[("team", "team")]),
         column("pods", "pods", Count, "Pods that were created in the range."),
-        column("unbound_pods", "never bound", Count, "Of them pods that had no machine yet."),
-        column("queue_wait_p50_ms", "half waited", Duration, "Median wait from creation to binding, ms."),
-        column("queue_wait_p95_ms", "1 in 20 waited", Duration, "95th percentile of that wait, ms."),
+        column(
+            "unbound_pods",
+            "never bound",
+            Count,
+            "Of them pods that had no machine yet.",
+        ),
+        column(
+            "queue_wait_p50_ms",
+            "half waited",
+            Duration,
+            "Median wait from creation to binding, ms.",
+        ),
+        column(
+            "queue_wait_p95_ms",
+            "1 in 20 waited",
+            Duration,
+            "95th percentile of that wait, ms.",
+        ),
         column("queue_wait_max_ms", "longest", Duration, "Longest wait, ms."),
         column("queue_wait_total_ms", "together", Duration, "Sum of waits, ms."),
-        column("machine_boot_p95_ms", "boot, 1 in 20", Duration, "95th percentile of the part in which a machine booted, ms; NULL where unknown."),
-        column("image_pull_p95_ms", "pull, 1 in 20", Duration, "95th percentile of pulling images after binding, ms; NULL where unknown."),
+        column(
+            "machine_boot_p95_ms",
+            "boot, 1 in 20",
+            Duration,
+            "95th percentile of the part in which a machine booted, ms; NULL where unknown.",
+        ),
+        column(
+            "image_pull_p95_ms",
+            "pull, 1 in 20",
+            Duration,
+            "95th percentile of pulling images after binding, ms; NULL where unknown.",
+        ),
     ],
     required: &[],
 };
@@ -222,18 +409,50 @@ pub static FINDINGS: Question = Question {
               [[and subject_kind <> 'pool' and (subject = $pipeline or starts_with(subject, concat($pipeline, '/')))]]",
     order: "cost desc nulls last, finding, subject, team, cluster, iso_week",
     columns: &[
-        column("kind", "what", Text, "The kind of finding in words.").to("/findings", &[("finding", "finding")]),
-        column("subject", "where", Text, "What it is about: a job, a pool or a node.").to("/pool", &[("pool", "pool")]).to("/pipeline", &[("pipeline", "pipeline")]),
-        column("team", "team", Text, "Who answers for it; `unattributed` for pools and nodes.").to("/team", &[("team", "team")]),
-        column("cost", "cost", Usd, "What it cost in the week, USD; NULL where no price is known."),
-        column("previous_cost", "week before", Usd, "What it cost in the week before, USD; NULL unless that was observed whole."),
+        column("kind", "what", Text, "The kind of finding in words.")
+            .to("/findings", &[("finding", "finding")]),
+        column(
+            "subject",
+            "where",
+            Text,
+            "What it is about: a job, a pool or a node.",
+        )
+        .to("/pool", &[("pool", "pool")])
+        .to("/pipeline", &[("pipeline", "pipeline")]),
+        column(
+            "team",
+            "team",
+            Text,
+            "Who answers for it; `unattributed` for pools and nodes.",
+        )
+        .to("/team", &[("team", "team")]),
+        column(
+            "cost",
+            "cost",
+            Usd,
+            "What it cost in the week, USD; NULL where no price is known.",
+        ),
+        column(
+            "previous_cost",
+            "week before",
+            Usd,
+            "What it cost in the week before, USD; NULL unless that was observed whole.",
+        ),
         column("since_at", "since", Instant, "Since when it is so."),
         column("evidence", "what shows it", Text, "What shows it, with counts."),
         column("mend", "what mends it", Text, "What to do about it."),
-        column("command", "how", Text, "A command, or the fields of an object, that mend it."),
+        column(
+            "command",
+            "how",
+            Text,
+            "A command, or the fields of an object, that mend it.",
+        ),
         column("iso_week", "week", Text, "ISO 8601 week."),
         key("finding", "The kind of finding."),
-        key("subject_kind", "What the subject is: job, pipeline, pool or node."),
+        key(
+            "subject_kind",
+            "What the subject is: job, pipeline, pool or node.",
+        ),
         key("counted_in", "What has the same money already."),
         key("namespace", "Namespace of the subject."),
         key("pool", "The pool, if it is about one."),

@@ -17,14 +17,27 @@ pub static CATEGORIES: Question = Question {
           group by all",
     order: "position",
     columns: &[
-        column("cost_category", "category", Text, "Cost category, as `cost_categories` names it.")
-            .to("/pods", &[("category", "pod_category")])
-            .to("/pools", &[("", "cost_category")]),
-        column("category_group", "kind", Text, "Group of the category: used, waste, idle, overhead, ..."),
+        column(
+            "cost_category",
+            "category",
+            Text,
+            "Cost category, as `cost_categories` names it.",
+        )
+        .to("/pods", &[("category", "pod_category")])
+        .to("/pools", &[("", "cost_category")]),
+        column(
+            "category_group",
+            "kind",
+            Text,
+            "Group of the category: used, waste, idle, overhead, ...",
+        ),
         column("cost", "cost", Usd, "Cost, USD."),
         column("description", "what it is", Text, "What belongs to the category."),
         key("position", "Place in the order in which categories are told."),
-        key("pod_category", "The category, where pods have its cost; NULL where machines have."),
+        key(
+            "pod_category",
+            "The category, where pods have its cost; NULL where machines have.",
+        ),
     ],
     required: &[],
 };
@@ -43,7 +56,12 @@ pub static DAYS: Question = Question {
     order: "local_date, category_group",
     columns: &[
         column("local_date", "date", Text, "Date in the zone of the request."),
-        column("category_group", "kind", Text, "Group of the category: used, waste, idle, overhead, ..."),
+        column(
+            "category_group",
+            "kind",
+            Text,
+            "Group of the category: used, waste, idle, overhead, ...",
+        ),
         column("cost", "cost", Usd, "Cost, USD."),
     ],
     required: &[],
@@ -86,13 +104,45 @@ pub static TEAMS: Question = Question {
           from loaded where true [[and team = $team]]",
     order: "direct_cost desc, team",
     columns: &[
-        column("team", "team", Text, "Who answers for the cost; `unattributed` where unknown.").to("/team", &[("team", "team")]),
-        column("direct_cost", "direct", Usd, "What the team's pods cost, USD.").to("/pods", &[("team", "team")]),
-        column("change", "change", Usd, "Direct cost less that of as many days before, USD; NULL unless both were observed whole."),
-        column("fully_loaded_cost", "fully loaded", Usd, "Direct cost with the share of what all share, USD."),
-        column("used_cost", "used", Usd, "Of the direct cost, what was used or not measured, USD."),
-        column("unused_request_cost", "unused request", Usd, "Of the direct cost, what was asked for and not used, USD."),
-        column("failed_cost", "failed", Usd, "Of the direct cost, tries that failed, were lost or were stuck, USD."),
+        column(
+            "team",
+            "team",
+            Text,
+            "Who answers for the cost; `unattributed` where unknown.",
+        )
+        .to("/team", &[("team", "team")]),
+        column("direct_cost", "direct", Usd, "What the team's pods cost, USD.")
+            .to("/pods", &[("team", "team")]),
+        column(
+            "change",
+            "change",
+            Usd,
+            "Direct cost less that of as many days before, USD; NULL unless both were observed whole.",
+        ),
+        column(
+            "fully_loaded_cost",
+            "fully loaded",
+            Usd,
+            "Direct cost with the share of what all share, USD.",
+        ),
+        column(
+            "used_cost",
+            "used",
+            Usd,
+            "Of the direct cost, what was used or not measured, USD.",
+        ),
+        column(
+            "unused_request_cost",
+            "unused request",
+            Usd,
+            "Of the direct cost, what was asked for and not used, USD.",
+        ),
+        column(
+            "failed_cost",
+            "failed",
+            Usd,
+            "Of the direct cost, tries that failed, were lost or were stuck, USD.",
+        ),
     ],
     required: &[],
 };
@@ -130,18 +180,54 @@ pub static PIPELINES: Question = Question {
           from direct left join begun on direct.team = begun.team and direct.pipeline = begun.pipeline",
     order: "cost desc, team, pipeline",
     columns: &[
-        column("pipeline", "pipeline", Text, "The recurring definition; `unattributed` where unknown.")
-            .to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
-        column("team", "team", Text, "Who answers for the cost; `unattributed` where unknown.").to("/team", &[("team", "team")]),
-        column("cost", "cost", Usd, "What its pods cost, USD; NULL where no price is known.")
-            .to("/pods", &[("pipeline", "pipeline"), ("team", "team")]),
-        column("change", "change", Usd, "Cost less that of as many days before, USD; NULL unless both were observed whole."),
-        column("runs", "runs", Count, "Runs that started in the range.").to("/runs", &[("pipeline", "pipeline"), ("team", "team")]),
+        column(
+            "pipeline",
+            "pipeline",
+            Text,
+            "The recurring definition; `unattributed` where unknown.",
+        )
+        .to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
+        column(
+            "team",
+            "team",
+            Text,
+            "Who answers for the cost; `unattributed` where unknown.",
+        )
+        .to("/team", &[("team", "team")]),
+        column(
+            "cost",
+            "cost",
+            Usd,
+            "What its pods cost, USD; NULL where no price is known.",
+        )
+        .to("/pods", &[("pipeline", "pipeline"), ("team", "team")]),
+        column(
+            "change",
+            "change",
+            Usd,
+            "Cost less that of as many days before, USD; NULL unless both were observed whole.",
+        ),
+        column("runs", "runs", Count, "Runs that started in the range.")
+            .to("/runs", &[("pipeline", "pipeline"), ("team", "team")]),
         column("failed_runs", "failed runs", Count, "Of them failed or lost."),
-        column("cost_per_success", "per success", super::super::question::Kind::SmallUsd,
-            "Cost of all runs that started in the range, divided by those that succeeded, USD; NULL where none did."),
-        column("failed_cost", "failed", Usd, "Cost of tries that failed, were lost or were stuck, USD."),
-        column("unused_request_cost", "unused request", Usd, "Cost of what was asked for and not used, USD."),
+        column(
+            "cost_per_success",
+            "per success",
+            super::super::question::Kind::SmallUsd,
+            "Cost of all runs that started in the range, divided by those that succeeded, USD; NULL where none did.",
+        ),
+        column(
+            "failed_cost",
+            "failed",
+            Usd,
+            "Cost of tries that failed, were lost or were stuck, USD.",
+        ),
+        column(
+            "unused_request_cost",
+            "unused request",
+            Usd,
+            "Cost of what was asked for and not used, USD.",
+        ),
     ],
     required: &[],
 };
@@ -171,20 +257,79 @@ pub static JOBS: Question = Question {
           from costs left join tries on costs.team = tries.team and costs.pipeline = tries.pipeline and costs.job = tries.job",
     order: "cost desc, team, pipeline, job",
     columns: &[
-        column("job", "job", Text, "The unit of work inside a run; `unattributed` where unknown.")
-            .to("/pods", &[("job", "job"), ("pipeline", "pipeline"), ("team", "team")]),
-        column("pipeline", "pipeline", Text, "The recurring definition; `unattributed` where unknown.")
-            .to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
-        column("team", "team", Text, "Who answers for the cost; `unattributed` where unknown.").to("/team", &[("team", "team")]),
-        column("cost", "cost", Usd, "What its pods cost, USD; NULL where no price is known."),
-        column("unused_request_cost", "unused request", Usd, "Cost of what was asked for and not used, USD."),
-        column("failed_cost", "failed", Usd, "Cost of tries that failed, were lost or were stuck, USD."),
-        column("unmetered_cost", "unmetered", Usd, "Cost of time that nobody measured, USD."),
+        column(
+            "job",
+            "job",
+            Text,
+            "The unit of work inside a run; `unattributed` where unknown.",
+        )
+        .to(
+            "/pods",
+            &[("job", "job"), ("pipeline", "pipeline"), ("team", "team")],
+        ),
+        column(
+            "pipeline",
+            "pipeline",
+            Text,
+            "The recurring definition; `unattributed` where unknown.",
+        )
+        .to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
+        column(
+            "team",
+            "team",
+            Text,
+            "Who answers for the cost; `unattributed` where unknown.",
+        )
+        .to("/team", &[("team", "team")]),
+        column(
+            "cost",
+            "cost",
+            Usd,
+            "What its pods cost, USD; NULL where no price is known.",
+        ),
+        column(
+            "unused_request_cost",
+            "unused request",
+            Usd,
+            "Cost of what was asked for and not used, USD.",
+        ),
+        column(
+            "failed_cost",
+            "failed",
+            Usd,
+            "Cost of tries that failed, were lost or were stuck, USD.",
+        ),
+        column(
+            "unmetered_cost",
+            "unmetered",
+            Usd,
+            "Cost of time that nobody measured, USD.",
+        ),
         column("attempts", "tries", Count, "Tries that ended in the range."),
-        column("failed_attempts", "failed tries", Count, "Of them failed or lost."),
-        column("duration_p50_ms", "half took", super::super::question::Kind::Duration, "Median time of a try, ms."),
-        column("duration_p95_ms", "1 in 20 took", super::super::question::Kind::Duration, "95th percentile of the time of a try, ms."),
-        column("queue_wait_p50_ms", "half waited", super::super::question::Kind::Duration, "Median wait of a try for a machine, ms."),
+        column(
+            "failed_attempts",
+            "failed tries",
+            Count,
+            "Of them failed or lost.",
+        ),
+        column(
+            "duration_p50_ms",
+            "half took",
+            super::super::question::Kind::Duration,
+            "Median time of a try, ms.",
+        ),
+        column(
+            "duration_p95_ms",
+            "1 in 20 took",
+            super::super::question::Kind::Duration,
+            "95th percentile of the time of a try, ms.",
+        ),
+        column(
+            "queue_wait_p50_ms",
+            "half waited",
+            super::super::question::Kind::Duration,
+            "Median wait of a try for a machine, ms.",
+        ),
     ],
     required: &[],
 };
@@ -199,9 +344,20 @@ pub static NAMESPACES: Question = Question {
           from marts.costs_hourly where {costs} group by all",
     order: "cost desc, namespace",
     columns: &[
-        column("namespace", "namespace", Text, "Namespace; `unattributed` where there is none.").to("/pods", &[("namespace", "namespace")]),
+        column(
+            "namespace",
+            "namespace",
+            Text,
+            "Namespace; `unattributed` where there is none.",
+        )
+        .to("/pods", &[("namespace", "namespace")]),
         column("cost", "cost", Usd, "Cost, USD; NULL where no price is known."),
-        column("wasted_cost", "wasted", Usd, "Of it failed, lost, stuck and asked for in vain, USD."),
+        column(
+            "wasted_cost",
+            "wasted",
+            Usd,
+            "Of it failed, lost, stuck and asked for in vain, USD.",
+        ),
     ],
     required: &[],
 };

@@ -11,9 +11,25 @@ pub static CLUSTERS: Question = Question {
     sql: "select * from marts.clusters where true [[and cluster = $cluster]]",
     order: "cluster",
     columns: &[
-        column("cluster", "cluster", Text, "UID of the cluster (or the name that an import was given).").to("/", &[("cluster", "cluster")]),
-        column("observed_from_at", "observed from", Instant, "When its first machine was seen."),
-        column("observed_through_at", "observed through", Instant, "Up to when everything is known."),
+        column(
+            "cluster",
+            "cluster",
+            Text,
+            "UID of the cluster (or the name that an import was given).",
+        )
+        .to("/", &[("cluster", "cluster")]),
+        column(
+            "observed_from_at",
+            "observed from",
+            Instant,
+            "When its first machine was seen.",
+        ),
+        column(
+            "observed_through_at",
+            "observed through",
+            Instant,
+            "Up to when everything is known.",
+        ),
         column("machines", "machines", Count, "Machines that were ever up."),
     ],
     required: &[],
@@ -32,12 +48,22 @@ pub static DATA_QUALITY: Question = Question {
     order: "cluster, measure",
     columns: &[
         column("words", "measure", Text, "What is measured, in words."),
-        column("number", "number", Count, "Its value, if it is a number of things; in its unit."),
+        column(
+            "number",
+            "number",
+            Count,
+            "Its value, if it is a number of things; in its unit.",
+        ),
         column("duration_ms", "time", Duration, "Its value, if it is a time, ms."),
         column("cost", "money", Usd, "Its value, if it is money, USD."),
         column("unit", "unit", Text, "The unit of the mart's value."),
         column("measure", "name", Text, "The measure, as the mart names it."),
-        column("cluster", "cluster", Text, "UID of the cluster (or the name that an import was given)."),
+        column(
+            "cluster",
+            "cluster",
+            Text,
+            "UID of the cluster (or the name that an import was given).",
+        ),
     ],
     required: &[],
 };
