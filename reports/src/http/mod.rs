@@ -494,7 +494,7 @@ impl App {
             self.figures.unchanged.inc();
             not_modified()
         } else {
-            send(&*self.kept(&snapshot, role, path, query, what).await?)
+            send(self.kept(&snapshot, role, path, query, what).await?.as_ref())
         };
         if let Ok(etag) = HeaderValue::from_str(&etag) {
             response.headers_mut().insert(header::ETAG, etag);

@@ -27,12 +27,22 @@ fn scaled(part: i64, whole: i64, pixels: i64) -> i64 {
     i64::try_from(i128::from(part) * i128::from(pixels) / i128::from(whole)).unwrap_or(0)
 }
 
+/// How much of a page's width a picture has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    Half,
+    Whole,
+}
+
 /// What each day cost, by group; each day leads to itself.
-pub fn days(scope: &Scope, answer: &Answer, path: &str) -> Markup {
+pub fn days(scope: &Scope, answer: &Answer, path: &str, shape: Shape) -> Markup {
     const LEFT: i64 = 64;
-    const WIDTH: i64 = 640;
     const TOP: i64 = 8;
     const HEIGHT: i64 = 170;
+    let width = match shape {
+        Shape::Half => 520,
+        Shape::Whole => 1_110,
+    };
     let mut costs: BTreeMap<&str, BTreeMap<&str, i64>> = BTreeMap::new();
     for row in &answer.rows {
         let of_day = costs.entry(answer.cell(row, "local_date").text()).or_default();
@@ -47,7 +57,7 @@ pub fn days(scope: &Scope, answer: &Answer, path: &str) -> Markup {
     let sums: Vec<i64> = costs.values().map(|groups| groups.values().sum()).collect();
     let most = top(sums.into_iter().max().unwrap_or(0));
     let count = i64::try_from(all.len()).unwrap_or(1).max(1);
-    let step = WIDTH / count;
+    let step = width / count;
     let gap = if step > 8 { step / 5 } else { i64::from(step > 2) };
     let every = usize::try_from(count / 14 + 1).unwrap_or(1);
     let y = |nano: i64| TOP + HEIGHT - scaled(nano, most, HEIGHT);
@@ -63,14 +73,14 @@ pub fn days(scope: &Scope, answer: &Answer, path: &str) -> Markup {
             }
         }
         div.scroll.picture {
-            svg.chart viewBox={ "0 0 " (LEFT + WIDTH + 8) " " (TOP + HEIGHT + 26) } role="group" aria-label="Cost by day; each bar leads to its day" {
+            svg class=(if shape == Shape::Whole { "chart long" } else { "chart" }) viewBox={ "0 0 " (LEFT + width + 8) " " (TOP + HEIGHT + 26) } role="group" aria-label="Cost by day; each bar leads to its day" {
                 @for quarter in 0..=4 {
                     @let at = y(most / 4 * quarter);
-                    line x1=(LEFT) x2=(LEFT + WIDTH) y1=(at) y2=(at) stroke="var(--line)" {}
+                    line x1=(LEFT) x2=(LEFT + width) y1=(at) y2=(at) stroke="var(--line)" {}
                     text x=(LEFT - 6) y=(at + 4) text-anchor="end" font-size="11" fill="var(--muted)" { (axis(most / 4 * quarter)) }
                 }
                 @for (place, date) in all.iter().enumerate() {
-                    @let x = LEFT + i64::try_from(place).unwrap_or(0) * WIDTH / count;
+                    @let x = LEFT + i64::try_from(place).unwrap_or(0) * width / count;
                     @let groups = costs.get(date.as_str());
                     @let sum: i64 = groups.map_or(0, |groups| groups.values().sum());
                     a href=(day_link(scope, path, date))
@@ -171,7 +181,7 @@ fn paint_of(status: &str) -> &'static str {
 /// What runs cost, by when they started; each dot leads to its run.
 pub fn runs(scope: &Scope, answer: &Answer) -> Markup {
     const LEFT: i64 = 64;
-    const WIDTH: i64 = 640;
+    const WIDTH: i64 = 1_110;
     const TOP: i64 = 8;
     const HEIGHT: i64 = 170;
     let (from, to) = scope.bounds_ms();
@@ -190,7 +200,7 @@ pub fn runs(scope: &Scope, answer: &Answer) -> Markup {
             }
         }
         div.scroll.picture {
-            svg.chart viewBox={ "0 0 " (LEFT + WIDTH + 8) " " (TOP + HEIGHT + 26) } role="group" aria-label="Cost of runs by when they started" {
+            svg.chart.long viewBox={ "0 0 " (LEFT + WIDTH + 8) " " (TOP + HEIGHT + 26) } role="group" aria-label="Cost of runs by when they started" {
                 @for quarter in 0..=4 {
                     @let at = y(most / 4 * quarter);
                     line x1=(LEFT) x2=(LEFT + WIDTH) y1=(at) y2=(at) stroke="var(--line)" {}
@@ -234,7 +244,7 @@ fn run_link(scope: &Scope, answer: &Answer, row: &[Cell]) -> String {
 /// Pods of a run on their machines: waiting, starting, working, letting go. Each leads to its pod.
 pub fn gantt(scope: &Scope, answer: &Answer) -> Markup {
     const LEFT: i64 = 150;
-    const WIDTH: i64 = 620;
+    const WIDTH: i64 = 1_020;
     const ROW: i64 = 16;
     const TOP: i64 = 26;
     let at = |row: &[Cell], name: &str| answer.cell(row, name).whole();
@@ -262,7 +272,7 @@ pub fn gantt(scope: &Scope, answer: &Answer) -> Markup {
         .max(from + 1);
     let x = |ms: i64| LEFT + scaled(ms - from, to - from, WIDTH);
     // Rows of one machine stand together, and overlap in time does not overlap on paper.
-    let mut lanes: Vec<(&str, i64, &[Cell])> = Vec::new();
+    let mut lanes: Vec<(i64, &[Cell])> = Vec::new();
     let mut ends: Vec<(&str, i64)> = Vec::new();
     for row in &answer.rows {
         let node = answer.cell(row, "node_name").text();
@@ -277,10 +287,16 @@ pub fn gantt(scope: &Scope, answer: &Answer) -> Markup {
         if let Some(place) = ends.get_mut(lane) {
             place.1 = end;
         }
-        lanes.push((node, i64::try_from(lane).unwrap_or(0), row));
+        lanes.push((i64::try_from(lane).unwrap_or(0), row));
     }
     let height = TOP + ROW * i64::try_from(ends.len()).unwrap_or(1) + 6;
-    let mut named: Vec<&str> = Vec::new();
+    // A machine is named at its first row.
+    let first_rows: Vec<(usize, &str)> = ends
+        .iter()
+        .enumerate()
+        .filter(|(row, (node, _))| ends.iter().position(|(other, _)| other == node) == Some(*row))
+        .map(|(row, (node, _))| (row, *node))
+        .collect();
     html! {
         p.legend.groups {
             @for (paint, words) in [("var(--capacity)", "waited for a machine"), ("var(--unused)", "started up"), ("var(--used)", "worked"),
@@ -289,7 +305,7 @@ pub fn gantt(scope: &Scope, answer: &Answer) -> Markup {
             }
         }
         div.scroll.picture role="region" aria-label="Pods on their machines" tabindex="0" {
-            svg.chart.gantt viewBox={ "0 0 " (LEFT + WIDTH + 8) " " (height) } role="group" aria-label="Pods of the run on their machines, over time" {
+            svg.chart.long viewBox={ "0 0 " (LEFT + WIDTH + 8) " " (height) } role="group" aria-label="Pods of the run on their machines, over time" {
                 @for quarter in 0..=4_i64 {
                     @let at = LEFT + WIDTH * quarter / 4;
                     line x1=(at) x2=(at) y1=(TOP - 4) y2=(height) stroke="var(--line)" {}
@@ -297,16 +313,13 @@ pub fn gantt(scope: &Scope, answer: &Answer) -> Markup {
                         "+" (duration((to - from) / 4 * quarter))
                     }
                 }
-                @for (lane, (node, _)) in ends.iter().enumerate() {
-                    @let y = TOP + ROW * i64::try_from(lane).unwrap_or(0);
-                    @if !named.contains(node) {
-                        @let _known = named.push(node);
-                        text x=(LEFT - 8) y=(y + 11) text-anchor="end" font-size="11" fill="var(--text)" {
-                            (if node.is_empty() { "never bound".to_owned() } else { cut(&short(node), 22) })
-                        }
+                @for (lane, node) in &first_rows {
+                    @let y = TOP + ROW * i64::try_from(*lane).unwrap_or(0);
+                    text x=(LEFT - 8) y=(y + 11) text-anchor="end" font-size="11" fill="var(--text)" {
+                        (if node.is_empty() { "never bound".to_owned() } else { cut(&short(node), 22) })
                     }
                 }
-                @for (_, lane, row) in &lanes {
+                @for (lane, row) in &lanes {
                     @let y = TOP + ROW * lane;
                     @let text = |name: &str| answer.cell(row, name).text();
                     a href=(scope.link_one("/pod", &[("pod", text("pod_uid")), ("cluster", text("cluster"))]))
@@ -360,7 +373,7 @@ fn phases(answer: &Answer, row: &[Cell], now: i64) -> Vec<(i64, i64, &'static st
 /// The chain of tries that decided how long a run took.
 pub fn critical_path(scope: &Scope, answer: &Answer) -> Markup {
     const LEFT: i64 = 150;
-    const WIDTH: i64 = 620;
+    const WIDTH: i64 = 1_020;
     const ROW: i64 = 20;
     let parts = [
         ("gap_ms", "var(--line)", "gap"),
@@ -384,7 +397,7 @@ pub fn critical_path(scope: &Scope, answer: &Answer) -> Markup {
             }
         }
         div.scroll.picture role="region" aria-label="Critical path" tabindex="0" {
-            svg.chart.gantt viewBox={ "0 0 " (LEFT + WIDTH + 8) " " (height) } role="img"
+            svg.chart.long viewBox={ "0 0 " (LEFT + WIDTH + 8) " " (height) } role="img"
                 aria-label={ "The critical path, step by step, in " (scope.zone()) "; the table below says the same" } {
                 @for (step, row) in answer.rows.iter().enumerate() {
                     @let y = ROW * i64::try_from(step).unwrap_or(0) + 2;

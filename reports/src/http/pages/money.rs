@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use podledger_sql::units::NanoUsd;
 
-use super::super::pictures;
+use super::super::pictures::{self, Shape};
 use super::super::problem::Problem;
 use super::super::question::Question;
 use super::super::questions::{CATEGORIES, DAYS, FINDINGS, JOBS, NAMESPACES, PIPELINES, TEAMS};
@@ -88,10 +88,10 @@ pub fn where_it_went(context: &Context<'_>) -> Result<Markup, Problem> {
             (tile("unused request", &html! { (dollars(NanoUsd::from_nano(unused))) }, &share(unused)))
             (tile("failed + stuck", &html! { (dollars(NanoUsd::from_nano(failed))) }, &share(failed)))
         }
-        div.columns {
+        div.columns.loose {
             section {
                 h2 { "Cost by day" }
-                (pictures::days(context.scope, &days, context.path))
+                (pictures::days(context.scope, &days, context.path, Shape::Half))
             }
             section {
                 h2 { "Where each dollar went" }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, PreEscaped, html};
 use podledger_sql::units::NanoUsd;
 
-use super::super::pictures;
+use super::super::pictures::{self, Shape};
 use super::super::problem::Problem;
 use super::super::question::Answer;
 use super::super::questions::{CATEGORIES, DAYS, NAMESPACES, PIPELINES, TEAMS};
@@ -62,10 +62,10 @@ pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
                     }
                 }
                 @if let Some(report) = &report { (next(context, report)) }
-                @else { (by_day(context, &days)) }
+                @else { (by_day(context, &days, Shape::Half)) }
             }
         }
-        @if report.is_some() { (by_day(context, &days)) }
+        @if report.is_some() { (by_day(context, &days, Shape::Whole)) }
         (card(context, &context.ask(&TEAMS, 10)?, Place::Beside(Some("/teams"))))
         (card(context, &context.ask(&PIPELINES, 8)?, Place::Beside(Some("/pipelines"))))
         (card(context, &context.ask(&NAMESPACES, 6)?, Place::Beside(Some("/namespaces"))))
@@ -183,11 +183,11 @@ fn waterfall(categories: &Answer, report: Option<&Weekly>) -> Result<String, Pro
     )?)
 }
 
-fn by_day(context: &Context<'_>, days: &Answer) -> Markup {
+fn by_day(context: &Context<'_>, days: &Answer, shape: Shape) -> Markup {
     html! {
         section {
             h2 { "Cost by day" }
-            (pictures::days(context.scope, days, context.path))
+            (pictures::days(context.scope, days, context.path, shape))
             details {
                 summary { "As a table" }
                 (table(context, days, Place::Beside(None)))
