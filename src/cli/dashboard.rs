@@ -46,6 +46,21 @@ pub struct Ready {
 }
 
 impl Dashboard {
+    /// Whether the address can be had, for commands that only listen after long work.
+    ///
+    /// # Errors
+    /// Where it cannot.
+    pub fn can_listen(&self) -> anyhow::Result<()> {
+        std::net::TcpListener::bind(self.listen)
+            .map(drop)
+            .with_context(|| {
+                format!(
+                    "cannot listen on {}; name another address with --listen, or give --no-serve",
+                    self.listen
+                )
+            })
+    }
+
     /// Checks what is asked for, and begins to listen.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use podledger_sql::ledger::Ledger;
 use tokio::sync::watch;
 
 use super::collect::{runtime, stopped_by_signal};
-use super::dashboard::{Dashboard, follow, snapshots};
+use super::dashboard::{Dashboard, follow, snapshots, take};
 use super::report::{Format, last_week, write};
 use super::simulated::client;
 use super::{Cli, DEFAULT_DATA, VIOLATED};
@@ -67,6 +67,9 @@ impl Demo {
         } else {
             cli.data.clone()
         };
+        if !self.no_serve {
+            self.dashboard.can_listen()?;
+        }
         clear(&data)?;
         // Whatever is configured for a cluster of one's own is not meant for this one.
         let config = Config::default();
@@ -137,8 +140,9 @@ impl Demo {
                 .dashboard
                 .ready(&shown, data.join("tokens.toml"), config)
                 .await?;
-            println!("dashboard  {}  (Ctrl-C stops)", ready.url);
             let (changes, changed) = watch::channel(0);
+            take(&shown, &changes).await;
+            println!("dashboard  {}  (Ctrl-C stops)", ready.url);
             let stop = stopped_by_signal();
             tokio::join!(follow(shown, changes, stop.clone()), ready.serve(stop, changed));
             Ok(())

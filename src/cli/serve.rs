@@ -60,6 +60,7 @@ impl Serve {
             let ready = self.dashboard.ready(&shown, cli.tokens_path(), &config).await?;
             let (changes, changed) = watch::channel(0);
             if self.no_collect {
+                take(&shown, &changes).await;
                 println!("dashboard  {}  (Ctrl-C stops)", ready.url);
                 let stop = stopped_by_signal();
                 tokio::join!(follow(shown, changes, stop.clone()), ready.serve(stop, changed));
