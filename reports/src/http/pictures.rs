@@ -72,7 +72,7 @@ pub fn days(scope: &Scope, answer: &Answer, path: &str, shape: Shape) -> Markup 
                 span { svg width="11" height="11" aria-hidden="true" { rect width="11" height="11" fill=(paint) {} } " " (words) }
             }
         }
-        div.scroll.picture {
+        div.scroll.picture role="region" aria-label="Cost by day" tabindex="0" {
             svg class=(if shape == Shape::Whole { "chart long" } else { "chart" }) viewBox={ "0 0 " (LEFT + width + 8) " " (TOP + HEIGHT + 26) } role="group" aria-label="Cost by day; each bar leads to its day" {
                 @for quarter in 0..=4 {
                     @let at = y(most / 4 * quarter);
@@ -199,7 +199,7 @@ pub fn runs(scope: &Scope, answer: &Answer) -> Markup {
                 span { svg width="11" height="11" aria-hidden="true" { circle cx="5.5" cy="5.5" r="4" fill=(paint_of(status)) {} } " " (words) }
             }
         }
-        div.scroll.picture {
+        div.scroll.picture role="region" aria-label="Runs over time" tabindex="0" {
             svg.chart.long viewBox={ "0 0 " (LEFT + WIDTH + 8) " " (TOP + HEIGHT + 26) } role="group" aria-label="Cost of runs by when they started" {
                 @for quarter in 0..=4 {
                     @let at = y(most / 4 * quarter);

@@ -346,7 +346,7 @@ pub(crate) fn hours(report: &Weekly) -> Result<Markup> {
     };
     Ok(html! {
         @if report.total.get() > 0 || !report.pools.is_empty() {
-            section { h2 { (title) } (note) div.scroll.picture { (PreEscaped(chart)) } }
+            section { h2 { (title) } (note) div.scroll.picture role="region" aria-label=(title) tabindex="0" { (PreEscaped(chart)) } }
         }
     })
 }

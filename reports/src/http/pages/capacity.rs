@@ -96,7 +96,7 @@ fn heat(context: &Context<'_>) -> Result<Markup, Problem> {
         section {
             h2 { "How full, hour by hour" }
             p.note { (says) }
-            div.scroll.picture { (PreEscaped(picture)) }
+            div.scroll.picture role="region" aria-label="How full, hour by hour" tabindex="0" { (PreEscaped(picture)) }
             (download(context, &hours))
         }
     })

@@ -50,7 +50,7 @@ pub fn page(context: &Context<'_>, shown: Shown) -> Markup {
     let body = html! {
         (PreEscaped(HATCH))
         a.skip href="#main" { "Skip to figures" }
-        div.top {
+        div.top role="banner" {
             a.brand href=(link("/")) { (mark()) "podledger" }
             nav aria-label="Pages" {
                 @for (path, name) in NAVIGATION {
@@ -89,7 +89,7 @@ fn range(context: &Context<'_>) -> Markup {
     let moved = |by: i32| scope.moved(by).link_same(context.path, &[]);
     let filters: Vec<(&str, &str)> = scope.names().collect();
     html! {
-        div.range {
+        div.range role="region" aria-label="Days and filters" {
             div.days {
                 a.step href=(moved(-1)) aria-label="The days before" { "‹" }
                 strong { (scope.title()) }
@@ -101,7 +101,7 @@ fn range(context: &Context<'_>) -> Markup {
                         @let without = scope.with(&[(key, None)]).link_same(context.path, &[]);
                         li {
                             span.key { (key.replace('_', " ")) } " " (crate::display::cut(&short(value), 40))
-                            @if STICKY.contains(key) && !is_needed(context.path, key) {
+                            @if !is_needed(context.path, key) {
                                 " " a href=(without) aria-label={ "Without the filter " (key) } { "×" }
                             }
                         }
@@ -120,7 +120,12 @@ fn range(context: &Context<'_>) -> Markup {
 fn is_needed(path: &str, key: &str) -> bool {
     matches!(
         (path, key),
-        ("/team", "team") | ("/pipeline", "pipeline") | ("/run", "pipeline" | "cluster")
+        ("/run", _)
+            | ("/team", "team")
+            | ("/pipeline", "pipeline")
+            | ("/pool", "pool")
+            | ("/pod", "pod" | "cluster")
+            | ("/machine", "machine" | "cluster")
     )
 }
 
@@ -173,7 +178,7 @@ fn form(context: &Context<'_>) -> Markup {
 
 fn plain(title: &str, body: &Markup) -> Markup {
     let body = html! {
-        div.top { a.brand href="/" { (mark()) "podledger" } }
+        div.top role="banner" { a.brand href="/" { (mark()) "podledger" } }
         main.narrow id="main" { (body) }
     };
     document(title, None, &body)

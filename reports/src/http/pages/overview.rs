@@ -48,7 +48,7 @@ pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
         div.columns {
             section {
                 h2 { "Where each dollar went" }
-                div.scroll { (PreEscaped(waterfall(&categories, report.as_ref())?)) }
+                div.scroll role="region" aria-label="Where each dollar went" tabindex="0" { (PreEscaped(waterfall(&categories, report.as_ref())?)) }
                 details {
                     summary { "Every category" }
                     (table(context, &categories, Place::Beside(None)))
@@ -58,7 +58,7 @@ pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
                 @if let Some((report, previous)) = report.as_ref().and_then(|report| Some((report, report.previous.filter(|_| !report.bridge.is_empty())?))) {
                     section {
                         h2 { "Why it changed" }
-                        div.scroll { (PreEscaped(weekly::bridge(report, previous)?)) }
+                        div.scroll role="region" aria-label="Why it changed" tabindex="0" { (PreEscaped(weekly::bridge(report, previous)?)) }
                     }
                 }
                 @if let Some(report) = &report { (next(context, report)) }

@@ -149,7 +149,7 @@ fn td(scope: &Scope, answer: &Answer, row: &[Cell], place: usize, column: &Colum
 
 /// Where a link leads, if its first value is known.
 fn target(scope: &Scope, answer: &Answer, row: &[Cell], link: &Link) -> Option<String> {
-    if link.path == "/" || link.with.first().is_some_and(|(key, _)| key.is_empty()) {
+    if link.with.first().is_some_and(|(key, _)| key.is_empty()) {
         return Some(scope.link(link.path, &[]));
     }
     let values: Vec<(&str, &str)> = link
