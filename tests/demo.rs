@@ -18,7 +18,7 @@ fn the_demo_collects_builds_checks_and_reports_two_weeks() {
     let folder = tempfile::tempdir().unwrap();
     // A configuration of one's own is not meant for it.
     std::fs::write(folder.path().join("podledger.toml"), "nonsense = true").unwrap();
-    let output = demo(folder.path(), &["--seed", "5"]);
+    let output = demo(folder.path(), &["--seed", "5", "--no-serve"]);
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(
         output.status.success(),

@@ -29,5 +29,6 @@ mod rightsizing;
 mod simulated;
 mod unobserved;
 mod usage;
+mod web;
 mod weekly;
 mod worked_examples;

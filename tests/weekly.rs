@@ -12,7 +12,7 @@ use podledger_simulator::{Scenario, record};
 use crate::harness::{World, tool};
 
 /// Two weeks of a small platform, from Monday 2026-11-02 on.
-fn fortnight() -> World {
+pub fn fortnight() -> World {
     let world = World::new();
     let out = world.folder.path().join("recorded");
     std::fs::create_dir(&out).unwrap();
@@ -411,7 +411,7 @@ fn what_has_no_price_is_said_first() {
 }
 
 /// Facts of pods whose team, pipeline and job are the rows of a query of `(number, team, pipeline, job)`.
-fn pods_named(names: &str) -> World {
+pub fn pods_named(names: &str) -> World {
     let world = World::new();
     world.given_machine(1000, 4000, 0, "1000");
     world.given(

@@ -134,6 +134,21 @@ pub fn dollars(cost: NanoUsd) -> String {
     format!("{sign}${}.{:02}", thousands(cents / 100), cents % 100)
 }
 
+/// As [`dollars`] from a dollar on; below, with four decimals, for what many small things cost.
+#[must_use]
+pub fn small_dollars(cost: NanoUsd) -> String {
+    let nano = cost.get();
+    if nano.unsigned_abs() >= 1_000_000_000 || nano == 0 {
+        return dollars(cost);
+    }
+    let sign = if nano < 0 { "-" } else { "" };
+    let shown = (nano.unsigned_abs() + 50_000) / 100_000;
+    match shown {
+        0 => format!("<{sign}$0.0001"),
+        _ => format!("{sign}${}.{:04}", shown / 10_000, shown % 10_000),
+    }
+}
+
 /// As [`dollars`], with a sign unless nothing changed.
 #[must_use]
 pub fn change(cost: NanoUsd) -> String {
@@ -264,6 +279,11 @@ mod tests {
         assert_eq!(dollars(usd("1234567.894999")), "$1,234,567.89");
         assert_eq!(dollars(usd("0.005")), "$0.01");
         assert_eq!(dollars(usd("-1.2")), "-$1.20");
+        assert_eq!(small_dollars(usd("0.00674")), "$0.0067");
+        assert_eq!(small_dollars(usd("0.00001")), "<$0.0001");
+        assert_eq!(small_dollars(usd("-0.25")), "-$0.2500");
+        assert_eq!(small_dollars(usd("1.239")), "$1.24");
+        assert_eq!(small_dollars(usd("0")), "$0.00");
         assert_eq!(change(usd("1.2")), "+$1.20");
         assert_eq!(percent(permille(1, 3)), "33.3%");
         assert_eq!(percent(permille(1, 0)), "0.0%");

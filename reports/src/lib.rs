@@ -13,6 +13,7 @@ pub mod charts;
 pub mod display;
 mod error;
 pub mod findings;
+pub mod http;
 pub mod weekly;
 
 pub use error::{Error, Result};

@@ -28,6 +28,9 @@ use super::status::{Status, serve};
 pub struct Collect {
     #[command(flatten)]
     live: Live,
+    /// Where /metrics, /healthz and /readyz are served.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9481")]
+    listen: SocketAddr,
 }
 
 /// Options of commands that collect.
@@ -35,9 +38,6 @@ pub struct Collect {
 pub struct Live {
     #[command(flatten)]
     clusters: Clusters,
-    /// Where /metrics, /healthz and /readyz are served.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9481")]
-    listen: SocketAddr,
     /// How often facts are sealed into the lake, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seal_every: u64,
@@ -94,7 +94,7 @@ impl Collect {
     pub fn run(&self, cli: &Cli) -> anyhow::Result<ExitCode> {
         runtime()?.block_on(async {
             let stop = stopped_by_signal();
-            self.live.run(cli, stop, Registry::default()).await?;
+            self.live.run(cli, stop, Registry::default(), self.listen).await?;
             Ok(ExitCode::SUCCESS)
         })
     }
@@ -139,7 +139,7 @@ async fn asked_to_end() -> std::io::Result<()> {
 }
 
 impl Live {
-    /// Collects all clusters until `stop` says true.
+    /// Collects all clusters until `stop` says true, and tells of itself at `listen`.
     ///
     /// # Errors
     /// Where a cluster cannot be reached at first, or the data directory is in use.
@@ -148,6 +148,7 @@ impl Live {
         cli: &Cli,
         stop: watch::Receiver<bool>,
         mut registry: Registry,
+        listen: SocketAddr,
     ) -> anyhow::Result<()> {
         let clusters = self.clusters.connect().await?;
         let config = cli.configuration()?;
@@ -163,7 +164,7 @@ impl Live {
             registry,
             is_ready: Box::new(move || names.iter().all(|name| known.is_observed(name))),
         };
-        let address = serve(self.listen, status).await?;
+        let address = serve(listen, status).await?;
         tracing::info!(%address, "serving /metrics, /healthz and /readyz");
         let mut running = JoinSet::new();
         for cluster in clusters {

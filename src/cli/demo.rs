@@ -19,7 +19,10 @@ use podledger_simulator::{ApiServer, Observed, Scenario, observe};
 use podledger_sql::intake::Intake;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
+use tokio::sync::watch;
 
+use super::collect::{runtime, stopped_by_signal};
+use super::dashboard::{Dashboard, follow, snapshots, take};
 use super::report::{Format, last_week, write};
 use super::simulated::client;
 use super::{Cli, DEFAULT_DATA, VIOLATED};
@@ -34,6 +37,11 @@ pub struct Demo {
     /// How large the platform is: 1 has some 20,000 pods in a week.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
     scale: u16,
+    /// End after the summary, without serving the dashboard.
+    #[arg(long)]
+    no_serve: bool,
+    #[command(flatten)]
+    dashboard: Dashboard,
 }
 
 /// Where the demo lives unless `--data` says otherwise.
@@ -59,6 +67,9 @@ impl Demo {
         } else {
             cli.data.clone()
         };
+        if !self.no_serve {
+            self.dashboard.can_listen()?;
+        }
         clear(&data)?;
         // Whatever is configured for a cluster of one's own is not meant for this one.
         let config = Config::default();
@@ -114,7 +125,28 @@ impl Demo {
         println!(
             "yours      kubectl get pods,nodes,namespaces,jobs -A -o json | podledger import kubernetes -"
         );
+        drop(ledger);
+        if !self.no_serve {
+            self.serve(&data, &config)?;
+        }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Serves the dashboard until somebody stops it.
+    fn serve(&self, data: &Path, config: &Config) -> anyhow::Result<()> {
+        runtime()?.block_on(async {
+            let shown = snapshots(&data.join("ledger.duckdb"));
+            let ready = self
+                .dashboard
+                .ready(&shown, data.join("tokens.toml"), config)
+                .await?;
+            let (changes, changed) = watch::channel(0);
+            take(&shown, &changes).await;
+            println!("dashboard  {}  (Ctrl-C stops)", ready.url);
+            let stop = stopped_by_signal();
+            tokio::join!(follow(shown, changes, stop.clone()), ready.serve(stop, changed));
+            Ok(())
+        })
     }
 
     /// Simulates the platform and takes in what a watch of it would have recorded; says how much that was.

@@ -8,6 +8,7 @@ mod check;
 mod clusters;
 mod collect;
 mod config;
+mod dashboard;
 mod demo;
 mod export;
 mod findings;
@@ -26,6 +27,7 @@ mod simulated;
 mod sql;
 mod status;
 mod summary;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -104,6 +106,9 @@ enum Command {
     Record(record::Record),
     Replay(replay::Replay),
     Simulate(simulate::Simulate),
+    /// Make, list and revoke tokens, without which nobody reads the dashboard over a network.
+    #[command(subcommand)]
+    Token(token::Token),
     /// Write or check the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -133,6 +138,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Record(command) => command.run(cli),
         Command::Replay(command) => command.run(),
         Command::Simulate(command) => command.run(),
+        Command::Token(command) => command.run(cli),
         Command::Config(command) => command.run(cli),
     }
 }
@@ -150,7 +156,9 @@ impl Cli {
     /// What is logged unless `RUST_LOG` says otherwise: who runs on and on says what it does.
     pub fn log_filter(&self) -> &'static str {
         match self.command {
-            Command::Serve(_) | Command::Collect(_) => "warn,podledger=info,podledger_collector=info",
+            Command::Serve(_) | Command::Collect(_) => {
+                "warn,podledger=info,podledger_collector=info,podledger_reports=info"
+            }
             _ => "warn",
         }
     }

@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use duckdb::Connection;
-use jiff::Timestamp;
 use podledger_reports::weekly::{self, Request, Week, Weekly};
 use sha2::{Digest, Sha256};
 
@@ -88,13 +87,7 @@ pub fn last_week(connection: &Connection, zone: &str) -> anyhow::Result<Week> {
     let (Some(from), Some(through)) = (from, through) else {
         anyhow::bail!("nothing has been built: run `podledger import` and `podledger build` first");
     };
-    let last = Week::containing(Timestamp::from_millisecond(through - 1)?, zone)?;
-    let whole = if last.bounds_ms().1 <= through {
-        last.clone()
-    } else {
-        last.plus(-1)
-    };
-    Ok(if whole.bounds_ms().0 >= from { whole } else { last })
+    Ok(Week::last_whole(from, through, zone)?)
 }
 
 /// Writes a report in each format; returns the files.

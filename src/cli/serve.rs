@@ -1,6 +1,8 @@
 //! `podledger serve`.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,6 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use podledger_analyzer::build::build;
 use podledger_analyzer::config::Config;
+use podledger_reports::http::Snapshots;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
 use prometheus_client::metrics::counter::Counter;
@@ -17,13 +20,24 @@ use tokio::sync::watch;
 
 use super::Cli;
 use super::collect::{Live, runtime, stopped_by_signal};
+use super::dashboard::{Dashboard, follow, snapshots, take};
 
-/// The whole line in one process: watch clusters, and compute what they cost, over and over.
+/// The whole line in one process: watch clusters, compute what they cost over and over, and show it on a dashboard.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: podledger --data /var/lib/podledger serve")]
+#[command(
+    after_help = "Examples: podledger --data /var/lib/podledger serve\n          podledger serve --no-collect"
+)]
 pub struct Serve {
+    /// Show what is there, and collect and build nothing: other processes may, and their builds are shown as they are done.
+    #[arg(long)]
+    no_collect: bool,
+    #[command(flatten)]
+    dashboard: Dashboard,
     #[command(flatten)]
     live: Live,
+    /// Where /metrics, /healthz and /readyz of collecting and building are served.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9481")]
+    metrics_listen: SocketAddr,
     /// How often costs are computed, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     build_every: u64,
@@ -42,6 +56,19 @@ impl Serve {
     pub fn run(&self, cli: &Cli) -> anyhow::Result<ExitCode> {
         let config = cli.configuration()?;
         runtime()?.block_on(async {
+            let shown = snapshots(&cli.ledger_path());
+            let ready = self.dashboard.ready(&shown, cli.tokens_path(), &config).await?;
+            let (changes, changed) = watch::channel(0);
+            if self.no_collect {
+                take(&shown, &changes).await;
+                println!("dashboard  {}  (Ctrl-C stops)", ready.url);
+                let stop = stopped_by_signal();
+                tokio::join!(follow(shown, changes, stop.clone()), ready.serve(stop, changed));
+                return Ok(ExitCode::SUCCESS);
+            }
+            // What was built before is shown at once.
+            take(&shown, &changes).await;
+            tracing::info!(url = ready.url, "serving the dashboard");
             let figures = Figures::default();
             let mut registry = Registry::default();
             let own = registry.sub_registry_with_prefix("podledger_build");
@@ -53,6 +80,7 @@ impl Serve {
                 figures.milliseconds.clone(),
             );
             let stop = stopped_by_signal();
+            let serving = tokio::spawn(ready.serve(stop.clone(), changed));
             // Costs are computed on a thread of their own, and never blind the watches.
             let builds = tokio::spawn(keep_building(
                 cli.ledger_path(),
@@ -61,12 +89,14 @@ impl Serve {
                 Duration::from_secs(self.build_every),
                 stop.clone(),
                 figures,
+                (shown, changes),
             ));
-            let collected = self.live.run(cli, stop, registry).await;
+            let collected = self.live.run(cli, stop, registry, self.metrics_listen).await;
             if collected.is_err() {
                 builds.abort();
             } else {
                 builds.await?;
+                serving.await?;
             }
             collected?;
             Ok(ExitCode::SUCCESS)
@@ -81,6 +111,7 @@ async fn keep_building(
     every: Duration,
     mut stop: watch::Receiver<bool>,
     figures: Figures,
+    (shown, changes): (Arc<Snapshots>, watch::Sender<u64>),
 ) {
     let mut compacted = None;
     loop {
@@ -112,6 +143,8 @@ async fn keep_building(
                     .milliseconds
                     .set(i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX));
                 tracing::info!(facts, seconds = started.elapsed().as_secs_f64(), "built");
+                // The ledger is closed until the next build.
+                take(&shown, &changes).await;
             }
             Ok(Err(error)) => {
                 figures.failures.inc();

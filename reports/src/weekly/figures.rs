@@ -17,7 +17,7 @@ use crate::findings::{Finding, findings};
 const HOUR: i64 = 3_600_000;
 
 /// What all share: nobody's pods, or pods that serve everybody.
-pub(super) const SHARED: &[&str] = &[
+pub(crate) const SHARED: &[&str] = &[
     "control_plane",
     "load_balancer",
     "network",
@@ -36,7 +36,7 @@ pub(super) const SHARED: &[&str] = &[
 ];
 
 /// Bars of the waterfall in order: key, label, cost categories. Every category is in one.
-const BARS: &[(&str, &str, &[&str])] = &[
+pub(crate) const BARS: &[(&str, &str, &[&str])] = &[
     (
         "fixed",
         "fixed",

@@ -21,7 +21,7 @@ const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
 /// Colours, and what they stand for on the first page.
-const HATCH: &str = "<svg class=\"defs\" width=\"0\" height=\"0\" aria-hidden=\"true\"><defs><pattern id=\"hatch\" width=\"6\" height=\"6\" \
+pub(crate) const HATCH: &str = "<svg class=\"defs\" width=\"0\" height=\"0\" aria-hidden=\"true\"><defs><pattern id=\"hatch\" width=\"6\" height=\"6\" \
     patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" fill=\"var(--used)\" \
     opacity=\"0.35\"/><rect width=\"2\" height=\"6\" fill=\"var(--used)\"/></pattern></defs></svg>";
 
@@ -178,7 +178,7 @@ fn waterfall(report: &Weekly) -> Result<String> {
     )
 }
 
-fn bridge(report: &Weekly, previous: NanoUsd) -> Result<String> {
+pub(crate) fn bridge(report: &Weekly, previous: NanoUsd) -> Result<String> {
     let row = |label: String, from: i64, to: i64, paint: Paint, amount: String, note: &str| RowBar {
         title: format!("{label}: {amount}"),
         label,
@@ -287,7 +287,7 @@ fn share(direct: i64, loaded: i64, largest: i64) -> Markup {
     }
 }
 
-fn hours(report: &Weekly) -> Result<Markup> {
+pub(crate) fn hours(report: &Weekly) -> Result<Markup> {
     let days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
     let when = |day: usize, hour: usize| format!("{} {hour:02}:00", days.get(day).copied().unwrap_or(""));
     let cores = |millicores: i64| {
@@ -346,7 +346,7 @@ fn hours(report: &Weekly) -> Result<Markup> {
     };
     Ok(html! {
         @if report.total.get() > 0 || !report.pools.is_empty() {
-            section { h2 { (title) } (note) div.scroll.picture { (PreEscaped(chart)) } }
+            section { h2 { (title) } (note) div.scroll.picture role="region" aria-label=(title) tabindex="0" { (PreEscaped(chart)) } }
         }
     })
 }

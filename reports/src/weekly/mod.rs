@@ -15,11 +15,14 @@ use duckdb::Connection;
 use podledger_sql::units::NanoUsd;
 use serde::Serialize;
 
+pub(crate) use figures::{BARS, SHARED};
 pub use html::html;
+pub(crate) use html::{HATCH, bridge, hours};
 pub use markdown::markdown;
 pub use tables::{Table, csv, json, tables, xlsx};
 pub use terminal::terminal;
 pub use week::Week;
+pub(crate) use words::{nothing_to_do, partial, sentence, trust};
 
 use crate::error::Result;
 use crate::findings::Finding;

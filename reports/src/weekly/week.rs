@@ -45,6 +45,25 @@ impl Week {
         Self::of(monday, zone)
     }
 
+    /// The last week of a stretch of time (ms since 1970) that lies in it whole, or else the last that touches it.
+    ///
+    /// # Errors
+    /// [`Error::Zone`].
+    pub fn last_whole(from_ms: i64, through_ms: i64, zone: &str) -> Result<Self> {
+        let at = Timestamp::from_millisecond(through_ms - 1).unwrap_or(Timestamp::UNIX_EPOCH);
+        let last = Self::containing(at, zone)?;
+        let whole = if last.bounds_ms().1 <= through_ms {
+            last.clone()
+        } else {
+            last.plus(-1)
+        };
+        Ok(if whole.bounds_ms().0 >= from_ms {
+            whole
+        } else {
+            last
+        })
+    }
+
     fn of(monday: Date, zone: &str) -> Result<Self> {
         Ok(Self {
             monday,

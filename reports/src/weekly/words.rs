@@ -4,7 +4,7 @@ use super::Weekly;
 use crate::display::{dollars, duration, permille};
 
 /// The week in one sentence. `name` shows a name in the format that is written.
-pub(super) fn sentence(report: &Weekly, name: &dyn Fn(&str) -> String) -> String {
+pub(crate) fn sentence(report: &Weekly, name: &dyn Fn(&str) -> String) -> String {
     if report.total.get() == 0 {
         return if report.trust.unpriced_ms.is_some_and(|ms| ms > 0) {
             "No price is known of the machines of this week: import prices, or declare them.".to_owned()
@@ -49,7 +49,7 @@ pub(super) fn sentence(report: &Weekly, name: &dyn Fn(&str) -> String) -> String
 }
 
 /// What to know of a week that was not observed whole.
-pub(super) fn partial(report: &Weekly) -> Option<String> {
+pub(crate) fn partial(report: &Weekly) -> Option<String> {
     if report.covered_ms == 0 {
         // Of a week of which nothing is known, the sentence says so.
         return (report.total.get() > 0).then(|| {
@@ -66,7 +66,7 @@ pub(super) fn partial(report: &Weekly) -> Option<String> {
 }
 
 /// What stands where nothing is to be done.
-pub(super) fn nothing_to_do(report: &Weekly) -> &'static str {
+pub(crate) fn nothing_to_do(report: &Weekly) -> &'static str {
     if report.total.get() > 0 {
         "Nothing in this week cost a cent in vain."
     } else {
@@ -75,7 +75,7 @@ pub(super) fn nothing_to_do(report: &Weekly) -> &'static str {
 }
 
 /// What the figures rest on, in one line.
-pub(super) fn trust(report: &Weekly) -> String {
+pub(crate) fn trust(report: &Weekly) -> String {
     let trust = &report.trust;
     format!(
         "Rests on: {} billed, {} estimated at list price ({} of it provisional), {} unobserved, {}\

@@ -1,0 +1,224 @@
+//! Computes answers: what is asked, of which snapshot, as a page, CSV or JSON.
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use duckdb::Connection;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::guard::REPORT_POLICY;
+use super::pages::{self, Context};
+use super::problem::Problem;
+use super::question::{Answer, Asker, Cell, Kind, Part, Question, part};
+use super::routes::What;
+use super::scope::{Scope, USUAL_ROWS};
+use super::snapshot::Snapshot;
+use super::{Explain, HTML, JSON, Reply, TEXT};
+use crate::display;
+use crate::weekly::{self, Request, Week, Weekly};
+
+/// What is asked, and of what.
+pub(super) struct Asked<'a> {
+    pub snapshot: &'a Snapshot,
+    pub connection: &'a Connection,
+    pub path: &'a str,
+    pub query: &'a str,
+    pub explain: Option<&'a Explain>,
+    pub has_sign_out: bool,
+}
+
+impl Asked<'_> {
+    fn scope(&self) -> Result<Scope, Problem> {
+        Scope::parse(self.query, |zone| {
+            self.snapshot
+                .last_week(zone)?
+                .map_or_else(|| Ok(Week::last_whole(0, 1, zone)?), Ok)
+        })
+    }
+
+    fn asker(&self, scope: &Scope) -> Asker<'_> {
+        let (from, to) = scope.bounds_ms();
+        Asker {
+            connection: self.connection,
+            is_compared: self.snapshot.is_observed(from, to)
+                && self.snapshot.is_observed(scope.before_ms(), from),
+        }
+    }
+}
+
+/// Computes an answer.
+///
+/// # Errors
+/// [`Problem`].
+pub(super) fn compute(asked: &Asked<'_>, what: &What) -> Result<Reply, Problem> {
+    let scope = asked.scope()?;
+    match what {
+        What::Page(page) => {
+            if asked.snapshot.clusters.is_empty() {
+                return Ok(pages::first_visit());
+            }
+            let context = Context {
+                asker: asked.asker(&scope),
+                scope: &scope,
+                snapshot: asked.snapshot,
+                path: asked.path,
+                explain: asked.explain,
+                has_sign_out: asked.has_sign_out,
+            };
+            Ok(Reply::new(HTML, pages::page(&context, *page)?))
+        }
+        What::Csv(question) => csv(asked, &scope, question),
+        What::Json(question) => api(asked, &scope, question),
+        What::Week => {
+            let report = report(asked, &scope)?;
+            let text = weekly::json(&report).map_err(Problem::from)?;
+            Ok(Reply::new(JSON, text))
+        }
+        What::Report => file(asked, &scope),
+        _ => Err(Problem::missing("there is nothing here")),
+    }
+}
+
+/// Filters that a question does not know are mistakes, where a program asks.
+fn check_filters(question: &Question, scope: &Scope) -> Result<(), Problem> {
+    let known = question.filters();
+    match scope.names().find(|(key, _)| !known.contains(key)) {
+        Some((key, _)) => Err(Problem::bad(format!(
+            "`{key}` is no filter of `{}`; it has {}",
+            question.name,
+            if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            }
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn csv(asked: &Asked<'_>, scope: &Scope, question: &'static Question) -> Result<Reply, Problem> {
+    check_filters(question, scope)?;
+    let answer = question.ask(&asked.asker(scope), scope, Part::ALL)?;
+    let failed = |error: csv::Error| Problem::failed(&error);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer
+        .write_record(question.columns.iter().map(|column| column.name))
+        .map_err(failed)?;
+    for row in &answer.rows {
+        let cells = row.iter().zip(question.columns).map(|(cell, column)| match cell {
+            Cell::Text(text) => display::csv(text),
+            Cell::Usd(cost) => cost.to_string(),
+            Cell::Whole(at) if column.kind == Kind::Instant => instant(*at),
+            Cell::Whole(number) => number.to_string(),
+            Cell::Null => String::new(),
+        });
+        writer.write_record(cells).map_err(failed)?;
+    }
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| Problem::failed(error.error()))?;
+    Ok(Reply {
+        download: Some(format!("podledger-{}-{}.csv", question.name, scope.first_date)),
+        ..Reply::new("text/csv; charset=utf-8", bytes)
+    })
+}
+
+fn api(asked: &Asked<'_>, scope: &Scope, question: &'static Question) -> Result<Reply, Problem> {
+    check_filters(question, scope)?;
+    if scope.format.is_some() {
+        return Err(Problem::bad("the API answers in JSON; `format` is for reports"));
+    }
+    let part = part(scope, USUAL_ROWS);
+    let answer = question.ask(&asked.asker(scope), scope, part)?;
+    let end = answer.offset + answer.rows.len() as u64;
+    let next = (end < answer.total && !answer.rows.is_empty()).then(|| {
+        let limit = part.limit.to_string();
+        let offset = end.to_string();
+        let mut names = vec![("offset", offset.as_str()), ("limit", limit.as_str())];
+        let sort = scope
+            .sort
+            .as_ref()
+            .map(|(name, is_descending)| format!("{}{name}", if *is_descending { "-" } else { "" }));
+        names.extend(sort.as_deref().map(|sort| ("sort", sort)));
+        scope.link_same(&format!("/api/v1/{}", question.name), &names)
+    });
+    let rows: Vec<Value> = answer.rows.iter().map(|row| object(&answer, row)).collect();
+    let (from, to) = scope.bounds_ms();
+    let body = json!({
+        "build": asked.snapshot.key,
+        "from": instant(from),
+        "to": instant(to),
+        "zone": scope.zone(),
+        "total": answer.total,
+        "offset": answer.offset,
+        "next": next,
+        "rows": rows,
+    });
+    Ok(Reply::new(JSON, body.to_string()))
+}
+
+fn object(answer: &Answer, row: &[Cell]) -> Value {
+    let cells = row.iter().zip(answer.question.columns).map(|(cell, column)| {
+        let value = match cell {
+            Cell::Text(text) => Value::String(text.clone()),
+            Cell::Usd(cost) => Value::String(cost.to_string()),
+            Cell::Whole(at) if column.kind == Kind::Instant => Value::String(instant(*at)),
+            Cell::Whole(number) => Value::from(*number),
+            Cell::Null => Value::Null,
+        };
+        (column.name.to_owned(), value)
+    });
+    Value::Object(cells.collect::<Map<String, Value>>())
+}
+
+/// RFC 3339, UTC.
+fn instant(at_ms: i64) -> String {
+    Timestamp::from_millisecond(at_ms).map_or_else(|_| at_ms.to_string(), |at| at.to_string())
+}
+
+fn report(asked: &Asked<'_>, scope: &Scope) -> Result<Weekly, Problem> {
+    let week = scope
+        .week
+        .clone()
+        .ok_or_else(|| Problem::bad("a report is of a week: `?week=2026-W46`"))?;
+    if let Some((key, _)) = scope.names().find(|(key, _)| *key != "team") {
+        return Err(Problem::bad(format!(
+            "`{key}` is no filter of reports; they have team"
+        )));
+    }
+    let request = Request {
+        week,
+        team: scope.name("team").map(str::to_owned),
+    };
+    Ok(weekly::weekly(asked.connection, &request)?)
+}
+
+/// The weekly report as a file.
+fn file(asked: &Asked<'_>, scope: &Scope) -> Result<Reply, Problem> {
+    let report = report(asked, scope)?;
+    let stem = format!("podledger-{}", report.week);
+    let download = |kind: &'static str, ending: &str, body: Bytes| Reply {
+        download: Some(format!("{stem}.{ending}")),
+        ..Reply::new(kind, body)
+    };
+    match scope.format.as_deref().unwrap_or("html") {
+        "html" => Ok(Reply {
+            policy: Some(REPORT_POLICY),
+            ..Reply::new(HTML, weekly::html(&report)?)
+        }),
+        "md" => Ok(download(TEXT, "md", weekly::markdown(&report).into())),
+        "json" => Ok(download(JSON, "json", weekly::json(&report)?.into())),
+        "xlsx" => Ok(download(
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            "xlsx",
+            weekly::xlsx(&report)?.into(),
+        )),
+        other => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!(
+                "there is no format `{}`: use html, md, json or xlsx",
+                display::short(other)
+            ),
+        )),
+    }
+}

@@ -1,0 +1,305 @@
+//! The OpenAPI document, made of the questions themselves.
+
+use utoipa::openapi::path::{
+    HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, PathsBuilder,
+};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, Content, InfoBuilder, KnownFormat, OpenApi, OpenApiBuilder, Ref, RefOr, Required,
+    Response, ResponseBuilder, SchemaFormat,
+};
+
+use super::problem::Problem;
+use super::question::{Column, Kind, Question};
+use super::questions;
+use super::scope::MOST_ROWS;
+
+/// The document as JSON.
+///
+/// # Errors
+/// [`Problem`] where it cannot be written.
+pub fn document() -> Result<String, Problem> {
+    api().to_json().map_err(|error| Problem::failed(&error))
+}
+
+fn api() -> OpenApi {
+    let mut paths = PathsBuilder::new();
+    for question in questions::ALL {
+        paths = paths.path(
+            format!("/api/v1/{}", question.name),
+            PathItem::new(HttpMethod::Get, operation(question)),
+        );
+    }
+    let build = OperationBuilder::new()
+        .operation_id(Some("build"))
+        .summary(Some("The build that is served"))
+        .response(
+            "200",
+            json(
+                "The build.",
+                object(&[(
+                    "build",
+                    nullable(text("Tells this build's content from any other.")),
+                )]),
+            ),
+        )
+        .response("default", problem());
+    let mut weekly = OperationBuilder::new()
+        .operation_id(Some("weekly-report"))
+        .summary(Some("Every figure of the weekly report"))
+        .response(
+            "200",
+            json(
+                "The figures, as `podledger report weekly --format json` writes them.",
+                Schema::Object(ObjectBuilder::new().schema_type(Type::Object).build()),
+            ),
+        )
+        .response("default", problem());
+    for (name, about) in [
+        (
+            "week",
+            "ISO 8601 week, such as 2026-W46; without it the last that was observed whole.",
+        ),
+        (
+            "zone",
+            "IANA name of the zone in which weeks begin; without it UTC.",
+        ),
+        ("team", "One team instead of all."),
+    ] {
+        weekly = weekly.parameter(parameter(name, about, text(about), false));
+    }
+    paths = paths
+        .path("/api/v1/build", PathItem::new(HttpMethod::Get, build))
+        .path("/api/v1/weekly-report", PathItem::new(HttpMethod::Get, weekly));
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("podledger")
+                .version("1")
+                .description(Some(
+                    "What pods cost, by whom and for what. Money is text of US dollars with nine decimals; instants are RFC 3339 in UTC; \
+                     the last word of a name is its unit. An answer is a function of its URL and the build, which `ETag` names.",
+                )),
+        )
+        .paths(paths)
+        .components(Some(
+            ComponentsBuilder::new()
+                .schema("Problem", problem_schema())
+                .security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)))
+                .build(),
+        ))
+        .security(Some([
+            SecurityRequirement::new("token", Vec::<String>::new()),
+            SecurityRequirement::default(),
+        ]))
+        .build()
+}
+
+fn operation(question: &Question) -> OperationBuilder {
+    let mut operation = OperationBuilder::new()
+        .operation_id(Some(question.name))
+        .summary(Some(question.title))
+        .description(Some(question.about))
+        .response("200", json(question.about, answer(question)))
+        .response(
+            "304",
+            ResponseBuilder::new()
+                .description("Nothing has changed since the answer with this ETag.")
+                .build(),
+        )
+        .response("default", problem());
+    let pattern = |about: &str, pattern: &str| {
+        Schema::Object(
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .description(Some(about))
+                .pattern(Some(pattern))
+                .build(),
+        )
+    };
+    if question.has_range() {
+        let about =
+            "ISO 8601 week, such as 2026-W46; without it, `from` and `to` the last that was observed whole.";
+        let week = "^[0-9]{4}-W([0-4][0-9]|5[0-3])$";
+        operation = operation.parameter(parameter("week", about, pattern(about, week), false));
+        for (name, about) in [
+            (
+                "from",
+                "First date, such as 2026-11-09; with `to`, and instead of `week`.",
+            ),
+            ("to", "Last date; at most 400 days after the first."),
+        ] {
+            operation = operation.parameter(parameter(
+                name,
+                about,
+                pattern(about, "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
+                false,
+            ));
+        }
+    }
+    let about = "IANA name of the zone in which days begin at midnight; without it UTC.";
+    operation = operation.parameter(parameter("zone", about, text(about), false));
+    for name in question.filters() {
+        let about = format!("Only what has this {}.", name.replace('_', " "));
+        operation = operation.parameter(parameter(
+            name,
+            &about,
+            text(&about),
+            question.required.contains(&name),
+        ));
+    }
+    let columns: Vec<String> = question
+        .columns
+        .iter()
+        .flat_map(|column| [column.name.to_owned(), format!("-{}", column.name)])
+        .collect();
+    let about = "Column to sort by; `-` before it puts the largest first.";
+    let sort = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(columns))
+        .build();
+    operation
+        .parameter(parameter("sort", about, Schema::Object(sort), false))
+        .parameter(parameter(
+            "limit",
+            "Rows at most; without it 100.",
+            integer("Rows at most.", Some((0, MOST_ROWS))),
+            false,
+        ))
+        .parameter(parameter(
+            "offset",
+            "Rows before the first that is told.",
+            integer("Rows before the first that is told.", Some((0, 10_000_000))),
+            false,
+        ))
+}
+
+fn answer(question: &Question) -> Schema {
+    let mut row = ObjectBuilder::new().schema_type(Type::Object);
+    for column in question.columns {
+        row = row.property(column.name, cell(column)).required(column.name);
+    }
+    let rows = ArrayBuilder::new()
+        .items(RefOr::T(Schema::Object(row.build())))
+        .build();
+    object(&[
+        ("build", text("Tells this build's content from any other.")),
+        ("from", instant("Start of the range.", false)),
+        ("to", instant("End of the range, which is not in it.", false)),
+        ("zone", text("Zone of the range.")),
+        ("total", integer("Rows there are.", None)),
+        ("offset", integer("Rows before the first that is told.", None)),
+        (
+            "next",
+            nullable(text("Where the next rows are; null behind the last.")),
+        ),
+        ("rows", Schema::Array(rows)),
+    ])
+}
+
+fn cell(column: &Column) -> Schema {
+    match column.kind {
+        Kind::Text => nullable(text(column.about)),
+        Kind::Usd | Kind::SmallUsd => Schema::Object(
+            ObjectBuilder::new()
+                .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+                .description(Some(column.about))
+                .pattern(Some("^-?[0-9]+\\.[0-9]{9}$"))
+                .build(),
+        ),
+        Kind::Instant => instant(column.about, true),
+        _ => nullable(integer(column.about, None)),
+    }
+}
+
+fn text(about: &str) -> Schema {
+    Schema::Object(
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some(about))
+            .build(),
+    )
+}
+
+fn instant(about: &str, is_nullable: bool) -> Schema {
+    let schema = Schema::Object(
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .description(Some(about))
+            .build(),
+    );
+    if is_nullable { nullable(schema) } else { schema }
+}
+
+fn integer(about: &str, bounds: Option<(u64, u64)>) -> Schema {
+    let mut schema = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+        .description(Some(about));
+    if let Some((least, most)) = bounds {
+        let number = |bound: u64| i64::try_from(bound).unwrap_or(i64::MAX);
+        schema = schema.minimum(Some(number(least))).maximum(Some(number(most)));
+    }
+    Schema::Object(schema.build())
+}
+
+fn nullable(schema: Schema) -> Schema {
+    match schema {
+        Schema::Object(mut object) => {
+            if let SchemaType::Type(of) = object.schema_type.clone() {
+                object.schema_type = SchemaType::from_iter([of, Type::Null]);
+            }
+            Schema::Object(object)
+        }
+        other => other,
+    }
+}
+
+fn object(properties: &[(&str, Schema)]) -> Schema {
+    let mut object = ObjectBuilder::new().schema_type(Type::Object);
+    for (name, schema) in properties {
+        object = object.property(*name, schema.clone()).required(*name);
+    }
+    Schema::Object(object.build())
+}
+
+fn parameter(name: &str, about: &str, schema: Schema, is_required: bool) -> ParameterBuilder {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Query)
+        .description(Some(about))
+        .required(if is_required {
+            Required::True
+        } else {
+            Required::False
+        })
+        .schema(Some(schema))
+}
+
+fn json(about: &str, schema: Schema) -> Response {
+    ResponseBuilder::new()
+        .description(about)
+        .content("application/json", Content::new(Some(RefOr::T(schema))))
+        .build()
+}
+
+fn problem() -> Response {
+    ResponseBuilder::new()
+        .description("What is wrong, as RFC 9457 describes it.")
+        .content(
+            "application/problem+json",
+            Content::new(Some(Ref::from_schema_name("Problem"))),
+        )
+        .build()
+}
+
+fn problem_schema() -> Schema {
+    object(&[
+        ("type", text("`about:blank`: the status says what kind it is.")),
+        ("title", text("What the status is called.")),
+        ("status", integer("The status.", None)),
+        ("detail", text("What is wrong, and how it is mended.")),
+    ])
+}

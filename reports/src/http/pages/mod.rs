@@ -1,0 +1,145 @@
+//! Pages: complete without a script, on any width, in light and dark.
+
+mod capacity;
+mod frame;
+mod money;
+mod overview;
+mod parts;
+mod pods;
+mod runs;
+mod trust;
+
+use duckdb::Connection;
+use maud::Markup;
+
+use super::problem::Problem;
+use super::question::{Answer, Asker, Part, Question, part};
+use super::scope::{Scope, USUAL_ROWS};
+use super::snapshot::Snapshot;
+use super::{Explain, HTML, Reply};
+
+pub use frame::is_own_path;
+
+/// A page: what it shows of what is asked.
+pub type Page = fn(&Context<'_>) -> Result<Shown, Problem>;
+
+/// What a page shows.
+pub struct Shown {
+    pub title: String,
+    pub body: Markup,
+    /// Whether it is about one thing: other pages are then linked without the filters that name it.
+    pub is_of_one: bool,
+}
+
+/// What a page is made from.
+pub struct Context<'a> {
+    pub asker: Asker<'a>,
+    pub scope: &'a Scope,
+    pub snapshot: &'a Snapshot,
+    /// The page's own path.
+    pub path: &'a str,
+    pub explain: Option<&'a Explain>,
+    pub has_sign_out: bool,
+}
+
+impl Context<'_> {
+    pub fn connection(&self) -> &Connection {
+        self.asker.connection
+    }
+
+    /// The page's main table: sorted and paged as the URL says.
+    pub fn ask_main(&self, question: &'static Question) -> Result<Answer, Problem> {
+        question.ask(&self.asker, self.scope, part(self.scope, USUAL_ROWS))
+    }
+
+    /// Some first rows in the usual order.
+    pub fn ask(&self, question: &'static Question, rows: u64) -> Result<Answer, Problem> {
+        self.ask_about(question, self.scope, rows)
+    }
+
+    /// Some first rows in the usual order, with other filters.
+    pub fn ask_about(
+        &self,
+        question: &'static Question,
+        scope: &Scope,
+        rows: u64,
+    ) -> Result<Answer, Problem> {
+        let scope = scope.from_the_first();
+        let part = Part {
+            offset: 0,
+            limit: rows,
+        };
+        question.ask(&self.asker, &scope, part)
+    }
+}
+
+/// Every page and its path.
+pub const PAGES: &[(&str, Page)] = &[
+    ("/", overview::overview),
+    ("/teams", money::teams),
+    ("/team", money::team),
+    ("/pipelines", money::pipelines),
+    ("/pipeline", runs::pipeline),
+    ("/runs", runs::runs),
+    ("/run", runs::run),
+    ("/jobs", money::jobs),
+    ("/namespaces", money::namespaces),
+    ("/pools", capacity::pools),
+    ("/pool", capacity::pool),
+    ("/machines", capacity::machines),
+    ("/machine", capacity::machine),
+    ("/findings", capacity::findings),
+    ("/waiting", capacity::waiting),
+    ("/pods", pods::pods),
+    ("/pod", pods::pod),
+    ("/prices", capacity::prices),
+    ("/data-quality", trust::data_quality),
+    ("/reports", trust::reports),
+];
+
+/// What is linked from every page.
+pub const NAVIGATION: &[(&str, &str)] = &[
+    ("/", "Overview"),
+    ("/teams", "Teams"),
+    ("/pipelines", "Pipelines"),
+    ("/runs", "Runs"),
+    ("/jobs", "Jobs"),
+    ("/namespaces", "Namespaces"),
+    ("/pools", "Pools"),
+    ("/findings", "Findings"),
+    ("/waiting", "Waiting"),
+    ("/pods", "Pods"),
+    ("/prices", "Prices"),
+    ("/data-quality", "Data quality"),
+    ("/reports", "Reports"),
+];
+
+/// A page as HTML.
+pub fn page(context: &Context<'_>, page: Page) -> Result<String, Problem> {
+    let shown = page(context)?;
+    Ok(frame::page(context, shown).into_string())
+}
+
+/// The page that asks for a token.
+pub fn sign_in(next: &str, wrong: Option<&str>) -> Reply {
+    let next = if is_own_path(next) && !next.starts_with("/sign-in") {
+        next
+    } else {
+        "/"
+    };
+    let mut reply = Reply::new(HTML, frame::sign_in(next, wrong).into_string());
+    if wrong.is_some() {
+        reply.status = axum::http::StatusCode::UNAUTHORIZED;
+    }
+    reply
+}
+
+/// A page that says what is wrong.
+pub fn problem(problem: &Problem) -> Reply {
+    Reply::new(HTML, frame::problem(problem).into_string())
+}
+
+/// What is shown before anything has been built.
+pub fn first_visit() -> Reply {
+    Reply::new(HTML, frame::first_visit().into_string())
+}

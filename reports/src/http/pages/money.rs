@@ -1,0 +1,134 @@
+//! Who cost what: teams, pipelines, jobs, namespaces.
+
+use maud::{Markup, html};
+use podledger_sql::units::NanoUsd;
+
+use super::super::pictures::{self, Shape};
+use super::super::problem::Problem;
+use super::super::question::Question;
+use super::super::questions::{CATEGORIES, DAYS, FINDINGS, JOBS, NAMESPACES, PIPELINES, TEAMS};
+use super::parts::{Place, card, show, sum, table, tile, usd};
+use super::{Context, Shown};
+use crate::display::{dollars, percent, permille, short};
+
+/// A page that is one table.
+pub fn list(context: &Context<'_>, question: &'static Question, says: &str) -> Result<Shown, Problem> {
+    let answer = context.ask_main(question)?;
+    Ok(Shown {
+        title: question.title.to_owned(),
+        body: html! {
+            header {
+                h1 { (question.title) }
+                p.lead { (says) }
+            }
+            section { (table(context, &answer, Place::Main)) }
+        },
+        is_of_one: false,
+    })
+}
+
+pub fn teams(context: &Context<'_>) -> Result<Shown, Problem> {
+    list(
+        context,
+        &TEAMS,
+        "Direct is what a team's pods cost. Fully loaded adds its share of idle time, node overhead and platform, by direct cost, and \
+         adds up to the whole.",
+    )
+}
+
+pub fn pipelines(context: &Context<'_>) -> Result<Shown, Problem> {
+    list(
+        context,
+        &PIPELINES,
+        "What pods of each pipeline cost, and runs that started in these days. Per success is the cost of all runs, divided by those \
+         that succeeded.",
+    )
+}
+
+pub fn jobs(context: &Context<'_>) -> Result<Shown, Problem> {
+    list(
+        context,
+        &JOBS,
+        "The units of work inside runs: what their pods cost, and tries that ended in these days.",
+    )
+}
+
+pub fn namespaces(context: &Context<'_>) -> Result<Shown, Problem> {
+    list(
+        context,
+        &NAMESPACES,
+        "What pods of each namespace cost; capacity that nobody held has none.",
+    )
+}
+
+/// Cost of what a page is about: by category and by day.
+pub fn where_it_went(context: &Context<'_>) -> Result<Markup, Problem> {
+    let categories = context.ask(&CATEGORIES, 100)?;
+    let days = context.ask(&DAYS, 5_000)?;
+    let of = |names: &[&str]| -> i64 {
+        categories
+            .rows
+            .iter()
+            .filter(|row| names.contains(&categories.cell(row, "cost_category").text()))
+            .filter_map(|row| categories.cell(row, "cost").whole())
+            .sum()
+    };
+    let total = sum(&categories, "cost");
+    let whole = total.map_or(0, NanoUsd::get);
+    let share = |part: i64| html! { (percent(permille(part, whole))) " of the cost" };
+    let (failed, unused, used) = (
+        of(&["failed", "lost", "stuck"]),
+        of(&["unused_request"]),
+        of(&["used", "unmetered"]),
+    );
+    Ok(html! {
+        div.tiles {
+            (tile("cost", &usd(total), &html! { "what its pods cost" }))
+            (tile("used", &html! { (dollars(NanoUsd::from_nano(used))) }, &share(used)))
+            (tile("unused request", &html! { (dollars(NanoUsd::from_nano(unused))) }, &share(unused)))
+            (tile("failed + stuck", &html! { (dollars(NanoUsd::from_nano(failed))) }, &share(failed)))
+        }
+        div.columns.loose {
+            section {
+                h2 { "Cost by day" }
+                (pictures::days(context.scope, &days, context.path, Shape::Half))
+            }
+            section {
+                h2 { "Where each dollar went" }
+                (table(context, &categories, Place::Beside(None)))
+            }
+        }
+    })
+}
+
+pub fn team(context: &Context<'_>) -> Result<Shown, Problem> {
+    let scope = context.scope;
+    let team = scope.required("team")?;
+    let row = context.ask(&TEAMS, 1)?;
+    let cell = |name: &str| {
+        let column = TEAMS.columns.iter().find(|column| column.name == name);
+        row.rows.first().zip(column).map_or_else(
+            || html! { "–" },
+            |(cells, column)| show(scope, column, row.cell(cells, name)),
+        )
+    };
+    Ok(Shown {
+        title: format!("Team {}", short(team)),
+        body: html! {
+            header {
+                p.crumbs { a href=(scope.with(&[("team", None)]).link("/teams", &[])) { "Teams" } }
+                h1 { (short(team)) }
+                p.lead {
+                    "Fully loaded " strong { (cell("fully_loaded_cost")) } ", change from the days before " (cell("change")) ". "
+                    a href=(scope.link("/", &[])) { "Its overview" } " · "
+                    a href=(scope.link_one("/report", &[("team", team)])) { "its weekly report" }
+                }
+            }
+            (where_it_went(context)?)
+            (card(context, &context.ask(&PIPELINES, 20)?, Place::Beside(Some("/pipelines"))))
+            (card(context, &context.ask(&JOBS, 12)?, Place::Beside(Some("/jobs"))))
+            (super::capacity::findings_card(context, &context.ask(&FINDINGS, 8)?))
+        },
+        is_of_one: true,
+    })
+}

@@ -1,0 +1,463 @@
+//! What was there to run on, what it cost, and what was wasted.
+
+use super::super::question::Kind::{Count, Duration, Instant, Permille, SmallUsd, Text, Usd};
+use super::super::question::{Column, Question, column, key};
+
+const CLUSTER: Column = key(
+    "cluster",
+    "UID of the cluster (or the name that an import was given).",
+);
+
+/// What each pool cost, and how it idled.
+pub static POOLS: Question = Question {
+    name: "pools",
+    title: "Node pools",
+    about: "One row per node pool: cost, idle time by kind, and how much of it pods held. From `pools_hourly`.",
+    sql: "select pool, string_agg(distinct instance_type, ', ' order by instance_type) as instance_types, \
+              sum(up_ms) as up_ms, sum(unpriced_ms) as unpriced_ms, sum(cost) as cost, sum(idle_boot_cost) as idle_boot_cost, \
+              sum(idle_startup_cost) as idle_startup_cost, sum(idle_gap_cost) as idle_gap_cost, sum(idle_tail_cost) as idle_tail_cost, \
+              sum(idle_unpacked_cost) as idle_unpacked_cost, sum(node_reserved_cost) as node_reserved_cost, \
+              cast(sum(cpu_request_millicore_ms) as hugeint) * 1000 // nullif(cast(sum(cpu_capacity_millicore_ms) as hugeint), 0) as cpu_held_permille, \
+              cast(sum(memory_request_byte_ms) as hugeint) * 1000 // nullif(cast(sum(memory_capacity_byte_ms) as hugeint), 0) as memory_held_permille, \
+              cast(sum(gpu_request_milligpu_ms) as hugeint) * 1000 // nullif(cast(sum(gpu_capacity_milligpu_ms) as hugeint), 0) as gpu_held_permille \
+          from marts.pools_hourly where hour_start_at >= make_timestamp_ms($from) and hour_start_at < make_timestamp_ms($to) \
+              [[and cluster = $cluster]] [[and pool = $pool]] \
+          group by all",
+    order: "cost desc nulls last, pool",
+    columns: &[
+        column(
+            "pool",
+            "pool",
+            Text,
+            "Node pool; `unattributed` where the node names none.",
+        )
+        .to("/pool", &[("pool", "pool")]),
+        column("instance_types", "machines", Text, "Instance types in it."),
+        column("cost", "cost", Usd, "Cost, USD; NULL where no price is known.")
+            .to("/machines", &[("pool", "pool")]),
+        column(
+            "idle_boot_cost",
+            "boot",
+            Usd,
+            "Cost of time before nodes registered, USD.",
+        ),
+        column(
+            "idle_startup_cost",
+            "startup",
+            Usd,
+            "Cost of time that nobody held before the first workload, USD.",
+        ),
+        column(
+            "idle_gap_cost",
+            "gap",
+            Usd,
+            "Cost of time that nobody held between workloads, USD.",
+        ),
+        column(
+            "idle_tail_cost",
+            "tail",
+            Usd,
+            "Cost of time that nobody held after the last workload, USD.",
+        ),
+        column(
+            "idle_unpacked_cost",
+            "unpacked",
+            Usd,
+            "Cost of time that nobody held beside running workloads, USD.",
+        ),
+        column(
+            "node_reserved_cost",
+            "reserved",
+            Usd,
+            "Cost of what nodes keep for themselves, USD.",
+        ),
+        column(
+            "cpu_held_permille",
+            "CPU held",
+            Permille,
+            "Of its CPU, held by pods, in tenths of a percent.",
+        ),
+        column(
+            "memory_held_permille",
+            "memory held",
+            Permille,
+            "Of its memory, held by pods, in tenths of a percent.",
+        ),
+        column(
+            "gpu_held_permille",
+            "GPU held",
+            Permille,
+            "Of its accelerators, held by pods, in tenths of a percent; NULL where it has none.",
+        ),
+        column(
+            "up_ms",
+            "up",
+            Duration,
+            "Time that its machines were up together, ms.",
+        ),
+        column(
+            "unpriced_ms",
+            "without a price",
+            Duration,
+            "Of it, time of machines of which no price is known, ms.",
+        ),
+    ],
+    required: &[],
+};
+
+/// How full pools were, hour by hour.
+pub static POOL_HOURS: Question = Question {
+    name: "pool-hours",
+    title: "Hours of pools",
+    about: "One row per hour and pool: how much of it pods held. From `pools_hourly`.",
+    sql: "select pool, hour_start_at, sum(machines) as machines, sum(cost) as cost, \
+              cast(sum(cpu_request_millicore_ms) as hugeint) * 1000 // nullif(cast(sum(cpu_capacity_millicore_ms) as hugeint), 0) as cpu_held_permille, \
+              cast(sum(memory_request_byte_ms) as hugeint) * 1000 // nullif(cast(sum(memory_capacity_byte_ms) as hugeint), 0) as memory_held_permille, \
+              cast(sum(gpu_request_milligpu_ms) as hugeint) * 1000 // nullif(cast(sum(gpu_capacity_milligpu_ms) as hugeint), 0) as gpu_held_permille \
+          from marts.pools_hourly where hour_start_at >= make_timestamp_ms($from) and hour_start_at < make_timestamp_ms($to) \
+              [[and cluster = $cluster]] [[and pool = $pool]] \
+          group by all",
+    order: "pool, hour_start_at",
+    columns: &[
+        column(
+            "pool",
+            "pool",
+            Text,
+            "Node pool; `unattributed` where the node names none.",
+        ),
+        column("hour_start_at", "hour", Instant, "Start of the hour."),
+        column(
+            "machines",
+            "machines",
+            Count,
+            "Machines that were up in the hour.",
+        ),
+        column("cost", "cost", Usd, "Cost, USD; NULL where no price is known."),
+        column(
+            "cpu_held_permille",
+            "CPU held",
+            Permille,
+            "Of its CPU, held by pods, in tenths of a percent.",
+        ),
+        column(
+            "memory_held_permille",
+            "memory held",
+            Permille,
+            "Of its memory, held by pods, in tenths of a percent.",
+        ),
+        column(
+            "gpu_held_permille",
+            "GPU held",
+            Permille,
+            "Of its accelerators, held by pods, in tenths of a percent; NULL where it has none.",
+        ),
+    ],
+    required: &[],
+};
+
+/// What each machine cost.
+pub static MACHINES: Question = Question {
+    name: "machines",
+    title: "Machines",
+    about: "One row per machine: what its hours of the range cost, and how much of that nobody held. From `allocations_hourly` and `machine_prices`.",
+    sql: "with machines as ( \
+              select cluster, machine, min(node_name) as node_name, min(pool) as pool, min(instance_type) as instance_type, \
+                  min(capacity_type) as capacity_type, min(start_at) as started_at, max(end_at) as ended_at \
+              from marts.machine_prices where true [[and cluster = $cluster]] [[and machine = $machine]] group by all \
+          ), \
+          costs as ( \
+              select cluster, machine, sum(total_cost) as cost, \
+                  coalesce(sum(total_cost) filter (consumer_kind = 'pod'), 0) as pods_cost, \
+                  coalesce(sum(total_cost) filter (consumer_kind = 'idle'), 0) as idle_cost, count(distinct pod_uid) as pods \
+              from marts.allocations_hourly where hour_start_at >= make_timestamp_ms($from) and hour_start_at < make_timestamp_ms($to) \
+                  [[and cluster = $cluster]] [[and machine = $machine]] group by all \
+          ) \
+          select costs.*, machines.node_name, coalesce(machines.pool, 'unattributed') as pool, machines.instance_type, machines.capacity_type, \
+              machines.started_at, machines.ended_at \
+          from costs inner join machines on costs.cluster = machines.cluster and costs.machine = machines.machine \
+          where true [[and coalesce(machines.pool, 'unattributed') = $pool]]",
+    order: "cost desc nulls last, cluster, machine",
+    columns: &[
+        column("node_name", "node", Text, "Name of its node.")
+            .to("/machine", &[("machine", "machine"), ("cluster", "cluster")]),
+        column(
+            "pool",
+            "pool",
+            Text,
+            "Node pool; `unattributed` where the node names none.",
+        )
+        .to("/pool", &[("pool", "pool")]),
+        column(
+            "instance_type",
+            "type",
+            Text,
+            "Instance type, as its provider names it.",
+        ),
+        column("capacity_type", "bought as", Text, "on-demand, spot or reserved."),
+        column("started_at", "from", Instant, "When it began to cost."),
+        column("ended_at", "to", Instant, "Until when it is known to cost."),
+        column("pods", "pods", Count, "Pods that it held in the range."),
+        column(
+            "cost",
+            "cost",
+            SmallUsd,
+            "Cost, USD; NULL where no price is known.",
+        )
+        .to("/machine", &[("machine", "machine"), ("cluster", "cluster")]),
+        column("pods_cost", "pods", SmallUsd, "Of it what pods held, USD."),
+        column("idle_cost", "idle", SmallUsd, "Of it what nobody held, USD."),
+        column(
+            "machine",
+            "machine",
+            Text,
+            "Identifier: its provider's ID and its boot.",
+        ),
+        CLUSTER,
+    ],
+    required: &[],
+};
+
+/// What a machine's cost went to.
+pub static MACHINE_PODS: Question = Question {
+    name: "machine-categories",
+    title: "What it went to",
+    about: "One row per cost category of a machine in the range; they add up to its cost. From `allocations_hourly`.",
+    sql: "select cost_category, sum(total_cost) as cost, sum(cpu_cost) as cpu_cost, sum(memory_cost) as memory_cost, sum(gpu_cost) as gpu_cost, \
+              count(distinct pod_uid) as pods, max(machine) as machine, \
+              max(case when pod_uid is not null then cost_category end) as pod_category \
+          from marts.allocations_hourly where machine = $machine and hour_start_at >= make_timestamp_ms($from) \
+              and hour_start_at < make_timestamp_ms($to) [[and cluster = $cluster]] group by all",
+    order: "cost desc nulls last, cost_category",
+    columns: &[
+        column("cost_category", "category", Text, "Cost category.")
+            .to("/pods", &[("category", "pod_category"), ("machine", "machine")]),
+        column("pods", "pods", Count, "Pods that have it."),
+        column("cpu_cost", "CPU", SmallUsd, "Cost of CPU, USD."),
+        column("memory_cost", "memory", SmallUsd, "Cost of memory, USD."),
+        column("gpu_cost", "GPU", SmallUsd, "Cost of accelerators, USD."),
+        column("cost", "cost", SmallUsd, "Cost, USD."),
+        key("machine", "Identifier of the machine."),
+        key("pod_category", "The category, where pods have its cost."),
+    ],
+    required: &["machine"],
+};
+
+/// What an hour of a machine cost, and who said so.
+pub static MACHINE_PRICES: Question = Question {
+    name: "machine-prices",
+    title: "Its price",
+    about: "One row per stretch of time of a machine with one price, whenever it was up. From `machine_prices`.",
+    sql: "select * from marts.machine_prices where machine = $machine [[and cluster = $cluster]]",
+    order: "start_at, cluster",
+    columns: &[
+        column("node_name", "node", Text, "Name of its node."),
+        column("pool", "pool", Text, "Node pool; NULL where the node names none.")
+            .to("/pool", &[("pool", "pool")]),
+        column(
+            "instance_type",
+            "type",
+            Text,
+            "Instance type, as its provider names it.",
+        ),
+        column("capacity_type", "bought as", Text, "on-demand, spot or reserved."),
+        column("start_at", "from", Instant, "Start of the stretch."),
+        column(
+            "end_at",
+            "to",
+            Instant,
+            "End of the stretch, as far as it is known.",
+        ),
+        column(
+            "list_hourly_price",
+            "list price of an hour",
+            SmallUsd,
+            "List price of an hour, USD; NULL where none is known.",
+        ),
+        column(
+            "hourly_price",
+            "price of an hour",
+            SmallUsd,
+            "Price that is used, USD; NULL where none is known.",
+        ),
+        column("price_source", "price from", Text, "Where the price was read."),
+    ],
+    required: &["machine"],
+};
+
+/// Prices that were used.
+pub static PRICES: Question = Question {
+    name: "prices",
+    title: "Prices",
+    about: "One row per price that machines of the range had: what an hour cost, and who said so. From `machine_prices`.",
+    sql: "select instance_type, capacity_type, coalesce(pool, 'unattributed') as pool, list_hourly_price, hourly_price, price_source, \
+              count(distinct machine) as machines, \
+              sum(least(epoch_ms(end_at), $to) - greatest(epoch_ms(start_at), $from)) as up_ms \
+          from marts.machine_prices where start_at < make_timestamp_ms($to) and end_at > make_timestamp_ms($from) \
+              [[and cluster = $cluster]] [[and coalesce(pool, 'unattributed') = $pool]] group by all",
+    order: "hourly_price is null desc, up_ms desc, instance_type, capacity_type, pool, hourly_price, list_hourly_price, price_source",
+    columns: &[
+        column(
+            "instance_type",
+            "type",
+            Text,
+            "Instance type, as its provider names it.",
+        ),
+        column("capacity_type", "bought as", Text, "on-demand, spot or reserved."),
+        column(
+            "pool",
+            "pool",
+            Text,
+            "Node pool; `unattributed` where the node names none.",
+        )
+        .to("/pool", &[("pool", "pool")]),
+        column("machines", "machines", Count, "Machines with this price."),
+        column(
+            "up_ms",
+            "up",
+            Duration,
+            "Time that they were up in the range together, ms.",
+        ),
+        column(
+            "list_hourly_price",
+            "list price of an hour",
+            SmallUsd,
+            "List price of an hour, USD; NULL where none is known.",
+        ),
+        column(
+            "hourly_price",
+            "price of an hour",
+            SmallUsd,
+            "Price that is used, USD; NULL where none is known: such time costs nothing here.",
+        ),
+        column("price_source", "price from", Text, "Where the price was read."),
+    ],
+    required: &[],
+};
+
+/// How long pods waited for a machine.
+pub static WAITS: Question = Question {
+    name: "waits",
+    title: "Waiting for a machine",
+    about: "One row per team and pipeline of pods that were created in the range: half waited no longer than the first, 19 of 20 no longer than \
+            the second. From `attempt_pods` and `pod_waits`.",
+    sql: "with pods as ( \
+              select cluster, pod_uid, team, pipeline, queue_wait_ms, scheduled_at from marts.attempt_pods \
+              where created_at >= make_timestamp_ms($from) and created_at < make_timestamp_ms($to) \
+                  [[and cluster = $cluster]] [[and pipeline = $pipeline]] [[and namespace = $namespace]] \
+                  [[and (team = $team or team in (select team from marts.team_shares where member = $team))]] \
+          ) \
+          select pods.team, pods.pipeline, count(*) as pods, count(*) filter (pods.scheduled_at is null) as unbound_pods, \
+              quantile_disc(pods.queue_wait_ms, 0.5) as queue_wait_p50_ms, quantile_disc(pods.queue_wait_ms, 0.95) as queue_wait_p95_ms, \
+              max(pods.queue_wait_ms) as queue_wait_max_ms, sum(pods.queue_wait_ms) as queue_wait_total_ms, \
+              quantile_disc(waits.machine_boot_ms, 0.95) as machine_boot_p95_ms, quantile_disc(waits.image_pull_ms, 0.95) as image_pull_p95_ms \
+          from pods left join marts.pod_waits as waits on pods.cluster = waits.cluster and pods.pod_uid = waits.pod_uid \
+          group by all",
+    order: "queue_wait_total_ms desc nulls last, team, pipeline",
+    columns: &[
+        column("pipeline", "pipeline", Text, "The recurring definition.")
+            .to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
+        column("team", "team", Text, "Who answers for the cost.").to("/team", &[("team", "team")]),
+        column("pods", "pods", Count, "Pods that were created in the range."),
+        column(
+            "unbound_pods",
+            "never bound",
+            Count,
+            "Of them pods that had no machine yet.",
+        ),
+        column(
+            "queue_wait_p50_ms",
+            "half waited",
+            Duration,
+            "Median wait from creation to binding, ms.",
+        ),
+        column(
+            "queue_wait_p95_ms",
+            "1 in 20 waited",
+            Duration,
+            "95th percentile of that wait, ms.",
+        ),
+        column("queue_wait_max_ms", "longest", Duration, "Longest wait, ms."),
+        column("queue_wait_total_ms", "together", Duration, "Sum of waits, ms."),
+        column(
+            "machine_boot_p95_ms",
+            "boot, 1 in 20",
+            Duration,
+            "95th percentile of the part in which a machine booted, ms; NULL where unknown.",
+        ),
+        column(
+            "image_pull_p95_ms",
+            "pull, 1 in 20",
+            Duration,
+            "95th percentile of pulling images after binding, ms; NULL where unknown.",
+        ),
+    ],
+    required: &[],
+};
+
+/// What was wasted.
+pub static FINDINGS: Question = Question {
+    name: "findings",
+    title: "Findings",
+    about: "One row per finding and week: what was wasted, since when, what shows it and what mends it. Findings that are `counted_in` others \
+            must not be added to them. From `findings`, in the zones that reports are built for.",
+    sql: "select *, replace(finding, '_', ' ') as kind, case when subject_kind = 'pool' then subject end as pool, \
+              case when subject_kind = 'pipeline' then subject when subject_kind = 'job' then split_part(subject, '/', 1) end as pipeline \
+          from marts.findings where zone = $zone \
+              and iso_week in (select iso_week from build.calendar where zone = $zone and hour_start_ms >= $from and hour_start_ms < $to) \
+              [[and cluster = $cluster]] [[and team = $team]] [[and namespace = $namespace]] [[and finding = $finding]] \
+              [[and subject_kind = 'pool' and subject = $pool]] \
+              [[and subject_kind <> 'pool' and (subject = $pipeline or starts_with(subject, concat($pipeline, '/')))]]",
+    order: "cost desc nulls last, finding, subject, team, cluster, iso_week",
+    columns: &[
+        column("kind", "what", Text, "The kind of finding in words.")
+            .to("/findings", &[("finding", "finding")]),
+        column(
+            "subject",
+            "where",
+            Text,
+            "What it is about: a job, a pool or a node.",
+        )
+        .to("/pool", &[("pool", "pool")])
+        .to("/pipeline", &[("pipeline", "pipeline")]),
+        column(
+            "team",
+            "team",
+            Text,
+            "Who answers for it; `unattributed` for pools and nodes.",
+        )
+        .to("/team", &[("team", "team")]),
+        column(
+            "cost",
+            "cost",
+            Usd,
+            "What it cost in the week, USD; NULL where no price is known.",
+        ),
+        column(
+            "previous_cost",
+            "week before",
+            Usd,
+            "What it cost in the week before, USD; NULL unless that was observed whole.",
+        ),
+        column("since_at", "since", Instant, "Since when it is so."),
+        column("evidence", "what shows it", Text, "What shows it, with counts."),
+        column("mend", "what mends it", Text, "What to do about it."),
+        column(
+            "command",
+            "how",
+            Text,
+            "A command, or the fields of an object, that mend it.",
+        ),
+        column("iso_week", "week", Text, "ISO 8601 week."),
+        key("finding", "The kind of finding."),
+        key(
+            "subject_kind",
+            "What the subject is: job, pipeline, pool or node.",
+        ),
+        key("counted_in", "What has the same money already."),
+        key("namespace", "Namespace of the subject."),
+        key("pool", "The pool, if it is about one."),
+        key("pipeline", "The pipeline, if it is about one or its job."),
+        CLUSTER,
+    ],
+    required: &[],
+};

@@ -1,0 +1,363 @@
+//! What it cost, by who and for what.
+
+use super::super::question::Kind::{Count, Text, Usd};
+use super::super::question::{Question, column, key};
+
+/// What each category of cost has of the whole.
+pub static CATEGORIES: Question = Question {
+    name: "categories",
+    title: "Where each dollar went",
+    about: "One row per cost category of the range; they add up to the whole. From `costs_hourly`.",
+    sql: "select cost_categories.cost_category, cost_categories.position, cost_categories.category_group, \
+              sum(costs.cost) as cost, cost_categories.description, \
+              case when cost_categories.cost_category like 'idle%' or cost_categories.cost_category in ('node_reserved', 'unobserved') \
+                  then null else cost_categories.cost_category end as pod_category \
+          from (select cost_category, cost from marts.costs_hourly where {costs}) as costs \
+          inner join marts.cost_categories as cost_categories using (cost_category) \
+          group by all",
+    order: "position",
+    columns: &[
+        column(
+            "cost_category",
+            "category",
+            Text,
+            "Cost category, as `cost_categories` names it.",
+        )
+        .to("/pods", &[("category", "pod_category")])
+        .to("/pools", &[("", "cost_category")]),
+        column(
+            "category_group",
+            "kind",
+            Text,
+            "Group of the category: used, waste, idle, overhead, ...",
+        ),
+        column("cost", "cost", Usd, "Cost, USD."),
+        column("description", "what it is", Text, "What belongs to the category."),
+        key("position", "Place in the order in which categories are told."),
+        key(
+            "pod_category",
+            "The category, where pods have its cost; NULL where machines have.",
+        ),
+    ],
+    required: &[],
+};
+
+/// What each day cost.
+pub static DAYS: Question = Question {
+    name: "days",
+    title: "Cost by day",
+    about: "One row per local date and group of cost categories. From `costs_hourly`.",
+    sql: "select days.local_date, cost_categories.category_group, sum(costs.cost) as cost \
+          from {days} \
+          inner join (select hour_start_at, cost_category, cost from marts.costs_hourly where {costs}) as costs \
+              on epoch_ms(costs.hour_start_at) >= days.from_ms and epoch_ms(costs.hour_start_at) < days.to_ms \
+          inner join marts.cost_categories as cost_categories using (cost_category) \
+          group by all",
+    order: "local_date, category_group",
+    columns: &[
+        column("local_date", "date", Text, "Date in the zone of the request."),
+        column(
+            "category_group",
+            "kind",
+            Text,
+            "Group of the category: used, waste, idle, overhead, ...",
+        ),
+        column("cost", "cost", Usd, "Cost, USD."),
+    ],
+    required: &[],
+};
+
+/// What each team cost.
+pub static TEAMS: Question = Question {
+    name: "teams",
+    title: "Teams",
+    about: "One row per team. Direct is what a team's pods cost; fully loaded adds its share of idle time, node overhead and platform \
+            by direct cost, and adds up to the whole. From `costs_hourly`.",
+    sql: "with costs as ( \
+              select team, cost_category, cost, hour_start_at >= make_timestamp_ms($from) as is_now from marts.costs_hourly \
+              where hour_start_at >= make_timestamp_ms($before) and hour_start_at < make_timestamp_ms($to) [[and cluster = $cluster]] \
+          ), \
+          direct as ( \
+              select team, coalesce(sum(cost) filter (is_now), 0) as direct_cost, \
+                  case when $is_compared then coalesce(sum(cost) filter (not is_now), 0) end as previous_cost, \
+                  coalesce(sum(cost) filter (is_now and cost_category in ('failed', 'lost', 'stuck')), 0) as failed_cost, \
+                  coalesce(sum(cost) filter (is_now and cost_category = 'unused_request'), 0) as unused_request_cost, \
+                  coalesce(sum(cost) filter (is_now and cost_category in ('used', 'unmetered')), 0) as used_cost \
+              from costs where cost_category not in ({shared}) group by team \
+              having $is_compared or count(*) filter (is_now) > 0 \
+          ), \
+          nano as ( \
+              select *, cast(direct_cost * 1000000000 as hugeint) as nano, \
+                  cast(sum(direct_cost) over () * 1000000000 as hugeint) as all_nano, \
+                  cast((select coalesce(sum(cost) filter (is_now), 0) from costs) * 1000000000 as hugeint) as whole_nano, \
+                  row_number() over (order by direct_cost desc, team) as place \
+              from direct \
+          ), \
+          shares as (select *, nano + (whole_nano - all_nano) * nano // nullif(all_nano, 0) as loaded_nano from nano), \
+          loaded as ( \
+              select *, loaded_nano + case when place = 1 then whole_nano - sum(loaded_nano) over () else 0 end as whole_loaded_nano \
+              from shares \
+          ) \
+          select team, direct_cost, direct_cost - previous_cost as change, \
+              cast(coalesce(whole_loaded_nano, nano) as decimal(29,0)) * 0.000000001 as fully_loaded_cost, \
+              used_cost, unused_request_cost, failed_cost \
+          from loaded where true [[and team = $team]]",
+    order: "direct_cost desc, team",
+    columns: &[
+        column(
+            "team",
+            "team",
+            Text,
+            "Who answers for the cost; `unattributed` where unknown.",
+        )
+        .to("/team", &[("team", "team")]),
+        column("direct_cost", "direct", Usd, "What the team's pods cost, USD.")
+            .to("/pods", &[("team", "team")]),
+        column(
+            "change",
+            "change",
+            Usd,
+            "Direct cost less that of as many days before, USD; NULL unless both were observed whole.",
+        ),
+        column(
+            "fully_loaded_cost",
+            "fully loaded",
+            Usd,
+            "Direct cost with the share of what all share, USD.",
+        ),
+        column(
+            "used_cost",
+            "used",
+            Usd,
+            "Of the direct cost, what was used or not measured, USD.",
+        ),
+        column(
+            "unused_request_cost",
+            "unused request",
+            Usd,
+            "Of the direct cost, what was asked for and not used, USD.",
+        ),
+        column(
+            "failed_cost",
+            "failed",
+            Usd,
+            "Of the direct cost, tries that failed, were lost or were stuck, USD.",
+        ),
+    ],
+    required: &[],
+};
+
+/// What each pipeline cost.
+pub static PIPELINES: Question = Question {
+    name: "pipelines",
+    title: "Pipelines",
+    about: "One row per team and pipeline: what its pods cost, and the runs that started in the range. From `costs_hourly`, `runs` and `run_teams`.",
+    sql: "with costs as ( \
+              select team, pipeline, cost_category, cost, hour_start_at >= make_timestamp_ms($from) as is_now from marts.costs_hourly \
+              where hour_start_at >= make_timestamp_ms($before) and hour_start_at < make_timestamp_ms($to) and cost_category not in ({shared}) \
+                  [[and cluster = $cluster]] [[and namespace = $namespace]] [[and team = $team]] [[and pipeline = $pipeline]] \
+          ), \
+          direct as ( \
+              select team, pipeline, sum(cost) filter (is_now) as cost, \
+                  case when $is_compared then coalesce(sum(cost) filter (not is_now), 0) end as previous_cost, \
+                  coalesce(sum(cost) filter (is_now and cost_category in ('failed', 'lost', 'stuck')), 0) as failed_cost, \
+                  coalesce(sum(cost) filter (is_now and cost_category = 'unused_request'), 0) as unused_request_cost \
+              from costs group by all having count(*) filter (is_now) > 0 \
+          ), \
+          begun as ( \
+              select teams.team, runs.pipeline, count(*) as runs, count(*) filter (runs.status in ('failed', 'lost')) as failed_runs, \
+                  count(*) filter (runs.status = 'succeeded') as succeeded_runs, sum(teams.cost) as cost \
+              from marts.runs as runs \
+              inner join marts.run_teams as teams on runs.cluster = teams.cluster and runs.system is not distinct from teams.system \
+                  and runs.installation is not distinct from teams.installation and runs.pipeline = teams.pipeline and runs.run = teams.run \
+                  and runs.run_epoch is not distinct from teams.run_epoch \
+              where runs.started_at >= make_timestamp_ms($from) and runs.started_at < make_timestamp_ms($to) [[and runs.cluster = $cluster]] \
+              group by all \
+          ) \
+          select direct.*, direct.cost - direct.previous_cost as change, coalesce(begun.runs, 0) as runs, \
+              coalesce(begun.failed_runs, 0) as failed_runs, \
+              cast(cast(begun.cost * 1000000000 as hugeint) // nullif(begun.succeeded_runs, 0) as decimal(29,0)) * 0.000000001 as cost_per_success \
+          from direct left join begun on direct.team = begun.team and direct.pipeline = begun.pipeline",
+    order: "cost desc, team, pipeline",
+    columns: &[
+        column(
+            "pipeline",
+            "pipeline",
+            Text,
+            "The recurring definition; `unattributed` where unknown.",
+        )
+        .to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
+        column(
+            "team",
+            "team",
+            Text,
+            "Who answers for the cost; `unattributed` where unknown.",
+        )
+        .to("/team", &[("team", "team")]),
+        column(
+            "cost",
+            "cost",
+            Usd,
+            "What its pods cost, USD; NULL where no price is known.",
+        )
+        .to("/pods", &[("pipeline", "pipeline"), ("team", "team")]),
+        column(
+            "change",
+            "change",
+            Usd,
+            "Cost less that of as many days before, USD; NULL unless both were observed whole.",
+        ),
+        column("runs", "runs", Count, "Runs that started in the range.")
+            .to("/runs", &[("pipeline", "pipeline"), ("team", "team")]),
+        column("failed_runs", "failed runs", Count, "Of them failed or lost."),
+        column(
+            "cost_per_success",
+            "per success",
+            super::super::question::Kind::SmallUsd,
+            "Cost of all runs that started in the range, divided by those that succeeded, USD; NULL where none did.",
+        ),
+        column(
+            "failed_cost",
+            "failed",
+            Usd,
+            "Cost of tries that failed, were lost or were stuck, USD.",
+        ),
+        column(
+            "unused_request_cost",
+            "unused request",
+            Usd,
+            "Cost of what was asked for and not used, USD.",
+        ),
+    ],
+    required: &[],
+};
+
+/// What each job cost.
+pub static JOBS: Question = Question {
+    name: "jobs",
+    title: "Jobs",
+    about: "One row per team, pipeline and job: what its pods cost, and tries that ended in the range. From `costs_hourly` and `job_attempts`.",
+    sql: "with costs as ( \
+              select team, pipeline, job, sum(cost) as cost, \
+                  coalesce(sum(cost) filter (cost_category in ('failed', 'lost', 'stuck')), 0) as failed_cost, \
+                  coalesce(sum(cost) filter (cost_category = 'unused_request'), 0) as unused_request_cost, \
+                  coalesce(sum(cost) filter (cost_category = 'unmetered'), 0) as unmetered_cost \
+              from marts.costs_hourly where {costs} and cost_category not in ({shared}) group by all \
+          ), \
+          tries as ( \
+              select team, pipeline, job, count(*) as attempts, count(*) filter (outcome in ('failed', 'lost')) as failed_attempts, \
+                  quantile_disc(duration_ms, 0.5) as duration_p50_ms, quantile_disc(duration_ms, 0.95) as duration_p95_ms, \
+                  quantile_disc(queue_wait_ms, 0.5) as queue_wait_p50_ms \
+              from marts.job_attempts where ended_at >= make_timestamp_ms($from) and ended_at < make_timestamp_ms($to) \
+                  [[and cluster = $cluster]] \
+              group by all \
+          ) \
+          select costs.*, coalesce(tries.attempts, 0) as attempts, coalesce(tries.failed_attempts, 0) as failed_attempts, \
+              tries.duration_p50_ms, tries.duration_p95_ms, tries.queue_wait_p50_ms \
+          from costs left join tries on costs.team = tries.team and costs.pipeline = tries.pipeline and costs.job = tries.job",
+    order: "cost desc, team, pipeline, job",
+    columns: &[
+        column(
+            "job",
+            "job",
+            Text,
+            "The unit of work inside a run; `unattributed` where unknown.",
+        )
+        .to(
+            "/pods",
+            &[("job", "job"), ("pipeline", "pipeline"), ("team", "team")],
+        ),
+        column(
+            "pipeline",
+            "pipeline",
+            Text,
+            "The recurring definition; `unattributed` where unknown.",
+        )
+        .to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
+        column(
+            "team",
+            "team",
+            Text,
+            "Who answers for the cost; `unattributed` where unknown.",
+        )
+        .to("/team", &[("team", "team")]),
+        column(
+            "cost",
+            "cost",
+            Usd,
+            "What its pods cost, USD; NULL where no price is known.",
+        ),
+        column(
+            "unused_request_cost",
+            "unused request",
+            Usd,
+            "Cost of what was asked for and not used, USD.",
+        ),
+        column(
+            "failed_cost",
+            "failed",
+            Usd,
+            "Cost of tries that failed, were lost or were stuck, USD.",
+        ),
+        column(
+            "unmetered_cost",
+            "unmetered",
+            Usd,
+            "Cost of time that nobody measured, USD.",
+        ),
+        column("attempts", "tries", Count, "Tries that ended in the range."),
+        column(
+            "failed_attempts",
+            "failed tries",
+            Count,
+            "Of them failed or lost.",
+        ),
+        column(
+            "duration_p50_ms",
+            "half took",
+            super::super::question::Kind::Duration,
+            "Median time of a try, ms.",
+        ),
+        column(
+            "duration_p95_ms",
+            "1 in 20 took",
+            super::super::question::Kind::Duration,
+            "95th percentile of the time of a try, ms.",
+        ),
+        column(
+            "queue_wait_p50_ms",
+            "half waited",
+            super::super::question::Kind::Duration,
+            "Median wait of a try for a machine, ms.",
+        ),
+    ],
+    required: &[],
+};
+
+/// What each namespace cost.
+pub static NAMESPACES: Question = Question {
+    name: "namespaces",
+    title: "Namespaces",
+    about: "One row per namespace: what its pods cost. Capacity that nobody held has none. From `costs_hourly`.",
+    sql: "select namespace, sum(cost) as cost, \
+              coalesce(sum(cost) filter (cost_category in ('failed', 'lost', 'stuck', 'unused_request')), 0) as wasted_cost \
+          from marts.costs_hourly where {costs} group by all",
+    order: "cost desc, namespace",
+    columns: &[
+        column(
+            "namespace",
+            "namespace",
+            Text,
+            "Namespace; `unattributed` where there is none.",
+        )
+        .to("/pods", &[("namespace", "namespace")]),
+        column("cost", "cost", Usd, "Cost, USD; NULL where no price is known."),
+        column(
+            "wasted_cost",
+            "wasted",
+            Usd,
+            "Of it failed, lost, stuck and asked for in vain, USD.",
+        ),
+    ],
+    required: &[],
+};

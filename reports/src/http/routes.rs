@@ -1,0 +1,113 @@
+//! Every route: its path, who may ask it, and what answers.
+
+use sha2::{Digest, Sha256};
+
+use super::access::Role;
+use super::pages::{self, Page};
+use super::question::Question;
+use super::questions;
+
+/// A route.
+pub struct Route {
+    pub path: String,
+    /// What somebody has to be allowed, where tokens are asked for; `None` if nobody has to.
+    pub needs: Option<Role>,
+    pub(super) what: What,
+}
+
+/// What answers.
+#[derive(Clone)]
+pub(super) enum What {
+    Page(Page),
+    Csv(&'static Question),
+    Json(&'static Question),
+    /// The weekly report, in the format that is named.
+    Report,
+    /// The figures of the weekly report.
+    Week,
+    Build,
+    OpenApi,
+    Text(&'static str),
+    Asset(&'static str, &'static str),
+    Ready,
+    Metrics,
+    SignIn,
+    SignOut,
+}
+
+impl Route {
+    pub(super) fn can_post(&self) -> bool {
+        matches!(self.what, What::SignIn | What::SignOut)
+    }
+
+    pub(super) fn can_get(&self) -> bool {
+        !matches!(self.what, What::SignOut)
+    }
+
+    /// Whether it is computed before anybody asks.
+    pub(super) fn is_first(&self) -> bool {
+        matches!(self.what, What::Page(_)) && pages::NAVIGATION.iter().any(|(path, _)| *path == self.path)
+    }
+}
+
+const STYLE: &str = concat!(
+    include_str!("../weekly/weekly.css"),
+    include_str!("assets/dashboard.css")
+);
+const SCRIPT: &str = include_str!("assets/dashboard.js");
+const ICON: &str = include_str!("assets/icon.svg");
+
+/// Every route there is.
+pub fn routes() -> Vec<Route> {
+    let route = |path: &str, needs: Option<Role>, what: What| Route {
+        path: path.to_owned(),
+        needs,
+        what,
+    };
+    let mut all = vec![
+        // Nothing here tells anything of anybody.
+        route("/healthz", None, What::Text("ok\n")),
+        route("/readyz", None, What::Ready),
+        route("/sign-in", None, What::SignIn),
+        route(
+            "/assets/style.css",
+            None,
+            What::Asset("text/css; charset=utf-8", STYLE),
+        ),
+        route(
+            "/assets/dashboard.js",
+            None,
+            What::Asset("text/javascript; charset=utf-8", SCRIPT),
+        ),
+        route("/assets/icon.svg", None, What::Asset("image/svg+xml", ICON)),
+        route("/sign-out", Some(Role::Viewer), What::SignOut),
+        route("/metrics", Some(Role::Admin), What::Metrics),
+        route("/report", Some(Role::Viewer), What::Report),
+        route("/api/v1/openapi.json", Some(Role::Viewer), What::OpenApi),
+        route("/api/v1/build", Some(Role::Viewer), What::Build),
+        route("/api/v1/weekly-report", Some(Role::Viewer), What::Week),
+    ];
+    for (path, page) in pages::PAGES {
+        all.push(route(path, Some(Role::Viewer), What::Page(*page)));
+    }
+    for question in questions::ALL {
+        let name = question.name;
+        all.push(route(
+            &format!("/tables/{name}.csv"),
+            Some(Role::Viewer),
+            What::Csv(question),
+        ));
+        all.push(route(
+            &format!("/api/v1/{name}"),
+            Some(Role::Viewer),
+            What::Json(question),
+        ));
+    }
+    all
+}
+
+/// The first bytes of a text's hash.
+pub(super) fn checksum(text: &str) -> String {
+    let hash = Sha256::digest(text.as_bytes());
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

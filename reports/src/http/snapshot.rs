@@ -1,0 +1,257 @@
+//! What is served: a copy of the ledger as a build left it, which nobody writes, so that questions never wait for a build and no
+//! build for questions. Copies are made by the file system (shared blocks where it can), and have no name once they are open.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use duckdb::Connection;
+use podledger_sql::ledger::Ledger;
+use sha2::{Digest, Sha256};
+
+use crate::weekly::Week;
+
+/// What can go wrong while a snapshot is taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    #[error("cannot open the ledger")]
+    Ledger(#[from] podledger_sql::Error),
+    #[error("cannot read the ledger's last build")]
+    Read(#[from] duckdb::Error),
+    #[error("cannot copy {path}")]
+    Copy {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A ledger as one build left it.
+pub struct Snapshot {
+    ledger: Mutex<Ledger>,
+    /// Number of the build.
+    pub build_id: i64,
+    /// Tells this content from any other.
+    pub key: String,
+    /// From when to when each cluster was observed, ms since 1970.
+    pub clusters: Vec<(i64, i64)>,
+    /// Names to choose from: teams, pipelines, namespaces, clusters, zones; each at most [`MOST_CHOICES`].
+    pub choices: Vec<(&'static str, Vec<String>)>,
+}
+
+/// Names that a filter suggests at most.
+const MOST_CHOICES: usize = 300;
+
+impl Snapshot {
+    /// A connection of one's own.
+    ///
+    /// # Errors
+    /// Where DuckDB gives none.
+    pub fn connection(&self) -> duckdb::Result<Connection> {
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.connection().try_clone()
+    }
+
+    fn open(path: &Path, key: String, build_id: i64) -> Result<Self, SnapshotError> {
+        let ledger = Ledger::open_read_only(path)?;
+        let connection = ledger.connection();
+        let clusters = pairs(connection)?;
+        let mut choices = Vec::new();
+        for (key, query) in [
+            ("team", "select distinct team from marts.costs_daily order by 1"),
+            (
+                "pipeline",
+                "select distinct pipeline from marts.costs_daily order by 1",
+            ),
+            (
+                "namespace",
+                "select distinct namespace from marts.costs_daily order by 1",
+            ),
+            ("cluster", "select cluster from marts.clusters order by 1"),
+            ("zone", "select distinct zone from build.calendar order by 1"),
+        ] {
+            let mut statement = connection.prepare(&format!("{query} limit {MOST_CHOICES}"))?;
+            let names = statement.query_map([], |row| row.get(0))?;
+            choices.push((key, names.collect::<duckdb::Result<Vec<String>>>()?));
+        }
+        Ok(Self {
+            ledger: Mutex::new(ledger),
+            build_id,
+            key,
+            clusters,
+            choices,
+        })
+    }
+
+    /// Whether every cluster was observed in all of a stretch of time.
+    pub fn is_observed(&self, from_ms: i64, to_ms: i64) -> bool {
+        let mut touching = self
+            .clusters
+            .iter()
+            .filter(|(from, through)| *from < to_ms && *through > from_ms)
+            .peekable();
+        // A cluster begins with its first machine; an hour of that is forgiven, as in reports.
+        touching.peek().is_some()
+            && touching.all(|(from, through)| *from <= from_ms + 3_600_000 && *through >= to_ms)
+    }
+
+    /// The last week that was observed whole, or else the last that was observed at all.
+    pub fn last_week(&self, zone: &str) -> crate::Result<Option<Week>> {
+        let from = self.clusters.iter().map(|(from, _)| *from).min();
+        let through = self.clusters.iter().map(|(_, through)| *through).min();
+        match (from, through) {
+            (Some(from), Some(through)) => Week::last_whole(from, through, zone).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn pairs(connection: &Connection) -> duckdb::Result<Vec<(i64, i64)>> {
+    let mut statement = connection.prepare(
+        "select epoch_ms(observed_from_at), epoch_ms(observed_through_at) from marts.clusters \
+         where observed_from_at is not null and observed_through_at is not null",
+    )?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
+/// The newest snapshot of a ledger.
+pub struct Snapshots {
+    ledger: PathBuf,
+    current: RwLock<Option<Arc<Snapshot>>>,
+    seen: Mutex<Option<Stamp>>,
+}
+
+/// What tells whether a file is as it was.
+type Stamp = (u64, Option<SystemTime>);
+
+impl Snapshots {
+    /// Of the ledger in `path`, which need not be there yet.
+    pub fn new(path: &Path) -> Self {
+        forget_lost_copies(path);
+        Self {
+            ledger: path.to_path_buf(),
+            current: RwLock::new(None),
+            seen: Mutex::new(None),
+        }
+    }
+
+    /// The newest; `None` until something has been built.
+    pub fn current(&self) -> Option<Arc<Snapshot>> {
+        self.current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Takes a snapshot if the ledger is not what the newest one shows; says whether it did. While another process builds there is
+    /// nothing to take. It must not be called while this process has the ledger open for writing.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]; the newest snapshot is then served on.
+    pub fn take(&self) -> Result<bool, SnapshotError> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(metadata) = std::fs::metadata(&self.ledger) else {
+            return Ok(false);
+        };
+        let stamp = (metadata.len(), metadata.modified().ok());
+        if *seen == Some(stamp) {
+            return Ok(false);
+        }
+        let open = match Ledger::open_read_only(&self.ledger) {
+            Ok(open) => open,
+            Err(podledger_sql::Error::InUse { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let (build_id, fingerprint): (i64, String) = open.connection().query_row(
+            "select coalesce(max(build_id), 0), coalesce(max_by(concat(fingerprint, configuration), build_id), '') from build.builds",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        if build_id == 0 {
+            *seen = Some(stamp);
+            return Ok(false);
+        }
+        let key = key(build_id, &fingerprint, stamp);
+        let copy = self.copy()?;
+        drop(open);
+        let snapshot = Snapshot::open(&copy, key, build_id);
+        // An open file needs no name, and a process that is killed then leaves nothing behind.
+        #[cfg(unix)]
+        remove(&copy);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(snapshot?));
+        *seen = Some(stamp);
+        Ok(true)
+    }
+
+    /// Copies the ledger while its lock is held: what was written ahead first, since the lock ends with the last file that is closed.
+    fn copy(&self) -> Result<PathBuf, SnapshotError> {
+        static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let copy = self
+            .ledger
+            .with_file_name(format!("{PREFIX}{}-{number}.duckdb", std::process::id()));
+        remove(&copy);
+        for (from, to) in [
+            (wal(&self.ledger), wal(&copy)),
+            (self.ledger.clone(), copy.clone()),
+        ] {
+            match std::fs::copy(&from, &to) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && from != self.ledger => {}
+                Err(source) => {
+                    remove(&copy);
+                    return Err(SnapshotError::Copy { path: from, source });
+                }
+                Ok(_) => {}
+            }
+        }
+        Ok(copy)
+    }
+}
+
+/// How names of copies begin.
+const PREFIX: &str = ".served-";
+
+fn wal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".wal");
+    PathBuf::from(name)
+}
+
+fn remove(path: &Path) {
+    // Most are not there.
+    let _ = std::fs::remove_file(path);
+    let _ = std::fs::remove_file(wal(path));
+}
+
+/// Removes copies of processes that were killed while they copied.
+fn forget_lost_copies(ledger: &Path) {
+    let Some(entries) = ledger.parent().and_then(|folder| folder.read_dir().ok()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        if let Some(process) = process
+            && Path::new("/proc/self").exists()
+            && !Path::new("/proc").join(process).exists()
+        {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn key(build_id: i64, fingerprint: &str, stamp: Stamp) -> String {
+    let nanoseconds = stamp
+        .1
+        .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
+        .map_or(0, |since| since.as_nanos());
+    let text = format!(
+        "{} {build_id} {fingerprint} {} {nanoseconds}",
+        env!("CARGO_PKG_VERSION"),
+        stamp.0
+    );
+    let hash = Sha256::digest(text);
+    let short: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("{build_id}-{short}")
+}

@@ -1,0 +1,173 @@
+//! What commands share that serve the dashboard.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use podledger_analyzer::config::Config;
+use podledger_analyzer::rules::Rules;
+use podledger_reports::http::{App, Decision, Explain, Listener, Settings, Snapshots, Tls};
+use tokio::sync::watch;
+
+/// How often a ledger that another process builds is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Options of commands that serve the dashboard.
+#[derive(Debug, Args)]
+pub struct Dashboard {
+    /// Where the dashboard and the API are served. An address that can be reached from elsewhere needs a token first.
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT)]
+    listen: SocketAddr,
+    /// Another name under which the server is asked, such as that of a proxy before it.
+    #[arg(long, value_name = "NAME")]
+    host: Vec<String>,
+    /// PEM file with the certificate, for TLS.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file with its private key.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Requests that each address has per second; four times as many at once.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    requests_per_second: u32,
+}
+
+/// Where the dashboard is unless another address is named.
+const DEFAULT: &str = "127.0.0.1:9480";
+
+/// A dashboard that is about to be served.
+pub struct Ready {
+    app: Arc<App>,
+    listener: Listener,
+    pub url: String,
+}
+
+impl Dashboard {
+    /// Whether the address can be had, for commands that only listen after long work.
+    ///
+    /// # Errors
+    /// Where it cannot.
+    pub fn can_listen(&self) -> anyhow::Result<()> {
+        std::net::TcpListener::bind(self.listen)
+            .map(drop)
+            .with_context(|| {
+                format!(
+                    "cannot listen on {}; name another address with --listen, or give --no-serve",
+                    self.listen
+                )
+            })
+    }
+
+    /// Checks what is asked for, and begins to listen.
+    ///
+    /// # Errors
+    /// Where the address cannot be had, or nobody should be served there.
+    pub async fn ready(
+        &self,
+        snapshots: &Arc<Snapshots>,
+        tokens: PathBuf,
+        config: &Config,
+    ) -> anyhow::Result<Ready> {
+        let tls = match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some(Tls {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            }),
+            _ => None,
+        };
+        let settings = Settings {
+            listen: self.listen,
+            hosts: self.host.clone(),
+            tokens,
+            is_tls: tls.is_some(),
+            requests_per_second: self.requests_per_second,
+            explain: Some(explain(config)?),
+        };
+        let app = App::new(Arc::clone(snapshots), settings)?;
+        let listener = Listener::bind(self.listen, tls.as_ref()).await?;
+        let address = listener.address()?;
+        if tls.is_none() && !address.ip().is_loopback() {
+            tracing::warn!(
+                "tokens go over the network unencrypted: give --tls-cert and --tls-key, or put a proxy with TLS before it"
+            );
+        }
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        Ok(Ready {
+            app,
+            listener,
+            url: format!("{scheme}://{address}"),
+        })
+    }
+}
+
+impl Ready {
+    /// Serves until `stop` says true, and computes first pages ahead whenever `changed` tells of a new snapshot.
+    pub async fn serve(self, stop: watch::Receiver<bool>, mut changed: watch::Receiver<u64>) {
+        let app = Arc::clone(&self.app);
+        let warming = tokio::spawn(async move {
+            loop {
+                app.warm().await;
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        self.listener.serve(self.app.router(), stop).await;
+        warming.abort();
+    }
+}
+
+/// Looks for new builds by other processes until `stop` says true.
+pub async fn follow(snapshots: Arc<Snapshots>, changes: watch::Sender<u64>, mut stop: watch::Receiver<bool>) {
+    loop {
+        take(&snapshots, &changes).await;
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+/// Takes a snapshot, if there is something new to show.
+pub async fn take(snapshots: &Arc<Snapshots>, changes: &watch::Sender<u64>) {
+    let snapshots = Arc::clone(snapshots);
+    match tokio::task::spawn_blocking(move || snapshots.take()).await {
+        Ok(Ok(true)) => changes.send_modify(|number| *number += 1),
+        Ok(Ok(false)) => {}
+        Ok(Err(error)) => {
+            tracing::error!(
+                error = format!("{:#}", anyhow::Error::from(error)),
+                "the newest build cannot be served; serving the one before"
+            );
+        }
+        Err(error) => tracing::error!(%error, "taking a snapshot was interrupted"),
+    }
+}
+
+/// Snapshots of a ledger.
+pub fn snapshots(ledger: &Path) -> Arc<Snapshots> {
+    Arc::new(Snapshots::new(ledger))
+}
+
+/// Says which rules decided what of a pod.
+fn explain(config: &Config) -> anyhow::Result<Box<Explain>> {
+    let rules = Rules::of(config).context("cannot read the rules")?;
+    Ok(Box::new(move |connection, uid| {
+        // The UID is a pattern there, and may fit others.
+        let decided = rules
+            .decisions(connection, uid, 50)
+            .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+        let decisions = decided.into_iter().filter(|pod| pod.pod_uid == uid);
+        Ok(decisions
+            .flat_map(|pod| pod.decisions)
+            .map(|decision| Decision {
+                field: decision.field.to_string(),
+                value: decision.value,
+                rule: decision.rule,
+            })
+            .collect())
+    }))
+}

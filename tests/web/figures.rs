@@ -1,0 +1,273 @@
+//! Every figure against the marts.
+
+use axum::http::StatusCode;
+use podledger_reports::http::routes;
+use podledger_sql::units::NanoUsd;
+
+use super::Server;
+use crate::harness::World;
+use crate::weekly::fortnight;
+
+/// Rows of a CSV by column.
+fn table(server: &Server, url: &str) -> Vec<Vec<(String, String)>> {
+    let answer = server.get(url);
+    assert_eq!(answer.status, StatusCode::OK, "{url}: {}", answer.body);
+    let mut reader = csv::Reader::from_reader(answer.body.as_bytes());
+    let names: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+    reader
+        .records()
+        .map(|record| {
+            let record = record.unwrap();
+            names
+                .iter()
+                .cloned()
+                .zip(record.iter().map(str::to_owned))
+                .collect()
+        })
+        .collect()
+}
+
+fn sum(rows: &[Vec<(String, String)>], column: &str) -> String {
+    let cells = rows
+        .iter()
+        .flatten()
+        .filter(|(name, cell)| name == column && !cell.is_empty());
+    let nano: i64 = cells
+        .map(|(_, cell)| NanoUsd::from_decimal_str(cell).unwrap().get())
+        .sum();
+    NanoUsd::from_nano(nano).to_string()
+}
+
+fn ask(world: &World, query: &str) -> String {
+    let found = world.rows(query);
+    assert_eq!(found.len(), 1, "{query}");
+    found[0].clone()
+}
+
+const DIRECT: &str = "cost_category not like 'idle%' and cost_category not in ('node_reserved', 'system', 'platform', 'unobserved')";
+
+#[test]
+fn every_figure_is_that_of_its_mart() {
+    let world = fortnight();
+    let server = Server::of_world(&world);
+    let days = "charge_date between '2026-11-09' and '2026-11-15'";
+    let hours = "hour_start_at >= '2026-11-09' and hour_start_at < '2026-11-16'";
+    let total = ask(
+        &world,
+        &format!("select sum(cost) from marts.costs_daily where {days}"),
+    );
+    let direct = ask(
+        &world,
+        &format!("select sum(cost) from marts.costs_daily where {days} and {DIRECT}"),
+    );
+    let csv = |name: &str| table(&server, &format!("/tables/{name}.csv?week=2026-W46"));
+
+    // Sums over everything.
+    let of_pods = format!(
+        "select sum(total_cost) from marts.allocations_hourly where consumer_kind = 'pod' and {hours}"
+    );
+    for (name, column, expected) in [
+        ("categories", "cost", total.clone()),
+        ("days", "cost", total.clone()),
+        ("teams", "fully_loaded_cost", total.clone()),
+        ("teams", "direct_cost", direct.clone()),
+        ("pipelines", "cost", direct.clone()),
+        ("jobs", "cost", direct.clone()),
+        ("namespaces", "cost", total.clone()),
+        ("pools", "cost", total.clone()),
+        ("pool-hours", "cost", total.clone()),
+        ("machines", "cost", total.clone()),
+        ("pods", "cost", ask(&world, &of_pods)),
+        (
+            "runs",
+            "cost",
+            ask(
+                &world,
+                "select sum(cost) from marts.runs where started_at >= '2026-11-09' and started_at < '2026-11-16'",
+            ),
+        ),
+        (
+            "findings",
+            "cost",
+            ask(
+                &world,
+                "select sum(cost) from marts.findings where zone = 'UTC' and iso_week = '2026-W46'",
+            ),
+        ),
+        (
+            "stuck-pods",
+            "cost",
+            ask(
+                &world,
+                &format!(
+                    "select coalesce(sum(cost), 0) from marts.costs_daily where {days} and cost_category = 'stuck'"
+                ),
+            ),
+        ),
+    ] {
+        let rows = csv(name);
+        assert!(!rows.is_empty() || name == "stuck-pods", "{name}");
+        let expected = NanoUsd::from_decimal_str(&expected).unwrap().to_string();
+        assert_eq!(sum(&rows, column), expected, "{name}.{column}");
+    }
+    // Row by row.
+    for (name, columns, query) in [
+        (
+            "teams",
+            vec!["team", "direct_cost"],
+            format!("select team, sum(cost) from marts.costs_daily where {days} and {DIRECT} group by 1"),
+        ),
+        (
+            "pipelines",
+            vec!["team", "pipeline", "cost"],
+            format!("select team, pipeline, sum(cost) from marts.costs_daily where {days} and {DIRECT} group by all"),
+        ),
+        (
+            "jobs",
+            vec!["team", "pipeline", "job", "cost"],
+            format!("select team, pipeline, job, sum(cost) from marts.costs_daily where {days} and {DIRECT} group by all"),
+        ),
+        (
+            "pools",
+            vec!["pool", "cost"],
+            format!("select pool, sum(cost) from marts.machines_daily where {days} group by all"),
+        ),
+        (
+            "machines",
+            vec!["machine", "cost", "idle_cost"],
+            format!("select machine, sum(cost), sum(idle_cost) from marts.machines_daily where {days} group by all"),
+        ),
+        (
+            "runs",
+            vec!["run", "run_epoch", "status", "pods", "cost", "wasted_cost"],
+            "select run, run_epoch, status, pods, cost, wasted_cost from marts.runs \
+             where started_at >= '2026-11-09' and started_at < '2026-11-16'"
+                .to_owned(),
+        ),
+        (
+            "waits",
+            vec!["team", "pipeline", "pods", "queue_wait_p95_ms", "queue_wait_max_ms"],
+            "select team, pipeline, count(*), quantile_disc(queue_wait_ms, 0.95), max(queue_wait_ms) from marts.attempt_pods \
+             where created_at >= '2026-11-09' and created_at < '2026-11-16' group by all"
+                .to_owned(),
+        ),
+    ] {
+        let rows = csv(name);
+        let mut shown: Vec<String> = rows
+            .iter()
+            .map(|row| {
+                let cells: Vec<&str> = columns
+                    .iter()
+                    .map(|wanted| row.iter().find(|(name, _)| name == wanted).unwrap().1.as_str())
+                    .filter(|cell| !cell.is_empty())
+                    .collect();
+                cells.join("|")
+            })
+            .collect();
+        shown.sort();
+        let mut expected = world.rows(&query);
+        expected.sort();
+        assert_eq!(shown, expected, "{name}");
+    }
+
+    the_api_says_the_same_page_by_page(&server);
+    every_link_leads_somewhere(&world, &server, &total);
+    the_document_names_every_path(&server);
+}
+
+fn the_api_says_the_same_page_by_page(server: &Server) {
+    let rows = table(server, "/tables/jobs.csv?week=2026-W46&sort=-attempts");
+    let mut told = Vec::new();
+    let mut next = Some("/api/v1/jobs?week=2026-W46&sort=-attempts&limit=7".to_owned());
+    while let Some(url) = next {
+        let page = server.get(&url).json();
+        assert_eq!(page["total"], rows.len(), "{url}");
+        told.extend(page["rows"].as_array().unwrap().clone());
+        next = page["next"].as_str().map(str::to_owned);
+    }
+    assert_eq!(told.len(), rows.len());
+    for (row, object) in rows.iter().zip(&told) {
+        for (name, cell) in row {
+            let value = &object[name];
+            let text = match value {
+                serde_json::Value::String(text) => text.clone(),
+                serde_json::Value::Null => String::new(),
+                other => other.to_string(),
+            };
+            assert_eq!(*cell, text, "{name}");
+        }
+    }
+}
+
+/// From the total to a pod, by links alone.
+fn every_link_leads_somewhere(world: &World, server: &Server, total: &str) {
+    let pages = server.pages("/", 2);
+    let mut paths: Vec<&str> = pages
+        .iter()
+        .map(|(url, _)| url.split('?').next().unwrap())
+        .collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let all = routes();
+    let missing: Vec<&str> = all
+        .iter()
+        .map(|route| route.path.as_str())
+        .filter(|path| {
+            !path.starts_with("/api") && !path.starts_with("/assets") && !path.starts_with("/tables")
+        })
+        .filter(|path| !["/healthz", "/readyz", "/metrics", "/sign-in", "/sign-out"].contains(path))
+        .filter(|path| !paths.contains(path))
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new(), "no page leads there");
+    let overview = &pages.iter().find(|(url, _)| url == "/").unwrap().1;
+    let total = podledger_reports::display::dollars(NanoUsd::from_decimal_str(total).unwrap());
+    assert!(
+        overview.contains(&format!("<span class=\"total\">{total}</span>")),
+        "{total}"
+    );
+    // A pod's page adds up to what the mart says of it.
+    let (url, page) = pages.iter().find(|(url, _)| url.starts_with("/pod?")).unwrap();
+    let uid = url.split("pod=").nth(1).unwrap().split('&').next().unwrap();
+    let cost = ask(
+        world,
+        &format!("select sum(total_cost) from marts.allocations_hourly where pod_uid = '{uid}'"),
+    );
+    let cost = NanoUsd::from_decimal_str(&cost).unwrap();
+    assert!(
+        page.contains(&podledger_reports::display::small_dollars(cost)),
+        "{url}"
+    );
+    let hours = table(server, &format!("/tables/pod-hours.csv?pod={uid}"));
+    assert_eq!(sum(&hours, "total_cost"), cost.to_string());
+}
+
+fn the_document_names_every_path(server: &Server) {
+    let document = server.get("/api/v1/openapi.json").json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let paths = document["paths"].as_object().unwrap();
+    for route in routes() {
+        let path = route.path;
+        if path.starts_with("/api/") && path != "/api/v1/openapi.json" {
+            assert!(paths.contains_key(&path), "{path}");
+        }
+    }
+    // What answers have is what the document says they have.
+    for (path, item) in paths {
+        let of_rows =
+            &item["get"]["responses"]["200"]["content"]["application/json"]["schema"]["properties"]["rows"];
+        let Some(columns) = of_rows["items"]["properties"].as_object() else {
+            continue;
+        };
+        let required = item["get"]["parameters"].as_array().unwrap();
+        if required.iter().any(|parameter| parameter["required"] == true) {
+            continue;
+        }
+        let answer = server.get(&format!("{path}?limit=3")).json();
+        for row in answer["rows"].as_array().unwrap() {
+            let told: Vec<&String> = row.as_object().unwrap().keys().collect();
+            let mut named: Vec<&String> = columns.keys().collect();
+            named.sort();
+            assert_eq!(told, named, "{path}");
+        }
+    }
+}
