@@ -52,14 +52,14 @@ fn text(
             "service_prices",
             format!(
                 "select 'aws' as provider, 'us-east-1' as region, 'EBS' as service, 'gp3 storage' as item, 'GB-month' as unit, \
-                 {observed} as valid_from_at, {size}::decimal(18,9) / 1000 as price_usd, 'test' as source"
+                 {observed} as valid_from_at, ({size}::decimal(18,9) / 1000)::decimal(18,9) as price_usd, 'test' as source"
             ),
         ),
         _ => (
             "price_overrides",
             format!(
                 "select '{}' as selector, '' as selector_key, '*' as selector_value, '' as region, {observed} as valid_from_at, \
-                 {size}::decimal(18,9) / 100000000 as hourly_usd, 'test' as source",
+                 ({size}::decimal(18,9) / 100000000)::decimal(18,9) as hourly_usd, 'test' as source",
                 if size % 2 == 0 {
                     "control_plane"
                 } else {
