@@ -606,11 +606,11 @@ fn limits_are_told_again_where_an_older_build_had_not_told_them() {
     let (mut same, mut after) = (index(), index());
     for entry in &mut entries {
         same.restore(entry).unwrap();
-        let state = entry.state.take().unwrap();
-        let older = state
-            .replace(",\"cpu_limit_millicores\":2000", "")
-            .replace(",\"memory_limit_bytes\":1073741824", "");
-        entry.state = Some(older);
+        entry.state = entry.state.take().map(|state| {
+            state
+                .replace(",\"cpu_limit_millicores\":2000", "")
+                .replace(",\"memory_limit_bytes\":1073741824", "")
+        });
         after.restore(entry).unwrap();
     }
     let again = same.apply(&object(&pod), watched("10:05:00")).unwrap();
