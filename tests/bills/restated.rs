@@ -445,6 +445,12 @@ fn a_plan_is_for_the_machine_that_it_covers_and_what_of_it_is_unused_for_nobody(
     assert_eq!(machine_costs(&world), ["m|0.600000000", "n|0.900000000"]);
     let found = lines(&world);
     assert_eq!(found.get("commitment_unused"), Some(&50_000_000));
+    assert_eq!(
+        world.rows(
+            "select commitment_discount_id, used_cost, unused_cost, utilization from marts.commitments_daily"
+        ),
+        ["sp|0.750000000000000000|0.050000000000000000|0.937500"]
+    );
     assert_eq!(found.get("idle"), Some(&1_500_000_000));
     assert_eq!(found.get("price_variance"), Some(&-500_000_000));
     assert_eq!(
