@@ -445,6 +445,12 @@ fn a_plan_is_for_the_machine_that_it_covers_and_what_of_it_is_unused_for_nobody(
     assert_eq!(machine_costs(&world), ["m|0.600000000", "n|0.900000000"]);
     let found = lines(&world);
     assert_eq!(found.get("commitment_unused"), Some(&50_000_000));
+    assert_eq!(
+        world.rows(
+            "select commitment_discount_id, used_cost, unused_cost, utilization from marts.commitments_daily"
+        ),
+        ["sp|0.750000000000000000|0.050000000000000000|0.937500"]
+    );
     assert_eq!(found.get("idle"), Some(&1_500_000_000));
     assert_eq!(found.get("price_variance"), Some(&-500_000_000));
     assert_eq!(
@@ -495,12 +501,22 @@ fn a_bill_that_ends_within_an_hour_leaves_the_estimate_for_the_rest() {
         "cur.csv",
         &cur(&[
             "1,2,Usage,2026-11-16T10:00:00Z,2026-11-16T10:30:00Z,AmazonEC2,BoxUsage:t,i-2,0.5,Hrs,0.9,USD,us-east-1,,,,,,",
+            // An hour of which nothing was seen yet.
+            "1,2,Usage,2026-11-16T11:00:00Z,2026-11-16T12:00:00Z,AmazonEC2,BoxUsage:t,i-2,1,Hrs,0.4,USD,us-east-1,,,,,,",
         ]),
     );
     super::import(&world, &path, Format::Cur);
     world.build(true);
     assert_eq!(machine_costs(&world), ["m|1.000000000", "n|1.400000000"]);
-    assert_eq!(lines(&world).get("partly_billed"), Some(&900_000_000));
+    let expected = [
+        ("partly_billed", 900_000_000),
+        ("price_variance", 400_000_000),
+        ("quantity_variance", 400_000_000),
+    ];
+    assert_eq!(
+        lines(&world),
+        expected.map(|(line, nano)| (line.to_owned(), nano)).into()
+    );
     assert_eq!(
         world.rows("select start_at, hourly_price, price_source from marts.machine_prices where machine = 'n' order by 1"),
         ["2026-11-16 10:00:00|1.800000000|billed", "2026-11-16 10:30:00|1.000000000|test"]

@@ -1,6 +1,6 @@
 -- grain: one row per charge date, provider, billing account and line of the bill
 -- guarantee: every charge is in one line; `matched` is what machines that are known were charged for
--- inputs: stg_billed_charges, int_billed_machines, `vars: billing_scope`
+-- inputs: stg_billed_charges, int_billed_machines, int_machines, `vars: billing_scope`
 {{ config(materialized='view') }}
 with matched as (
     select distinct
@@ -11,6 +11,14 @@ with matched as (
         charge_start_ms,
         charge_end_ms
     from {{ ref('int_billed_machines') }}
+),
+
+known as (
+    select distinct
+        provider,
+        {{ machine_key('coalesce(provider_id, machine)') }} as machine_key
+    from {{ ref('int_machines') }}
+    where provider is not null
 ),
 
 charges as (
@@ -30,6 +38,8 @@ lines as (
         coalesce(charges.effective_atto, charges.billed_atto) as effective_atto,
         case
             when resources.provider is not null or kinds.provider is not null then 'matched'
+            -- A machine that is known, at a time at which nobody saw it.
+            when charges.is_machine and known.provider is not null then 'quantity_variance'
             when not charges.is_in_scope then 'out_of_scope'
             when charges.commitment_discount_status = 'Unused' then 'commitment_unused'
             when charges.charge_category = 'Tax' then 'tax'
@@ -49,6 +59,8 @@ lines as (
         and charges.machine_key = resources.group_key
         and charges.charge_start_ms = resources.charge_start_ms
         and charges.charge_end_ms = resources.charge_end_ms
+    left join known
+        on charges.provider = known.provider and charges.machine_key = known.machine_key
     left join matched as kinds
         on charges.is_machine
         and charges.is_in_scope

@@ -394,7 +394,7 @@ fn summary(connection: &Connection, found: &[Found<'_>]) -> Result<Contents> {
         .query_row(
             &format!(
                 "select count(*), count(*) filter (where {exact} <> bill.{cost}), \
-                 cast(sum(cast(bill.{cost} as decimal(38,28)) - {exact}) filter (where {exact} <> bill.{cost}) as varchar) \
+                 cast(sum(try_cast(bill.{cost} as decimal(38,28)) - {exact}) filter (where {exact} <> bill.{cost}) as varchar) \
                  from bill inner join bill_text on bill.row = bill_text.row"
             ),
             [],
