@@ -14,6 +14,7 @@ const GROUPS: &[(&str, &str, &str)] = &[
     ("used", "var(--used)", "used or not measured"),
     ("waste", "var(--failed)", "failed, stuck, asked for in vain"),
     ("overhead", "var(--overhead)", "node overhead"),
+    ("storage", "var(--unused)", "storage"),
     ("fixed", "var(--fixed)", "fixed"),
     ("idle", "var(--idle)", "idle"),
     ("unobserved", "var(--muted)", "unobserved"),

@@ -147,10 +147,11 @@ fn td(scope: &Scope, answer: &Answer, row: &[Cell], place: usize, column: &Colum
     }
 }
 
-/// Where a link leads, if its first value is known.
+/// Where a link leads, if its first value is known; a value without a name is only asked whether it is.
 fn target(scope: &Scope, answer: &Answer, row: &[Cell], link: &Link) -> Option<String> {
-    if link.with.first().is_some_and(|(key, _)| key.is_empty()) {
-        return Some(scope.link(link.path, &[]));
+    if let Some(("", known)) = link.with.first() {
+        let is_known = *answer.cell(row, known) != Cell::Null;
+        return is_known.then(|| scope.link(link.path, &[]));
     }
     let values: Vec<(&str, &str)> = link
         .with

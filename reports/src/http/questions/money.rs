@@ -10,8 +10,8 @@ pub static CATEGORIES: Question = Question {
     about: "One row per cost category of the range; they add up to the whole. From `costs_hourly`.",
     sql: "select cost_categories.cost_category, cost_categories.position, cost_categories.category_group, \
               sum(costs.cost) as cost, cost_categories.description, \
-              case when cost_categories.cost_category like 'idle%' or cost_categories.cost_category in ('node_reserved', 'unobserved') \
-                  then null else cost_categories.cost_category end as pod_category \
+              case when category_group in ('used', 'waste', 'overhead') and cost_category <> 'node_reserved' then cost_category end as pod_category, \
+              case when category_group in ('idle', 'unobserved') or cost_category = 'node_reserved' then cost_category end as machine_category \
           from (select cost_category, cost from marts.costs_hourly where {costs}) as costs \
           inner join marts.cost_categories as cost_categories using (cost_category) \
           group by all",
@@ -24,7 +24,7 @@ pub static CATEGORIES: Question = Question {
             "Cost category, as `cost_categories` names it.",
         )
         .to("/pods", &[("category", "pod_category")])
-        .to("/pools", &[("", "cost_category")]),
+        .to("/pools", &[("", "machine_category")]),
         column(
             "category_group",
             "kind",
