@@ -61,7 +61,7 @@ fn the_demo_leaves_folders_alone_that_are_not_its_own() {
     std::fs::create_dir(&data).unwrap();
     std::fs::write(data.join("thesis.txt"), "five years of work").unwrap();
     std::fs::write(data.join("demo.txt"), "notes for my own demo").unwrap();
-    let output = demo(folder.path(), &[]);
+    let output = demo(folder.path(), &["--no-serve"]);
     assert!(!output.status.success());
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
