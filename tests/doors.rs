@@ -201,9 +201,9 @@ impl Collect {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.said.recv_timeout(left) else {
-                panic!("it never said `{words}`: {:#?}", self.heard);
-            };
+            let line = self.said.recv_timeout(left);
+            assert!(line.is_ok(), "it never said `{words}`: {:#?}", self.heard);
+            let line = line.unwrap();
             if line.contains(words) {
                 return line;
             }

@@ -27,7 +27,7 @@ fn text(
                 "select 'c' as cluster, 'u{thing}' as claim_uid, {observed} as observed_at, 'c{thing}' as claim_name, \
                  '{namespace}' as namespace, 'gp3' as storage_class, {size}::bigint * 1000 as requested_bytes, \
                  timestamp '2026-11-16 09:30:00' as created_at, {}::timestamp as deleted_at",
-                if size % 3 == 0 { observed.as_str() } else { "null" }
+                if size.is_multiple_of(3) { observed.as_str() } else { "null" }
             ),
         ),
         5 => (
@@ -36,8 +36,8 @@ fn text(
                 "select 'c' as cluster, 'v{thing}' as volume_uid, {observed} as observed_at, 'v{thing}' as volume, \
                  'gp3' as storage_class, '{}' as phase, {size}::bigint * 1048576 as capacity_bytes, 'u{thing}' as claim_uid, \
                  timestamp '2026-11-16 09:40:00' as created_at, {}::timestamp as deleted_at",
-                if size % 4 == 0 { "Released" } else { "Bound" },
-                if size % 5 == 0 { observed.as_str() } else { "null" }
+                if size.is_multiple_of(4) { "Released" } else { "Bound" },
+                if size.is_multiple_of(5) { observed.as_str() } else { "null" }
             ),
         ),
         6 => (
@@ -45,7 +45,7 @@ fn text(
             format!(
                 "select 'c' as cluster, 's{thing}' as service_uid, {observed} as observed_at, 's{thing}' as service_name, \
                  '{namespace}' as namespace, {observed} as created_at, {}::timestamp as deleted_at",
-                if size % 3 == 0 { observed.as_str() } else { "null" }
+                if size.is_multiple_of(3) { observed.as_str() } else { "null" }
             ),
         ),
         7 => (
@@ -60,7 +60,7 @@ fn text(
             format!(
                 "select '{}' as selector, '' as selector_key, '*' as selector_value, '' as region, {observed} as valid_from_at, \
                  ({size}::decimal(18,9) / 100000000)::decimal(18,9) as hourly_usd, 'test' as source",
-                if size % 2 == 0 {
+                if size.is_multiple_of(2) {
                     "control_plane"
                 } else {
                     "load_balancer"

@@ -174,7 +174,7 @@ impl Scope {
 
     /// The same with rows in their usual order, from the first on.
     #[must_use]
-    pub fn from_the_first(&self) -> Self {
+    pub fn first_rows(&self) -> Self {
         Self {
             sort: None,
             offset: 0,

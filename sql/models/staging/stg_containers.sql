@@ -11,7 +11,8 @@ with facts as (
         container_kind,
         coalesce(image, '') as image,
         cpu_request_millicores,
-        memory_request_bytes
+        memory_request_bytes,
+        coalesce(memory_limit_bytes, cast(-1 as bigint)) as memory_limit_bytes
     from {{ source('lake', 'container_requests') }}
 )
 
@@ -24,7 +25,7 @@ select
     max_by(cpu_request_millicores, (observed_ms, cpu_request_millicores)) as cpu_request_millicores,
     max_by(memory_request_bytes, (observed_ms, memory_request_bytes)) as memory_request_bytes,
     -- The ceiling that the kernel enforces; NULL where none is known, and then the request stands for it.
-    cast(null as bigint) as memory_limit_bytes
+    nullif(max_by(memory_limit_bytes, (observed_ms, memory_limit_bytes)), cast(-1 as bigint)) as memory_limit_bytes
 from facts
 group by
     cluster,

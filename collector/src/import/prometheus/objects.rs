@@ -65,6 +65,13 @@ pub struct Moment {
     pub asked_to_go_ms: Option<i64>,
 }
 
+/// What is told of a container: what it asks for and what it may take at most, and the rest.
+#[derive(Default)]
+struct Container {
+    amounts: [Map<String, Value>; 2],
+    more: Value,
+}
+
 impl<'a> Pods<'a> {
     #[must_use]
     pub fn new(told: &'a Told, names: &'a Names) -> Self {
@@ -184,10 +191,10 @@ impl<'a> Pods<'a> {
         amounts: [&HashMap<&str, Vec<&Series>>; 2],
         uid: &str,
     ) -> Value {
-        let mut containers: BTreeMap<&str, ([Map<String, Value>; 2], Value)> = BTreeMap::new();
+        let mut containers: BTreeMap<&str, Container> = BTreeMap::new();
         for series in of.get(uid).into_iter().flatten() {
             let container = containers.entry(series.label("container")).or_default();
-            container.1 =
+            container.more =
                 json!({"image": series.label("image_spec"), "restartPolicy": series.label("restart_policy")});
         }
         for (place, found) in amounts.into_iter().enumerate() {
@@ -195,11 +202,15 @@ impl<'a> Pods<'a> {
                 let container = containers.entry(series.label("container")).or_default();
                 if let Some(amount) = series.last() {
                     let name = resource_name(self.names, series.label("resource"));
-                    container.0[place].insert(name, quantity(series.label("unit"), amount).into());
+                    container.amounts[place].insert(name, quantity(series.label("unit"), amount).into());
                 }
             }
         }
-        let containers = containers.into_iter().map(|(name, ([requests, limits], more))| {
+        let containers = containers.into_iter().map(|(name, container)| {
+            let Container {
+                amounts: [requests, limits],
+                more,
+            } = container;
             let text = |key: &str| more[key].as_str().filter(|text| !text.is_empty());
             let mut container = json!({"name": name, "resources": {"requests": requests, "limits": limits}});
             for key in ["image", "restartPolicy"] {

@@ -64,7 +64,7 @@ impl Context<'_> {
         scope: &Scope,
         rows: u64,
     ) -> Result<Answer, Problem> {
-        let scope = scope.from_the_first();
+        let scope = scope.first_rows();
         let part = Part {
             offset: 0,
             limit: rows,
