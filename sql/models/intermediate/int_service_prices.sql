@@ -2,7 +2,7 @@
 -- guarantee: [valid_from_ms, valid_to_ms) of one rank do not overlap; the least rank holds: what was declared of the thing itself, of its kind, the list price.
 --     A price is of `price_quantity` (a GiB of a volume) for `price_ms`
 -- inputs: int_service_resources, stg_price_overrides, stg_service_prices
-{{ config(materialized='view') }}
+{{ config(materialized='table') }}
 {#- Rank, kind, selector, what it names. #}
 {%- set declarations = [
     (1, 'volume', 'volume', 'resources.service_name'),

@@ -1,7 +1,7 @@
 -- grain: one row per stretch of time in which something that is paid for beside machines is the same: a volume, a load balancer, a cluster's control plane
 -- guarantee: the stretches [start_ms, end_ms) of one resource do not overlap and lie within the time that is known of its cluster
 -- inputs: stg_volumes, int_volume_owners, stg_load_balancers, int_clusters, int_machines
-{{ config(materialized='view') }}
+{{ config(materialized='table') }}
 with zones as (
     select
         cluster,

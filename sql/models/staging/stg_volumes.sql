@@ -2,7 +2,7 @@
 -- guarantee: the stretches [start_ms, end_ms) of a volume do not overlap; end_ms is NULL while it is there. A claim of which no volume is known
 --     stands for its volume from when it was bound
 -- inputs: lake.volume_states, lake.volume_claims
-{{ config(materialized='view') }}
+{{ config(materialized='table') }}
 with states as (
     select
         cluster,
