@@ -38,6 +38,10 @@ pub static CATEGORIES: Question = Question {
             "pod_category",
             "The category, where pods have its cost; NULL where machines have.",
         ),
+        key(
+            "machine_category",
+            "The category, where machines have its cost; NULL where pods have.",
+        ),
     ],
     required: &[],
 };
