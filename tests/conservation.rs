@@ -343,7 +343,7 @@ fn watermark(world: &World, minute: u16) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if std::env::var_os("PODLEDGER_SOAK").is_some() { 200 } else { 8 }, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if std::env::var_os("PODLEDGER_SOAK").is_some() { 200 } else { 5 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Every build checks conservation itself; what it leaves must not depend on how the facts came.
     #[test]
@@ -516,7 +516,7 @@ fn naming_fact() -> impl Strategy<Value = (&'static str, String)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if std::env::var_os("PODLEDGER_SOAK").is_some() { 200 } else { 6 }, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if std::env::var_os("PODLEDGER_SOAK").is_some() { 200 } else { 4 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn names_come_out_the_same_whatever_was_seen_first(facts in prop::collection::vec((naming_fact(), 0..4_u8), 5..60)) {

@@ -27,7 +27,7 @@ fn many_incremental_builds_leave_a_file_at_most_half_larger_than_one_full_build(
     let builds = if std::env::var_os("PODLEDGER_SOAK").is_some() {
         500
     } else {
-        40
+        25
     };
     let world = World::new();
     world.given_machine(4, 16, 0, "1");

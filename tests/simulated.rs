@@ -415,14 +415,15 @@ fn the_ledger_of_a_simulated_platform_is_the_truth_to_the_nano_dollar() {
 fn the_ledger_of_a_large_platform_is_the_truth_to_the_nano_dollar() {
     let soak = std::env::var_os("PODLEDGER_SOAK").is_some();
     for seed in if soak { 1 } else { 20 }..=20 {
-        ledger_equals_truth(scenario(seed, 7, 60));
+        let (days, pipelines) = if soak { (7, 60) } else { (5, 40) };
+        ledger_equals_truth(scenario(seed, days, pipelines));
     }
 }
 
 #[test]
 fn where_nothing_goes_wrong_nothing_is_found_to_have() {
     let soak = std::env::var_os("PODLEDGER_SOAK").is_some();
-    for seed in 1..=if soak { 20 } else { 4 } {
+    for seed in 1..=if soak { 20 } else { 2 } {
         let (world, _) = ledger_of(Scenario {
             has_flaws: false,
             ..scenario(200 + seed, 1, 6)

@@ -40,7 +40,7 @@ pub static DATA_QUALITY: Question = Question {
     name: "data-quality",
     title: "Data quality",
     about: "One row per cluster and measure of what is known, missing or uncertain, over all time. From `data_quality`.",
-    sql: "select cluster, measure, unit, replace(regexp_replace(measure, '_(ms|nano|core_ms)$', ''), '_', ' ') as words, \
+    sql: "select cluster, measure, unit, replace(regexp_replace(measure, '_(ms|nano|core_ms)\\z', ''), '_', ' ') as words, \
               case when unit not in ('ms', 'nano-usd') then value end as number, \
               case when unit = 'ms' then value end as duration_ms, \
               case when unit = 'nano-usd' then cast(value as decimal(28,0)) * 0.000000001 end as cost \
