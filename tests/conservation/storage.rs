@@ -27,7 +27,11 @@ fn text(
                 "select 'c' as cluster, 'u{thing}' as claim_uid, {observed} as observed_at, 'c{thing}' as claim_name, \
                  '{namespace}' as namespace, 'gp3' as storage_class, {size}::bigint * 1000 as requested_bytes, \
                  timestamp '2026-11-16 09:30:00' as created_at, {}::timestamp as deleted_at",
-                if size.is_multiple_of(3) { observed.as_str() } else { "null" }
+                if size.is_multiple_of(3) {
+                    observed.as_str()
+                } else {
+                    "null"
+                }
             ),
         ),
         5 => (
@@ -36,8 +40,16 @@ fn text(
                 "select 'c' as cluster, 'v{thing}' as volume_uid, {observed} as observed_at, 'v{thing}' as volume, \
                  'gp3' as storage_class, '{}' as phase, {size}::bigint * 1048576 as capacity_bytes, 'u{thing}' as claim_uid, \
                  timestamp '2026-11-16 09:40:00' as created_at, {}::timestamp as deleted_at",
-                if size.is_multiple_of(4) { "Released" } else { "Bound" },
-                if size.is_multiple_of(5) { observed.as_str() } else { "null" }
+                if size.is_multiple_of(4) {
+                    "Released"
+                } else {
+                    "Bound"
+                },
+                if size.is_multiple_of(5) {
+                    observed.as_str()
+                } else {
+                    "null"
+                }
             ),
         ),
         6 => (
@@ -45,7 +57,11 @@ fn text(
             format!(
                 "select 'c' as cluster, 's{thing}' as service_uid, {observed} as observed_at, 's{thing}' as service_name, \
                  '{namespace}' as namespace, {observed} as created_at, {}::timestamp as deleted_at",
-                if size.is_multiple_of(3) { observed.as_str() } else { "null" }
+                if size.is_multiple_of(3) {
+                    observed.as_str()
+                } else {
+                    "null"
+                }
             ),
         ),
         7 => (
