@@ -108,11 +108,7 @@ pub(super) fn effects(hours: &[PoolHour], services: i64, difference: i64) -> Vec
             services,
             named(
                 services,
-                [
-                    "less storage and services",
-                    "same storage",
-                    "more storage and services",
-                ],
+                ["less fixed cost", "same fixed cost", "more fixed cost"],
             ),
         ),
     ]

@@ -120,8 +120,11 @@ pub fn team(context: &Context<'_>) -> Result<Shown, Problem> {
                 h1 { (short(team)) }
                 p.lead {
                     "Fully loaded " strong { (cell("fully_loaded_cost")) } ", change from the days before " (cell("change")) ". "
-                    a href=(scope.link("/", &[])) { "Its overview" } " · "
-                    a href=(scope.link_one("/report", &[("team", team)])) { "its weekly report" }
+                    a href=(scope.link("/", &[])) { "Its overview" }
+                    // A report is of a week, and of a team that cost something.
+                    @if scope.week.is_some() && !row.rows.is_empty() {
+                        " · " a href=(scope.link_one("/report", &[("team", team)])) { "its weekly report" }
+                    }
                 }
             }
             (where_it_went(context)?)

@@ -161,6 +161,10 @@ fn target(scope: &Scope, answer: &Answer, row: &[Cell], link: &Link) -> Option<S
     if values.first().is_none_or(|(_, value)| value.is_empty()) {
         return None;
     }
+    // A pod that belongs to no run has no page of its run.
+    if link.path == "/run" && values.contains(&("run", "unattributed")) {
+        return None;
+    }
     // Lists are of the same filters; pages about one thing are of that alone.
     Some(match link.path {
         "/pods" | "/runs" | "/machines" | "/findings" => scope.link(link.path, &values),
