@@ -24,21 +24,21 @@ fn podledger(data: &str, arguments: &[&str]) -> String {
 fn nights() -> World {
     let world = World::new();
     let run = "select i, 'p' || i as pod_uid, 'etl-' || hash(i) as pod_name, \
-               timestamp '2026-09-01 02:00:00' + to_days(i::integer) as at from range(40) as nights(i)";
+               timestamp '2026-09-01 02:00:00' + to_days(i::integer) as moment from range(40) as nights(i)";
     world.given(
         "pod_states",
         &format!(
-            "select 'c' as cluster, pod_uid, at + interval 20 minute as observed_at, pod_name, 'ns' as namespace, 'm' as machine, \
-             'n' as node_name, at as created_at, at as bound_at, 'scheduled' as start_source, at as running_at, \
-             at + interval 20 minute as finished_at, at + interval 20 minute as released_at, 'watch' as end_source, \
-             at + interval 20 minute as end_earliest_at, at + interval 20 minute as end_latest_at, 'Succeeded' as phase, \
+            "select 'c' as cluster, pod_uid, moment + interval 20 minute as observed_at, pod_name, 'ns' as namespace, 'm' as machine, \
+             'n' as node_name, moment as created_at, moment as bound_at, 'scheduled' as start_source, moment as running_at, \
+             moment + interval 20 minute as finished_at, moment + interval 20 minute as released_at, 'watch' as end_source, \
+             moment + interval 20 minute as end_earliest_at, moment + interval 20 minute as end_latest_at, 'Succeeded' as phase, \
              0 as exit_code, 3000 as cpu_request_millicores, 9::bigint << 30 as memory_request_bytes from ({run})"
         ),
     );
     world.given(
         "pod_identities",
         &format!(
-            "select 'c' as cluster, pod_uid, at as valid_from_at, map {{'dag_id': 'etl', 'task_id': 'load', \
+            "select 'c' as cluster, pod_uid, moment as valid_from_at, map {{'dag_id': 'etl', 'task_id': 'load', \
              'run_id': 'scheduled-' || i, 'try_number': '1', 'kubernetes_pod_operator': 'True'}} as labels from ({run})"
         ),
     );
@@ -50,7 +50,7 @@ fn nights() -> World {
         world.given(
             "container_requests",
             &format!(
-                "select 'c' as cluster, pod_uid, '{name}' as container_name, at as observed_at, '{kind}' as container_kind, \
+                "select 'c' as cluster, pod_uid, '{name}' as container_name, moment as observed_at, '{kind}' as container_kind, \
                  'registry.example.com/{name}:1' as image, {cores} * 1000 as cpu_request_millicores, \
                  {gib}::bigint << 30 as memory_request_bytes from ({run})"
             ),
@@ -64,8 +64,8 @@ fn nights() -> World {
         world.given(
             "usage_hours",
             &format!(
-                "select 'c' as cluster, pod_uid, '{name}' as container_name, date_trunc('hour', at) as hour_start_at, \
-                 'kubelet' as source, at as measured_from_at, at + interval 20 minute as measured_to_at, \
+                "select 'c' as cluster, pod_uid, '{name}' as container_name, date_trunc('hour', moment) as hour_start_at, \
+                 'kubelet' as source, moment as measured_from_at, moment + interval 20 minute as measured_to_at, \
                  (300 * 1200000)::bigint as cpu_usage_millicore_ms, 1200000::bigint as cpu_measured_ms, \
                  [{{'millicores': 250::bigint, 'ms': 1000000::bigint}}, {{'millicores': 550::bigint, 'ms': 200000::bigint}}] as cpu_rates, \
                  ({mib}::bigint << 20) as memory_peak_bytes, 40 as samples, 40 as samples_expected from ({run})"
@@ -76,7 +76,7 @@ fn nights() -> World {
         "container_ends",
         &format!(
             "select 'c' as cluster, pod_uid, 'proxy' as container_name, 'sidecar' as container_kind, 0 as restart_count, \
-             at + interval 5 minute as observed_at, 137 as exit_code, 'OOMKilled' as reason from ({run}) where i = 0"
+             moment + interval 5 minute as observed_at, 137 as exit_code, 'OOMKilled' as reason from ({run}) where i = 0"
         ),
     );
     world.given(
