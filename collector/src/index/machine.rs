@@ -3,18 +3,18 @@
 //! A machine is one boot of one instance. A Node object made anew for the same boot is the same machine; a name used
 //! again by another instance is another one, and so is an instance that was stopped and started.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::claim::KnownClaim;
+use super::cloud::{GPU_MODEL, INSTANCE_TYPE, POOL, REGION, ZONE, billing_model, capacity_type, provider};
 use super::entry::Key;
-use super::{Index, after, created, label, micros, name, required, time, uid};
+use super::{Index, after, created, label, micros, name, time, uid};
 use crate::error::Result;
-use crate::facts::{Fact, Machine, NodeClaim, NodeState};
-use crate::object::Other;
+use crate::facts::{Fact, Machine, NodeState};
 use crate::occupancy::Sight;
 use crate::request::node_resources;
 use crate::words::{Word, word};
@@ -22,62 +22,6 @@ use crate::words::{Word, word};
 /// Not ready for longer than this before a new boot, the instance was stopped; else it was rebooted. A reboot takes a
 /// minute or two; a stop and start goes through the cloud's control plane.
 const REBOOT_WITHIN: SignedDuration = SignedDuration::from_mins(5);
-
-const INSTANCE_TYPE: &[&str] = &[
-    "node.kubernetes.io/instance-type",
-    "beta.kubernetes.io/instance-type",
-];
-const REGION: &[&str] = &[
-    "topology.kubernetes.io/region",
-    "failure-domain.beta.kubernetes.io/region",
-];
-const ZONE: &[&str] = &[
-    "topology.kubernetes.io/zone",
-    "failure-domain.beta.kubernetes.io/zone",
-];
-const POOL: &[&str] = &[
-    "karpenter.sh/nodepool",
-    "eks.amazonaws.com/nodegroup",
-    "cloud.google.com/gke-nodepool",
-    "kubernetes.azure.com/agentpool",
-    "agentpool",
-    "doks.digitalocean.com/node-pool",
-    "karpenter.sh/provisioner-name",
-];
-
-const GPU_MODEL: &[&str] = &[
-    "nvidia.com/gpu.product",
-    "cloud.google.com/gke-accelerator",
-    "karpenter.k8s.aws/instance-gpu-name",
-    "k8s.amazonaws.com/accelerator",
-    "amd.com/gpu.product-name",
-];
-
-/// Labels that tell how capacity is bought, with the values that mean spot and reserved; any other value is on demand.
-const CAPACITY_TYPE: &[(&str, &[&str], &[&str])] = &[
-    ("karpenter.sh/capacity-type", &["spot"], &["reserved"]),
-    ("eks.amazonaws.com/capacityType", &["SPOT"], &["CAPACITY_BLOCK"]),
-    ("cloud.google.com/gke-spot", &["true"], &[]),
-    ("cloud.google.com/gke-preemptible", &["true"], &[]),
-    (
-        "cloud.google.com/gke-provisioning",
-        &["spot", "preemptible"],
-        &["reservation"],
-    ),
-    ("kubernetes.azure.com/scalesetpriority", &["spot"], &[]),
-    ("lifecycle", &["EC2Spot", "Ec2Spot", "spot"], &[]),
-    ("node.kubernetes.io/lifecycle", &["spot"], &[]),
-];
-
-/// Labels of nodes that tell of their machines.
-pub fn node_labels() -> impl Iterator<Item = &'static str> {
-    let capacity = CAPACITY_TYPE.iter().map(|(key, _, _)| *key);
-    let others = [INSTANCE_TYPE, REGION, ZONE, POOL, GPU_MODEL, &BILLED_BY_POD];
-    others.into_iter().flatten().copied().chain(capacity)
-}
-
-/// Labels of nodes whose pods are billed, and not they themselves.
-const BILLED_BY_POD: [&str; 2] = ["eks.amazonaws.com/compute-type", "type"];
 
 /// Taints that announce the end of a node, and what they say of its cause; the first that a node has counts.
 const GOING_AWAY: &[(&str, &str)] = &[
@@ -103,7 +47,7 @@ const GOING_AWAY: &[(&str, &str)] = &[
 ];
 
 /// The end reason where nothing tells a cause.
-const UNKNOWN_CAUSE: &str = "disrupted_unknown";
+pub(super) const UNKNOWN_CAUSE: &str = "disrupted_unknown";
 
 #[derive(Debug, Default)]
 pub(super) struct Machines {
@@ -133,13 +77,6 @@ pub(super) struct KnownNode {
     /// Where its kubelet answers: address and port.
     #[serde(default)]
     pub(super) kubelet: Option<String>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct KnownClaim {
-    #[serde(skip)]
-    list: u64,
-    pub(super) claim: NodeClaim,
 }
 
 /// Where nothing is known of an earlier machine.
@@ -187,33 +124,15 @@ fn kubelet(node: &Node) -> Option<String> {
     })
 }
 
-impl KnownClaim {
-    /// A claim as a fact tells of it.
-    pub(super) fn of(claim: NodeClaim) -> Self {
-        Self { list: 0, claim }
-    }
-}
-
 impl Machines {
     pub(super) fn nodes_older_than(&self, list: u64) -> Vec<String> {
         older(self.nodes.iter().map(|(name, node)| (name, node.list)), list)
-    }
-
-    pub(super) fn claims_older_than(&self, list: u64) -> Vec<String> {
-        older(self.claims.iter().map(|(uid, claim)| (uid, claim.list)), list)
     }
 
     /// A list shows a node, whatever it is like.
     pub(super) fn keep_node(&mut self, name: &str, list: u64) {
         if let Some(node) = self.nodes.get_mut(name) {
             node.list = list;
-        }
-    }
-
-    /// A list shows a claim, whatever it is like.
-    pub(super) fn keep_claim(&mut self, uid: &str, list: u64) {
-        if let Some(claim) = self.claims.get_mut(uid) {
-            claim.list = list;
         }
     }
 
@@ -275,19 +194,9 @@ impl Machines {
         }
         over
     }
-
-    fn claim_of(&self, node: &str, provider_id: Option<&str>) -> Option<&NodeClaim> {
-        let claims = self.claims.values().map(|known| &known.claim);
-        claims
-            .filter(|claim| {
-                claim.node_name.as_deref() == Some(node)
-                    || provider_id.is_some() && claim.provider_id.as_deref() == provider_id
-            })
-            .min_by_key(|claim| &claim.node_claim_uid)
-    }
 }
 
-fn older<'a>(known: impl Iterator<Item = (&'a String, u64)>, list: u64) -> Vec<String> {
+pub(super) fn older<'a>(known: impl Iterator<Item = (&'a String, u64)>, list: u64) -> Vec<String> {
     let mut older: Vec<String> = known
         .filter(|(_, seen_in)| *seen_in < list)
         .map(|(key, _)| key.clone())
@@ -489,7 +398,7 @@ impl Index {
         Ok(())
     }
 
-    fn keep_machine(&mut self, fact: Machine, facts: &mut Vec<Fact>) {
+    pub(super) fn keep_machine(&mut self, fact: Machine, facts: &mut Vec<Fact>) {
         let same = self.machines.machines.get(&fact.machine).is_some_and(|known| {
             Machine {
                 observed_at: fact.observed_at,
@@ -502,7 +411,7 @@ impl Index {
         }
     }
 
-    fn end_machine(
+    pub(super) fn end_machine(
         &mut self,
         machine: &str,
         ended_at: Timestamp,
@@ -554,115 +463,6 @@ impl Index {
         };
         self.end_machine(&known.machine, ended_at, source, &reason, seen, facts);
     }
-
-    pub(super) fn apply_node_claim(
-        &mut self,
-        claim: &Other,
-        seen: Sight,
-        facts: &mut Vec<Fact>,
-    ) -> Result<()> {
-        let claim_uid = uid(&claim.metadata)?;
-        let claim_name = required(claim.metadata.name.as_ref(), "metadata.name")?;
-        let labels = claim.metadata.labels.clone().unwrap_or_default();
-        let since = |kind: &str| {
-            condition(&claim.status, kind)
-                .filter(|condition| condition["status"] == "True")
-                .and_then(|condition| condition["lastTransitionTime"].as_str())
-                .and_then(|at| at.parse::<Timestamp>().ok())
-                .map(micros)
-        };
-        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-        let last = self.machines.claims.get(&claim_uid).map(|known| &known.claim);
-        let fact = NodeClaim {
-            cluster: self.settings.cluster.clone(),
-            node_claim_uid: claim_uid.clone(),
-            observed_at: after(last.map(|last| last.observed_at), micros(seen.at)),
-            node_claim: claim_name,
-            node_name: text(&claim.status["nodeName"]),
-            provider_id: text(&claim.status["providerID"]),
-            pool: label(&labels, POOL).map(str::to_owned),
-            instance_type: label(&labels, INSTANCE_TYPE).map(str::to_owned),
-            capacity_type: capacity_type(&labels),
-            zone: label(&labels, ZONE).map(str::to_owned),
-            created_at: created(&claim.metadata),
-            launched_at: since("Launched"),
-            registered_at: since("Registered"),
-            initialized_at: since("Initialized"),
-            // The timestamp is request plus grace, and a claim has no grace of its own.
-            deletion_requested_at: time(claim.metadata.deletion_timestamp.as_ref()),
-            deleted_at: None,
-            disruption_reason: condition(&claim.status, "DisruptionReason")
-                .filter(|condition| condition["status"] == "True")
-                .and_then(|condition| text(&condition["reason"])),
-        };
-        let list = self.list("NodeClaim");
-        let same = last.is_some_and(|last| {
-            NodeClaim {
-                observed_at: fact.observed_at,
-                ..last.clone()
-            } == fact
-        });
-        if !same {
-            facts.push(fact.clone().into());
-        }
-        let launched_at = fact.launched_at.or(fact.created_at).map(micros);
-        let node = fact.node_name.clone();
-        let claim = if same { last.cloned().unwrap_or(fact) } else { fact };
-        self.machines.claims.insert(claim_uid, KnownClaim { list, claim });
-        // The node came first: now its launch is known better.
-        let machine = node.and_then(|node| self.machines.machine_of(&node).map(str::to_owned));
-        if let (Some(machine), Some(launched_at)) = (machine, launched_at)
-            && let Some(known) = self.machines.machines.get(&machine)
-            && known.launch_source == "node_created"
-        {
-            let fact = Machine {
-                observed_at: after(Some(known.observed_at), micros(seen.at)),
-                launched_at: launched_at.min(known.launched_at),
-                launch_source: "node_claim",
-                ..known.clone()
-            };
-            self.keep_machine(fact, facts);
-        }
-        Ok(())
-    }
-
-    pub(super) fn node_claim_gone(&mut self, claim_uid: &str, seen: Sight, facts: &mut Vec<Fact>) {
-        let Some(known) = self.machines.claims.remove(claim_uid) else {
-            return;
-        };
-        let claim = NodeClaim {
-            observed_at: after(Some(known.claim.observed_at), micros(seen.at)),
-            deleted_at: Some(micros(seen.at)),
-            ..known.claim
-        };
-        // Karpenter keeps a claim until its instance is gone: that, not the end of the node, ends the bill.
-        let machine = self
-            .machines
-            .machines
-            .values()
-            .filter(|machine| machine.provider_id.is_some() && machine.provider_id == claim.provider_id)
-            .max_by_key(|machine| (machine.launched_at, &machine.machine));
-        if let Some(machine) = machine.cloned()
-            && seen.is_prompt
-            && !self
-                .machines
-                .nodes
-                .values()
-                .any(|node| node.machine == machine.machine)
-        {
-            let named = self.machines.causes.get(&claim.node_claim).copied();
-            let told = machine.end_reason.filter(|reason| reason != UNKNOWN_CAUSE);
-            let reason = named
-                .map(str::to_owned)
-                .or(told)
-                .or_else(|| claim.disruption_reason.clone())
-                .unwrap_or_else(|| UNKNOWN_CAUSE.to_owned());
-            self.end_machine(&machine.machine, seen.at, "node_claim", &reason, seen, facts);
-        }
-        self.machines.causes.remove(&claim.node_claim);
-        self.touched.add(Key::Cause(claim.node_claim.clone()));
-        facts.push(claim.into());
-    }
 }
 
 fn going_away(node: &Node) -> Option<&'static str> {
@@ -676,63 +476,4 @@ fn going_away(node: &Node) -> Option<&'static str> {
 fn ready_condition(node: &Node) -> Option<&NodeCondition> {
     let conditions = node.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find(|condition| condition.type_ == "Ready")
-}
-
-fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
-    status["conditions"]
-        .as_array()?
-        .iter()
-        .find(|condition| condition["type"] == kind)
-}
-
-fn capacity_type(labels: &BTreeMap<String, String>) -> Option<&'static str> {
-    let told = CAPACITY_TYPE.iter().filter_map(|(key, spot, reserved)| {
-        let value = labels.get(*key)?.as_str();
-        Some(if spot.contains(&value) {
-            "spot"
-        } else if reserved.contains(&value) {
-            "reserved"
-        } else {
-            "on-demand"
-        })
-    });
-    // Several labels may stand beside each other; the one that says something special is right.
-    told.reduce(|one, other| if one == "on-demand" { other } else { one })
-}
-
-/// The provider in a `spec.providerID`, by the name that prices use.
-fn provider(provider_id: &str) -> Option<&'static str> {
-    match provider_id.split_once("://")?.0 {
-        "aws" => Some("aws"),
-        "gce" => Some("gcp"),
-        "azure" => Some("azure"),
-        "digitalocean" => Some("digitalocean"),
-        "openstack" => Some("openstack"),
-        "hcloud" => Some("hetzner"),
-        "oci" | "ocid1" => Some("oracle"),
-        "linode" => Some("linode"),
-        "scaleway" => Some("scaleway"),
-        "alicloud" => Some("alibaba"),
-        "ibm" | "ibmpowervs" => Some("ibm"),
-        _ => None,
-    }
-}
-
-fn billing_model(
-    node_name: &str,
-    labels: &BTreeMap<String, String>,
-    provider: Option<&str>,
-    instance_type: Option<&str>,
-) -> &'static str {
-    let is = |key: &str, value: &str| labels.get(key).is_some_and(|found| found == value);
-    let [compute_type, node_type] = BILLED_BY_POD;
-    let by_pod = is(compute_type, "fargate")
-        || is(node_type, "virtual-kubelet")
-        // Autopilot names its nodes so; Google bills their pods.
-        || provider == Some("gcp") && node_name.starts_with("gk3-");
-    match (by_pod, provider, instance_type) {
-        (true, _, _) => "pod_request",
-        (false, Some(_), Some(_)) => "instance",
-        _ => "declared",
-    }
 }

@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::machine::{KnownClaim, KnownNode};
+use super::claim::KnownClaim;
+use super::machine::KnownNode;
 use super::{Index, entry, owner, pod};
 use crate::facts::{
     ContainerEnd, ContainerRequest, Fact, Machine, NodeClaim, NodeState, OwnerObject, PodIdentity, PodState,

@@ -1,6 +1,7 @@
 -- grain: one row per container of a pod, and one for each pod as a whole (its name is empty): what it may have taken at most
--- guarantee: no moment had a higher limit; NULL where there was none at some moment, or none was told
--- inputs: stg_container_limits
+-- guarantee: of memory no moment had a higher limit, of the CPU it is the newest; NULL where there was none (of memory at some moment), or none
+--     was told
+-- inputs: stg_containers
 {{ config(materialized='view') }}
 with kinds as (
     select
@@ -13,7 +14,7 @@ with kinds as (
         -- Init containers run one after the other, all others beside each other.
         cast(case when container_kind = 'init' then max(cpu_limit_millicores) else sum(cpu_limit_millicores) end as bigint) as cpu_limit_millicores,
         cast(case when container_kind = 'init' then max(highest_memory_limit_bytes) else sum(highest_memory_limit_bytes) end as bigint) as memory_limit_bytes
-    from {{ ref('stg_container_limits') }}
+    from {{ ref('stg_containers') }}
     group by
         cluster,
         pod_uid,
@@ -47,7 +48,7 @@ select
     container_name,
     cpu_limit_millicores,
     highest_memory_limit_bytes as memory_limit_bytes
-from {{ ref('stg_container_limits') }}
+from {{ ref('stg_containers') }}
 union all
 select
     cluster,

@@ -1,6 +1,6 @@
 -- grain: one row per charge date (UTC), cluster, pod and container; the surplus of init containers is `(pod)`
 -- guarantee: the containers of a pod and its surplus add up to the pod's cost to the nano-dollar
--- inputs: machine_pod_hours, stg_container_requests, pods
+-- inputs: machine_pod_hours, stg_containers, pods
 {{ config(materialized='view') }}
 with pod_days as (
     select
@@ -25,7 +25,8 @@ totals as (
         cast(sum(cpu_request_millicores) as bigint) as cpu_request_millicores,
         cast(sum(memory_request_bytes) as bigint) as memory_request_bytes,
         cast(sum(gpu_request_milligpus) as bigint) as gpu_request_milligpus
-    from {{ ref('stg_container_requests') }}
+    from {{ ref('stg_containers') }}
+    where container_kind <> 'init'
     group by
         cluster,
         pod_uid
@@ -42,8 +43,9 @@ shared as (
         {{ share('days.memory_nano', 'containers.memory_request_bytes', 'greatest(totals.memory_request_bytes, pods.memory_request_bytes)') }} as memory_nano,
         {{ share('days.gpu_nano', 'containers.gpu_request_milligpus', 'greatest(totals.gpu_request_milligpus, pods.gpu_request_milligpus)') }} as gpu_nano
     from pod_days as days
-    inner join {{ ref('stg_container_requests') }} as containers
-        on days.cluster = containers.cluster and days.pod_uid = containers.pod_uid
+    -- Init containers hold nothing of their own.
+    inner join {{ ref('stg_containers') }} as containers
+        on days.cluster = containers.cluster and days.pod_uid = containers.pod_uid and containers.container_kind <> 'init'
     inner join totals on days.cluster = totals.cluster and days.pod_uid = totals.pod_uid
     inner join {{ ref('pods') }} as pods on days.cluster = pods.cluster and days.pod_uid = pods.pod_uid
 ),

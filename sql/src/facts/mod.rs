@@ -4,122 +4,18 @@
 //! changes nothing. Types are the portable ones only (see `docs/lake.md`): no unsigned, nanosecond, UUID or
 //! floating columns, because DuckDB and Spark must read identical values.
 
+mod column;
 mod describe;
+mod words;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
-pub use describe::describe;
-
-/// The type of a fact's column, in the portable set that DuckDB and Spark read alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ColumnType {
-    /// UTC instant in microseconds, without zone.
-    Instant,
-    /// Signed 64-bit integer.
-    Integer,
-    /// Signed integer of up to 38 digits: products of bytes and milliseconds.
-    Wide,
-    /// US dollars with nine decimals.
-    Usd,
-    /// Amounts of a bill, in dollars or in whatever unit is told beside, with eighteen decimals: as many as leave room for
-    /// any sum of dollars.
-    Amount,
-    /// UTF-8 text.
-    Text,
-    /// Text to text.
-    Map,
-    /// Owner references from the nearest to the top of the chain: `kind`, `name`, `uid`.
-    Owners,
-    /// How long a rate was how high: `millicores`, `ms`.
-    Rates,
-}
-
-impl ColumnType {
-    /// The type in DuckDB's words, used in casts and in `create table`.
-    #[must_use]
-    pub fn duckdb(self) -> &'static str {
-        match self {
-            Self::Instant => "TIMESTAMP",
-            Self::Integer => "BIGINT",
-            Self::Wide => "DECIMAL(38,0)",
-            Self::Usd => "DECIMAL(18,9)",
-            Self::Amount => "DECIMAL(38,18)",
-            Self::Text => "VARCHAR",
-            Self::Map => "MAP(VARCHAR, VARCHAR)",
-            Self::Owners => "STRUCT(kind VARCHAR, name VARCHAR, uid VARCHAR)[]",
-            Self::Rates => "STRUCT(millicores BIGINT, ms BIGINT)[]",
-        }
-    }
-
-    fn arrow(self) -> DataType {
-        match self {
-            Self::Instant => DataType::Timestamp(TimeUnit::Microsecond, None),
-            Self::Integer => DataType::Int64,
-            Self::Wide => DataType::Decimal128(38, 0),
-            Self::Usd => DataType::Decimal128(18, 9),
-            Self::Amount => DataType::Decimal128(38, 18),
-            Self::Text => DataType::Utf8,
-            Self::Map => DataType::Map(
-                Arc::new(Field::new(
-                    "entries",
-                    DataType::Struct(Fields::from(vec![
-                        Field::new("key", DataType::Utf8, false),
-                        Field::new("value", DataType::Utf8, true),
-                    ])),
-                    false,
-                )),
-                false,
-            ),
-            Self::Owners => list_of(&[
-                ("kind", DataType::Utf8),
-                ("name", DataType::Utf8),
-                ("uid", DataType::Utf8),
-            ]),
-            Self::Rates => list_of(&[("millicores", DataType::Int64), ("ms", DataType::Int64)]),
-        }
-    }
-}
-
-/// A list of structs, named as DuckDB names it.
-fn list_of(fields: &[(&str, DataType)]) -> DataType {
-    let fields: Vec<Field> = fields
-        .iter()
-        .map(|(name, kind)| Field::new(*name, kind.clone(), true))
-        .collect();
-    let item = DataType::Struct(Fields::from(fields));
-    DataType::List(Arc::new(Field::new("l", item, true)))
-}
-
-/// What a value of a column must be, beyond its type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
-    /// Nothing more.
-    Any,
-    /// Never NULL.
-    Required,
-    /// NULL or at least zero.
-    NotNegative,
-    /// Required and at least zero.
-    RequiredNotNegative,
-    /// Required and one of these.
-    RequiredOneOf(&'static [&'static str]),
-    /// NULL or one of these.
-    OneOf(&'static [&'static str]),
-    /// NULL, or an instant not before the named column of the same row.
-    NotBefore(&'static str),
-    /// Required and an instant not before the named column of the same row.
-    RequiredNotBefore(&'static str),
-}
-
-/// One column of a fact.
-#[derive(Debug, Clone, Copy)]
-pub struct Column {
-    pub name: &'static str,
-    pub kind: ColumnType,
-    pub rule: Rule,
-}
+pub use self::column::{Column, ColumnType, Rule};
+use self::column::{amount, column, instant, integer, text, usd, wide};
+pub use self::describe::describe;
+pub use self::words::*;
 
 /// One kind of fact: a table of the lake.
 #[derive(Debug, Clone, Copy)]
@@ -156,136 +52,9 @@ impl Fact {
     }
 }
 
-const fn text(name: &'static str, rule: Rule) -> Column {
-    Column {
-        name,
-        kind: ColumnType::Text,
-        rule,
-    }
-}
-
-const fn instant(name: &'static str, rule: Rule) -> Column {
-    Column {
-        name,
-        kind: ColumnType::Instant,
-        rule,
-    }
-}
-
-const fn integer(name: &'static str, rule: Rule) -> Column {
-    Column {
-        name,
-        kind: ColumnType::Integer,
-        rule,
-    }
-}
-
-const fn wide(name: &'static str, rule: Rule) -> Column {
-    Column {
-        name,
-        kind: ColumnType::Wide,
-        rule,
-    }
-}
-
-const fn usd(name: &'static str, rule: Rule) -> Column {
-    Column {
-        name,
-        kind: ColumnType::Usd,
-        rule,
-    }
-}
-
-const fn amount(name: &'static str, rule: Rule) -> Column {
-    Column {
-        name,
-        kind: ColumnType::Amount,
-        rule,
-    }
-}
-
-const fn column(name: &'static str, kind: ColumnType) -> Column {
-    Column {
-        name,
-        kind,
-        rule: Rule::Any,
-    }
-}
-
 use Rule::{
     Any, NotBefore, NotNegative, OneOf, Required, RequiredNotBefore, RequiredNotNegative, RequiredOneOf,
 };
-
-/// How a machine is paid for: by `instance`; by each pod's request (`pod_request`: Fargate, Autopilot, virtual nodes);
-/// at a price that somebody `declared` (own hardware); or not at all.
-pub const BILLING_MODELS: &[&str] = &["instance", "pod_request", "declared", "unbilled"];
-
-/// What the kubelet said of itself: `Ready` is true, false, or has not been said for too long.
-pub const READINESS: &[&str] = &["ready", "not_ready", "unknown"];
-
-/// How capacity is bought.
-pub const CAPACITY_TYPES: &[&str] = &["on-demand", "spot", "reserved"];
-
-/// What a price override is about: one machine, the node of a name, nodes with a label (`selector_key` is its name), a
-/// pool, an instance type; `gpu_model` is the price of one GPU, on top of an override of its machine; `storage_class`
-/// and `volume` are prices of a GiB of storage; `load_balancer` is one of a Service (`namespace/name`, or `*`), and
-/// `control_plane` that of a cluster (its identifier, or `*`).
-pub const PRICE_SELECTORS: &[&str] = &[
-    "machine",
-    "node",
-    "label",
-    "pool",
-    "instance_type",
-    "gpu_model",
-    "storage_class",
-    "volume",
-    "load_balancer",
-    "control_plane",
-];
-
-/// What a charge is for, in FOCUS's words.
-pub const CHARGE_CATEGORIES: &[&str] = &["Usage", "Purchase", "Tax", "Credit", "Adjustment"];
-
-/// How a charge was priced, in FOCUS's words.
-pub const PRICING_CATEGORIES: &[&str] = &["Standard", "Dynamic", "Committed", "Other"];
-
-/// Where the start of an occupancy was read.
-pub const START_SOURCES: &[&str] = &[
-    "scheduled",
-    "status",
-    "first_seen",
-    "scheduler_log",
-    "container",
-    "event",
-    "declared",
-];
-
-/// Where the end of an occupancy was read.
-pub const END_SOURCES: &[&str] = &[
-    "watch",
-    "kubelet_status",
-    "container",
-    "machine_end",
-    "scheduler_log",
-    "event",
-    "sampled",
-    "declared",
-];
-
-/// Why nobody watched for a while: the collector was not running (`restart`); the watch broke and the API server no longer
-/// kept what had happened since (`expired`); the API server could not be reached (`outage`).
-pub const GAP_REASONS: &[&str] = &["restart", "expired", "outage"];
-
-/// How an attempt can end; `running` is said while it has not.
-pub const OUTCOMES: &[&str] = &[
-    "succeeded",
-    "failed",
-    "lost",
-    "retired",
-    "cancelled",
-    "running",
-    "unknown",
-];
 
 /// Every fact that the lake holds.
 pub const FACTS: &[Fact] = &[
@@ -377,6 +146,18 @@ pub const FACTS: &[Fact] = &[
             column("labels", ColumnType::Map),
             column("annotations", ColumnType::Map),
             column("owners", ColumnType::Owners),
+        ],
+    },
+    Fact {
+        // Pods that are there a day after they ended, and when they were not any more.
+        table: "kept_pods",
+        key: &["cluster", "pod_uid", "observed_at"],
+        columns: &[
+            text("cluster", Required),
+            text("pod_uid", Required),
+            instant("observed_at", Required),
+            instant("released_at", Required),
+            instant("removed_at", NotBefore("released_at")),
         ],
     },
     Fact {

@@ -1,0 +1,46 @@
+//! Load balancers, volumes and namespaces.
+
+use super::*;
+
+#[test]
+fn only_load_balancers_volumes_and_namespaces_are_plain_costs_and_each_is_told_once() {
+    let mut index = index();
+    let mut service = json!({"kind": "Service", "metadata": {"name": "s", "namespace": "ns", "uid": "s",
+        "creationTimestamp": "2026-11-16T09:00:00Z"}, "spec": {"type": "ClusterIP"}});
+    assert_eq!(index.apply(&object(&service), watched("10:00:00")).unwrap(), []);
+    // It costs from when it becomes one, and not while it is none.
+    let mut told = |kind: &str, clock: &str| {
+        service["spec"]["type"] = json!(kind);
+        let facts = index.apply(&object(&service), watched(clock)).unwrap();
+        match &facts[..] {
+            [] => None,
+            [Fact::ServiceState(state)] => Some((state.created_at, state.deleted_at)),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(told("LoadBalancer", "10:01:00"), Some((None, None)));
+    assert_eq!(told("LoadBalancer", "10:02:00"), None);
+    let created_at = Some(at("09:00:00"));
+    assert_eq!(
+        told("ClusterIP", "10:03:00"),
+        Some((created_at, Some(at("10:03:00"))))
+    );
+    assert_eq!(told("ClusterIP", "10:04:00"), None);
+    assert_eq!(told("LoadBalancer", "10:05:00"), Some((created_at, None)));
+    let gone = index.delete(&object(&service), watched("10:06:00")).unwrap();
+    let [Fact::ServiceState(gone)] = &gone[..] else {
+        panic!("{gone:?}")
+    };
+    assert_eq!(gone.deleted_at, Some(at("10:06:00")));
+    let volume = json!({"kind": "PersistentVolume", "metadata": {"name": "v", "uid": "v"},
+        "spec": {"capacity": {"storage": "10Gi"}, "storageClassName": "gp3", "claimRef": {"namespace": "ns", "name": "c"},
+            "csi": {"driver": "ebs.csi.aws.com", "volumeHandle": "vol-1"}}, "status": {"phase": "Bound"}});
+    let facts = index.apply(&object(&volume), watched("10:00:00")).unwrap();
+    let [Fact::VolumeState(state)] = &facts[..] else {
+        panic!("{facts:?}")
+    };
+    assert_eq!(
+        (state.capacity_bytes, state.volume_handle.as_deref()),
+        (10 << 30, Some("vol-1"))
+    );
+}
