@@ -87,6 +87,64 @@ fn nights() -> World {
     world
 }
 
+/// A service that runs for three days is told by day, a kill on the day of the kill; what began two hours ago and still runs is one
+/// attempt that is not over.
+#[test]
+fn days_of_what_runs_long_are_told_apart_and_what_still_runs_is_not_over() {
+    let world = World::new();
+    for (uid, created, measured) in [
+        ("long", "2026-11-14 12:00:00", "2026-11-14 12:00:00"),
+        ("young", "2026-11-16 10:00:00", "2026-11-16 10:00:00"),
+    ] {
+        world.given(
+            "pod_states",
+            &format!(
+                "select 'c' as cluster, '{uid}' as pod_uid, timestamp '{created}' as observed_at, '{uid}' as pod_name, 'ns' as namespace, \
+                 'm' as machine, 'n' as node_name, timestamp '{created}' as created_at, timestamp '{created}' as bound_at, \
+                 'scheduled' as start_source, timestamp '{created}' as running_at, 'Running' as phase, \
+                 1000 as cpu_request_millicores, 1::bigint << 30 as memory_request_bytes"
+            ),
+        );
+        world.given(
+            "container_requests",
+            &format!(
+                "select 'c' as cluster, '{uid}' as pod_uid, 'main' as container_name, timestamp '{created}' as observed_at, \
+                 'container' as container_kind, 1000 as cpu_request_millicores, 1::bigint << 30 as memory_request_bytes"
+            ),
+        );
+        world.given(
+            "usage_hours",
+            &format!(
+                "select 'c' as cluster, '{uid}' as pod_uid, 'main' as container_name, hour as hour_start_at, 'kubelet' as source, \
+                 3600000::bigint as cpu_usage_millicore_ms, 3600000::bigint as cpu_measured_ms, 1::bigint << 20 as memory_peak_bytes \
+                 from unnest(generate_series(timestamp '{measured}', timestamp '2026-11-16 11:00:00', interval 1 hour)) as hours(hour)"
+            ),
+        );
+    }
+    world.given(
+        "container_ends",
+        "select 'c' as cluster, 'long' as pod_uid, 'main' as container_name, 'container' as container_kind, 0 as restart_count, \
+         timestamp '2026-11-15 03:00:01' as observed_at, timestamp '2026-11-15 03:00:00' as finished_at, 137 as exit_code, \
+         'OOMKilled' as reason",
+    );
+    world.given(
+        "collection_watermarks",
+        "select 'c' as cluster, timestamp '2026-11-16 12:00:00' as observed_through_at",
+    );
+    world.build(true);
+    assert_eq!(
+        world.rows(
+            "select pod_uid, started_at, coalesce(cast(ended_at as varchar), '-'), is_day, oom_kills from marts.container_attempts order by all"
+        ),
+        [
+            "long|2026-11-14 12:00:00|2026-11-15 00:00:00|true|0",
+            "long|2026-11-15 00:00:00|2026-11-16 00:00:00|true|1",
+            "long|2026-11-16 00:00:00|-|true|0",
+            "young|2026-11-16 10:00:00|-|false|0",
+        ]
+    );
+}
+
 #[test]
 fn every_container_of_a_job_is_sized_from_its_runs() {
     let world = nights();

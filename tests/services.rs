@@ -210,6 +210,57 @@ fn a_volume_that_grows_is_let_go_and_is_repriced_hour_by_hour() {
 }
 
 #[test]
+fn a_service_pays_for_its_load_balancer_while_it_has_one() {
+    let mut world = World::new();
+    world.config = declared("");
+    given_platform(&world);
+    // Seen as one at 11:30, none from 12:15, and one again from 13:30.
+    for (at, deleted) in [
+        ("12:15", "timestamp '2026-11-16 12:15:00'"),
+        ("13:30", "null::timestamp"),
+    ] {
+        world.given(
+            "service_states",
+            &format!(
+                "select 'c' as cluster, 'lb' as service_uid, timestamp '2026-11-16 {at}:00' as observed_at, 'ingress' as service_name, \
+                 'web' as namespace, timestamp '2026-11-16 11:30:00' as created_at, {deleted} as deleted_at"
+            ),
+        );
+    }
+    world.build(true);
+    assert_eq!(
+        world.rows(
+            "select strftime(hour_start_at, '%H'), service_cost from marts.allocations_hourly where cost_category = 'load_balancer' order by all"
+        ),
+        ["11|0.010000000", "12|0.005000000", "13|0.010000000"]
+    );
+}
+
+#[test]
+fn a_claim_that_waits_for_its_volume_costs_nothing() {
+    let mut world = World::new();
+    world.config = declared("");
+    given_platform(&world);
+    for (at, phase) in [("10:30", "Pending"), ("12:00", "Bound")] {
+        world.given(
+            "volume_claims",
+            &format!(
+                "select 'c' as cluster, 'late' as claim_uid, timestamp '2026-11-16 {at}:00' as observed_at, 'late' as claim_name, \
+                 'data' as namespace, '{phase}' as phase, 'gp3' as storage_class, 10::bigint * 1073741824 as requested_bytes, \
+                 timestamp '2026-11-16 10:30:00' as created_at"
+            ),
+        );
+    }
+    world.build(true);
+    assert_eq!(
+        world.rows(
+            "select min(start_ms) = epoch_ms(timestamp '2026-11-16 12:00:00'), count(*) from staging.stg_volumes where volume_uid = 'late'"
+        ),
+        ["true|1"]
+    );
+}
+
+#[test]
 fn what_all_share_is_distributed_to_the_last_nano_dollar_by_every_method() {
     let mut world = World::new();
     world.config = declared("[sharing.weights]\nred = 2\ngreen = 1\n");

@@ -107,14 +107,7 @@ pub(crate) fn run_everything(work: &mut Work<'_>, config: &Config) -> Result<()>
     )?;
     touched::show_all(connection)?;
     work.run_to(&["int_service_lives"])?;
-    execute(
-        connection,
-        "delete from build.dirty_service_hours;
-         insert into build.dirty_service_hours
-         select distinct cluster, unnest(range(start_ms - start_ms % 3600000, end_ms, 3600000))
-         from intermediate.int_service_lives;",
-        "list the hours of volumes, load balancers and control planes",
-    )?;
+    all_service_hours(connection)?;
     work.run_rest()
 }
 
@@ -487,9 +480,21 @@ fn all_hours(connection: &Connection) -> SqlResult<()> {
     )
 }
 
+fn all_service_hours(connection: &Connection) -> SqlResult<()> {
+    execute(
+        connection,
+        "delete from build.dirty_service_hours;
+         insert into build.dirty_service_hours
+         select distinct cluster, unnest(range(start_ms - start_ms % 3600000, end_ms, 3600000))
+         from intermediate.int_service_lives;",
+        "list the hours of volumes, load balancers and control planes",
+    )
+}
+
 /// Computes all machine-hours once more, in the caller's transaction: what consumers paid is then held against prices and
 /// capacities, not against what a build kept of them.
 pub(crate) fn recompute_hours(connection: &Connection, runner: &Runner<'_>) -> SqlResult<()> {
     all_hours(connection)?;
+    all_service_hours(connection)?;
     runner.run_model(connection, "int_machine_hours", true)
 }

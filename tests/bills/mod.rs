@@ -1,5 +1,6 @@
 //! Bills: every kind is read to the last digit, and what they say restates what machines cost.
 
+mod matched;
 mod refused;
 mod restated;
 mod samples;

@@ -218,6 +218,7 @@ fn ledger_of(days: u32) -> (World, Vec<PodTruth>, Vec<MachineTruth>) {
         has_noise: false,
         has_pod_events: false,
         has_flaws: true,
+        slower_from_ms: None,
     };
     record(scenario, &out, |told| match told {
         Told::Pod(pod) => pods.push(pod.clone()),
@@ -247,25 +248,13 @@ fn ledger_of(days: u32) -> (World, Vec<PodTruth>, Vec<MachineTruth>) {
     (world, pods, machines)
 }
 
-fn scope(world: &mut World, text: &str) {
+pub fn scope(world: &mut World, text: &str) {
     let path = file(world, "podledger.toml", text);
     world.config = Config::read(&path).unwrap();
 }
 
-fn nano(world: &World, query: &str) -> BTreeMap<String, i128> {
-    let rows = world.rows(query);
-    rows.iter()
-        .map(|row| {
-            let (key, sum) = row.rsplit_once('|').unwrap();
-            (key.to_owned(), sum.parse().unwrap())
-        })
-        .filter(|(_, sum)| *sum != 0)
-        .collect()
-}
-
-fn lines(world: &World) -> BTreeMap<String, i128> {
-    nano(
-        world,
+pub fn lines(world: &World) -> BTreeMap<String, i128> {
+    world.sums(
         "select line, cast(sum(amount) * 1000000000 as bigint) from marts.reconciliation_daily group by line",
     )
 }
@@ -284,7 +273,7 @@ fn a_bill_restates_every_team_to_the_truth_and_ties_out() {
         }
     }
     truth.retain(|_, cost| *cost != 0);
-    assert_ne!(nano(&world, TEAMS), truth, "list prices are too high");
+    assert_ne!(world.sums(TEAMS), truth, "list prices are too high");
 
     scope(&mut world, "[billing]\naccounts = ['111']\n");
     let mut rows: Vec<Row> = machines.iter().flat_map(charges).collect();
@@ -300,7 +289,7 @@ fn a_bill_restates_every_team_to_the_truth_and_ties_out() {
     assert!(!report.is_full && report.dirty_hours > 0);
 
     // Teams follow; nobody's share of the plan went to another.
-    assert_eq!(nano(&world, TEAMS), truth);
+    assert_eq!(world.sums(TEAMS), truth);
     assert_eq!(
         world.rows("select distinct price_source from marts.machine_prices where end_at > start_at"),
         ["billed"]
@@ -373,7 +362,7 @@ fn a_bill_restates_every_team_to_the_truth_and_ties_out() {
 }
 
 /// Two machines of one type that are up from 10:00 to 11:00 at a list price of 1 USD.
-fn given_two_machines(world: &World) {
+pub fn given_two_machines(world: &World) {
     for (machine, id) in [("m", "i-1"), ("n", "i-2")] {
         if machine == "m" {
             world.given_machine(4, 16, 0, "1");
@@ -396,7 +385,7 @@ fn given_two_machines(world: &World) {
     );
 }
 
-fn cur(rows: &[&str]) -> String {
+pub fn cur(rows: &[&str]) -> String {
     format!(
         "bill/PayerAccountId,lineItem/UsageAccountId,lineItem/LineItemType,lineItem/UsageStartDate,lineItem/UsageEndDate,\
          lineItem/ProductCode,lineItem/UsageType,lineItem/ResourceId,lineItem/UsageAmount,pricing/unit,lineItem/UnblendedCost,\
@@ -408,7 +397,7 @@ fn cur(rows: &[&str]) -> String {
 
 const HOUR_OF: &str = "2026-11-16T10:00:00Z,2026-11-16T11:00:00Z,AmazonEC2";
 
-fn machine_costs(world: &World) -> Vec<String> {
+pub fn machine_costs(world: &World) -> Vec<String> {
     world.rows("select machine, cost from marts.machines_daily order by 1")
 }
 

@@ -1,5 +1,6 @@
 //! A small ledger in a temporary folder: facts are given as queries, marts are read as text.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use duckdb::Connection;
@@ -131,6 +132,18 @@ impl World {
                  {mib}::bigint * 1048576 as memory_request_bytes, {milligpus} as gpu_request_milligpus"
             ),
         );
+    }
+
+    /// Rows of a query as a map from all columns but the last to the last, which is a whole number; without zeros.
+    pub fn sums(&self, query: &str) -> BTreeMap<String, i128> {
+        let rows = self.rows(query);
+        rows.iter()
+            .map(|row| {
+                let (key, sum) = row.rsplit_once('|').unwrap();
+                (key.to_owned(), sum.parse().unwrap())
+            })
+            .filter(|(_, sum)| *sum != 0)
+            .collect()
     }
 
     pub fn build(&self, full: bool) -> BuildReport {

@@ -1,6 +1,6 @@
 //! What we advise: the least that keeps the promises.
 
-use super::history::{History, Observation, Observed};
+use super::history::{History, Observation, Observed, Template};
 use super::margins::{self, Margins};
 use super::{Decision, MIB, Withheld};
 
@@ -61,6 +61,11 @@ const JVM_IMAGES: &[&str] = &[
     "graalvm",
 ];
 
+/// Whether Spark made the container: its pods keep these names whatever started it, and the outermost system may be another.
+pub(super) fn is_spark(template: &Template) -> bool {
+    template.container.starts_with("spark-kubernetes-")
+}
+
 /// Whether a container's memory is a JVM's heap, as far as its system and image say.
 fn is_jvm(history: &History) -> bool {
     let image = history.image.as_deref().unwrap_or("").to_lowercase();
@@ -71,9 +76,7 @@ fn is_jvm(history: &History) -> bool {
         Some((name, tag)) if !tag.contains('/') => name,
         _ => image,
     };
-    let is_spark = history.template.system.as_deref() == Some("spark")
-        && history.template.container.starts_with("spark-kubernetes-");
-    is_spark || JVM_IMAGES.iter().any(|name| image.contains(name))
+    is_spark(&history.template) || JVM_IMAGES.iter().any(|name| image.contains(name))
 }
 
 /// So many times as often as chance allows has the most been exceeded lately, or more.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::MIB;
 use super::advice::{Recommendation, Resource};
 use super::history::ContainerKind;
+use super::policy::is_spark;
 
 /// Millicores as Kubernetes writes them.
 #[must_use]
@@ -135,25 +136,27 @@ pub fn airflow(rows: &[Recommendation]) -> String {
 /// `spark.kubernetes.memoryOverheadFactor` in Spark's documentation).
 const LEAST_OVERHEAD_MIB: u64 = 384;
 
-/// The heap and the overhead, in mebibytes, that fill so many: the overhead is what Spark would take by itself.
+/// The least heap with which Spark starts, in MiB: one and a half times what it keeps for itself (`UnifiedMemoryManager`:
+/// `RESERVED_SYSTEM_MEMORY_BYTES` is 300 MiB).
+const LEAST_HEAP_MIB: u64 = 450;
+
+/// The heap and the overhead, in mebibytes, that fill so many, or the least that Spark starts with: the overhead is what Spark would take
+/// by itself.
 fn heap_and_overhead_mib(whole: u64, is_jvm: bool) -> (u64, u64) {
     let overhead = if is_jvm {
         whole.div_ceil(11)
     } else {
         (whole * 2).div_ceil(7)
     };
-    let overhead = overhead.max(LEAST_OVERHEAD_MIB).min(whole);
-    (whole - overhead, overhead)
+    let overhead = overhead.max(LEAST_OVERHEAD_MIB);
+    (whole.saturating_sub(overhead).max(LEAST_HEAP_MIB), overhead)
 }
 
 /// Settings of Spark for drivers and executors, one block per template of Spark.
 #[must_use]
 pub fn spark(rows: &[Recommendation]) -> String {
     let mut text = String::new();
-    for row in rows
-        .iter()
-        .filter(|row| row.template.system.as_deref() == Some("spark"))
-    {
+    for row in rows.iter().filter(|row| is_spark(&row.template)) {
         let role = if row.template.container.contains("driver") {
             "driver"
         } else {
@@ -198,7 +201,8 @@ mod tests {
         assert_eq!(heap_and_overhead_mib(11_000, true), (10_000, 1000));
         assert_eq!(heap_and_overhead_mib(1408, true), (1024, 384));
         assert_eq!(heap_and_overhead_mib(14_000, false), (10_000, 4000));
-        assert_eq!(heap_and_overhead_mib(100, true), (0, 100));
+        assert_eq!(heap_and_overhead_mib(834, true), (450, 384));
+        assert_eq!(heap_and_overhead_mib(100, true), (450, 384));
     }
 
     #[test]

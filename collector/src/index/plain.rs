@@ -1,6 +1,6 @@
 //! Objects that cost or name things without running: namespaces, volumes, claims, load balancers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolume, Service};
@@ -14,7 +14,11 @@ use crate::object::{Kind, Object};
 use crate::occupancy::Sight;
 
 #[derive(Debug, Default)]
-pub(super) struct Plain(HashMap<(Kind, String), Known>);
+pub(super) struct Plain {
+    known: HashMap<(Kind, String), Known>,
+    /// UIDs of Services that were seen to be no load balancers: one of them becomes one when it is seen as such, not when it was made.
+    without_balancer: HashSet<String>,
+}
 
 #[derive(Debug)]
 struct Known {
@@ -24,24 +28,24 @@ struct Known {
 
 impl Plain {
     pub(super) fn fact(&self, kind: Kind, uid: &str) -> Option<&Fact> {
-        self.0.get(&(kind, uid.to_owned())).map(|known| &known.fact)
+        self.known.get(&(kind, uid.to_owned())).map(|known| &known.fact)
     }
 
     /// Takes an object back as it was kept.
     pub(super) fn restore(&mut self, kind: Kind, uid: String, fact: Fact) {
-        self.0.insert((kind, uid), Known { list: 0, fact });
+        self.known.insert((kind, uid), Known { list: 0, fact });
     }
 
     /// A list shows an object, whatever it is like.
     pub(super) fn keep(&mut self, kind: Kind, uid: &str, list: u64) {
-        if let Some(known) = self.0.get_mut(&(kind, uid.to_owned())) {
+        if let Some(known) = self.known.get_mut(&(kind, uid.to_owned())) {
             known.list = list;
         }
     }
 
     pub(super) fn older_than(&self, kind: Kind, list: u64) -> Vec<String> {
         let mut older: Vec<String> = self
-            .0
+            .known
             .iter()
             .filter(|((of, _), known)| *of == kind && known.list < list)
             .map(|((_, uid), _)| uid.clone())
@@ -58,7 +62,7 @@ impl Index {
         let object_name = name(metadata)?;
         let cluster = self.settings.cluster.clone();
         let key = (object.kind(), object_uid.clone());
-        let last = self.plain.0.get(&key).map(|known| known.fact.clone());
+        let last = self.plain.known.get(&key).map(|known| known.fact.clone());
         let seen_at = micros(seen.at);
         let created_at = created(metadata);
         let namespace = metadata.namespace.clone();
@@ -103,8 +107,14 @@ impl Index {
             }
             Object::Service(service) => {
                 if !is_load_balancer(service) && last.is_none() {
+                    self.plain.without_balancer.insert(object_uid);
                     return Ok(());
                 }
+                let became = self.plain.without_balancer.remove(&object_uid);
+                let ended_at = match &last {
+                    Some(Fact::ServiceState(last)) => last.deleted_at,
+                    _ => None,
+                };
                 ServiceState {
                     cluster,
                     service_uid: object_uid,
@@ -113,9 +123,9 @@ impl Index {
                     namespace,
                     load_balancer: ingress(service),
                     labels: labels(metadata),
-                    created_at,
+                    created_at: created_at.filter(|_| !became),
                     // A service that is no load balancer any more costs as much as one that is gone.
-                    deleted_at: (!is_load_balancer(service)).then_some(seen_at),
+                    deleted_at: (!is_load_balancer(service)).then(|| ended_at.unwrap_or(seen_at)),
                 }
                 .into()
             }
@@ -130,18 +140,21 @@ impl Index {
             .is_some_and(|last| at(last.clone(), instant(&fact)) == fact);
         let list = self.list(kind_name(object.kind()));
         if same {
-            if let Some(known) = self.plain.0.get_mut(&key) {
+            if let Some(known) = self.plain.known.get_mut(&key) {
                 known.list = list;
             }
             return Ok(());
         }
         facts.push(fact.clone());
-        self.plain.0.insert(key, Known { list, fact });
+        self.plain.known.insert(key, Known { list, fact });
         Ok(())
     }
 
     pub(super) fn plain_gone(&mut self, kind: Kind, object_uid: &str, seen: Sight, facts: &mut Vec<Fact>) {
-        let Some(known) = self.plain.0.remove(&(kind, object_uid.to_owned())) else {
+        if kind == Kind::Service {
+            self.plain.without_balancer.remove(object_uid);
+        }
+        let Some(known) = self.plain.known.remove(&(kind, object_uid.to_owned())) else {
             return;
         };
         let seen_at = micros(seen.at);

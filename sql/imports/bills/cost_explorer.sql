@@ -25,7 +25,7 @@ select
     end as charge_category,
     case when record_type = 'Refund' then 'Correction' end as charge_class,
     record_type as charge_description,
-    cast(null as varchar) as pricing_category,
+    case when regexp_matches(usage_type, 'SpotUsage') then 'Dynamic' end as pricing_category,
     cast(null as decimal(38,18)) as pricing_quantity,
     cast(null as varchar) as pricing_unit,
     usage_quantity as consumed_quantity,
@@ -41,6 +41,7 @@ select
     cast(cast(tags as json) as map(varchar, varchar)) as tags,
     usage_type,
     operation,
-    instance_type,
+    -- Cost Explorer answers by two things at most; the usage type tells the instance type too.
+    coalesce(instance_type, nullif(regexp_extract(usage_type, '(?:BoxUsage|SpotUsage|DedicatedUsage):(.+)$', 1), '')) as instance_type,
     case estimated when 'true' then 'estimated' else 'final' end as bill_status
 from bill

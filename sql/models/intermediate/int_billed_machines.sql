@@ -113,8 +113,12 @@ by_kind as (
         and kinds.region = machines.region
         and kinds.instance_type = machines.instance_type
         and kinds.purchase = machines.purchase
-    left join (select distinct cluster, machine from by_resource) as known
-        on machines.cluster = known.cluster and machines.machine = known.machine
+    -- A charge that names the machine speaks for the time that it is for, and no longer.
+    left join (select distinct cluster, machine, charge_start_ms, charge_end_ms from by_resource) as known
+        on machines.cluster = known.cluster
+        and machines.machine = known.machine
+        and known.charge_start_ms < kinds.charge_end_ms
+        and known.charge_end_ms > kinds.charge_start_ms
     where
         machines.start_ms < kinds.charge_end_ms
         and machines.end_ms > kinds.charge_start_ms

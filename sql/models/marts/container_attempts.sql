@@ -1,16 +1,29 @@
 -- grain: one row per container of a workload pod; of pods that live for more than 24 hours, per container and day (UTC)
 -- guarantee: by the most trusted source that measured the pod; a container that nobody measured has a row without amounts
--- inputs: pods, stg_containers, stg_container_ooms, stg_usage_stretches, int_usage_rates
+-- inputs: pods, stg_watermarks, stg_containers, stg_container_ooms, stg_usage_stretches, int_usage_rates
 {{ config(materialized='view') }}
-{%- set sources = ['kubelet', 'prometheus', 'metrics_api', 'engine', 'declared'] %}
+{%- set sources = var('usage_sources') %}
 {%- set key = ['cluster', 'pod_uid', 'container_name', 'day_start_ms'] %}
-with pod_days as (
+with begun as (
+    select
+        pods.*,
+        coalesce(pods.running_ms, pods.bound_ms, pods.created_ms) as begun_ms,
+        coalesce(pods.finished_ms, pods.released_ms) as over_ms,
+        greatest(
+            coalesce(pods.finished_ms, pods.released_ms, watermarks.watermark_ms),
+            coalesce(pods.running_ms, pods.bound_ms, pods.created_ms)
+        ) as until_ms
+    from {{ ref('pods') }} as pods
+    left join {{ ref('stg_watermarks') }} as watermarks on pods.cluster = watermarks.cluster
+    where pods.pod_class = 'workload'
+),
+
+-- What still runs is told until it was last observed.
+pod_days as (
     select
         *,
-        coalesce(running_ms, bound_ms, created_ms) as begun_ms,
-        coalesce(finished_ms, released_ms) - coalesce(running_ms, bound_ms, created_ms) <= 86400000 as is_short
-    from {{ ref('pods') }}
-    where pod_class = 'workload'
+        until_ms - begun_ms <= 86400000 as is_short
+    from begun
 ),
 
 containers as (
@@ -125,6 +138,33 @@ sums as (
     group by
         {{ key | join(',\n        ') }},
         source
+),
+
+-- A container is killed on one day.
+ooms as (
+    select
+        pod_days.cluster,
+        pod_days.pod_uid,
+        ends.container_name,
+        case when pod_days.is_short then cast(0 as bigint) else ends.ended_ms - ends.ended_ms % 86400000 end as day_start_ms,
+        count(*) as oom_kills
+    from {{ ref('stg_container_ooms') }} as ends
+    inner join pod_days on ends.cluster = pod_days.cluster and ends.pod_uid = pod_days.pod_uid
+    group by
+        pod_days.cluster,
+        pod_days.pod_uid,
+        ends.container_name,
+        case when pod_days.is_short then cast(0 as bigint) else ends.ended_ms - ends.ended_ms % 86400000 end
+),
+
+days as (
+    select
+        {{ key | join(',\n        ') }}
+    from sums
+    union
+    select
+        {{ key | join(',\n        ') }}
+    from ooms
 )
 
 select
@@ -146,21 +186,20 @@ select
     -- How many containers share the pod, init containers apart.
     containers.beside_init as pod_containers,
     sums.source,
-    {{ at('case when sums.day_start_ms > pod_days.begun_ms then sums.day_start_ms else pod_days.begun_ms end') }} as started_at,
+    {{ at('case when days.day_start_ms > pod_days.begun_ms then days.day_start_ms else pod_days.begun_ms end') }} as started_at,
     {{ at('case
-        when sums.day_start_ms > 0 and (coalesce(pod_days.finished_ms, pod_days.released_ms) is null or sums.day_start_ms + 86400000 < coalesce(pod_days.finished_ms, pod_days.released_ms))
-            then sums.day_start_ms + 86400000
-        else coalesce(pod_days.finished_ms, pod_days.released_ms)
+        when days.day_start_ms > 0 and days.day_start_ms + 86400000 < pod_days.until_ms then days.day_start_ms + 86400000
+        else pod_days.over_ms
     end') }} as ended_at,
     -- Whether the row is a day of a pod that lives longer.
-    coalesce(sums.day_start_ms > 0, false) as is_day,
+    coalesce(days.day_start_ms > 0, false) as is_day,
     containers.cpu_request_millicores,
     containers.memory_request_bytes,
     containers.memory_limit_bytes,
     sums.cpu_usage_millicore_ms,
     -- A stretch is told in whole hours where nobody says how much of it was measured: no longer than the container ran.
     case
-        when pod_days.is_short and sums.cpu_measured_ms is not null then least(sums.cpu_measured_ms, coalesce(pod_days.finished_ms, pod_days.released_ms) - pod_days.begun_ms)
+        when pod_days.is_short and sums.cpu_measured_ms is not null then least(sums.cpu_measured_ms, pod_days.until_ms - pod_days.begun_ms)
         else sums.cpu_measured_ms
     end as cpu_measured_ms,
     percentiles.cpu_p50_millicores,
@@ -174,16 +213,22 @@ select
     pod_days.outcome
 from containers
 inner join pod_days on containers.cluster = pod_days.cluster and containers.pod_uid = pod_days.pod_uid
+left join days
+    on containers.cluster = days.cluster
+    and containers.pod_uid = days.pod_uid
+    and containers.container_name = days.container_name
 left join sums
-    on containers.cluster = sums.cluster
-    and containers.pod_uid = sums.pod_uid
-    and containers.container_name = sums.container_name
+    on days.cluster = sums.cluster
+    and days.pod_uid = sums.pod_uid
+    and days.container_name = sums.container_name
+    and days.day_start_ms = sums.day_start_ms
 left join percentiles
     on sums.cluster = percentiles.cluster
     and sums.pod_uid = percentiles.pod_uid
     and sums.container_name = percentiles.container_name
     and sums.day_start_ms = percentiles.day_start_ms
-left join {{ ref('stg_container_ooms') }} as ooms
-    on containers.cluster = ooms.cluster
-    and containers.pod_uid = ooms.pod_uid
-    and containers.container_name = ooms.container_name
+left join ooms
+    on days.cluster = ooms.cluster
+    and days.pod_uid = ooms.pod_uid
+    and days.container_name = ooms.container_name
+    and days.day_start_ms = ooms.day_start_ms

@@ -1,6 +1,6 @@
 -- grain: one row per delivery of a bill and time that it settles
 -- guarantee: exactly one delivery of a source, account and time is the newest; Cost Explorer settles each time of its answers for itself,
---     and counts only in months of which there is no other bill of the provider
+--     replaces whatever it had answered of any part of that time, and counts only in months of which there is no other bill of the provider
 -- inputs: lake.billed_charges
 {{ config(materialized='table') }}
 with facts as (
@@ -19,6 +19,7 @@ with facts as (
             when bill_format = 'cost-explorer' then {{ ms('charge_period_start_at') }}
             else {{ ms('billing_period_start_at') }}
         end as settled_ms,
+        {{ ms('charge_period_end_at') }} as charge_end_ms,
         billed_cost,
         coalesce(effective_cost, billed_cost) as effective_cost
     from {{ source('lake', 'billed_charges') }}
@@ -34,6 +35,7 @@ deliveries as (
         settled_ms,
         delivery,
         max(delivered_ms) as delivered_ms,
+        max(charge_end_ms) as settled_to_ms,
         count(*) as charges,
         cast(sum(billed_cost) as decimal(38,18)) as billed_cost,
         cast(sum(effective_cost) as decimal(38,18)) as effective_cost
@@ -54,6 +56,33 @@ months as (
         billing_period_start_ms
     from deliveries
     where bill_format <> 'cost-explorer'
+),
+
+-- Times of answers that a later answer, to a question by hours, days or months, tells anew.
+replaced as (
+    select distinct
+        older.bill_source,
+        older.provider,
+        older.billing_account_id,
+        older.delivery,
+        older.settled_ms
+    from deliveries as older
+    inner join deliveries as newer
+        on older.bill_source = newer.bill_source
+        and older.provider = newer.provider
+        and older.billing_account_id = newer.billing_account_id
+        and newer.settled_ms < older.settled_to_ms
+        and newer.settled_to_ms > older.settled_ms
+    where
+        older.bill_format = 'cost-explorer'
+        and newer.bill_format = 'cost-explorer'
+        and (
+            coalesce(newer.delivered_ms, cast(0 as bigint)) > coalesce(older.delivered_ms, cast(0 as bigint))
+            or (
+                coalesce(newer.delivered_ms, cast(0 as bigint)) = coalesce(older.delivered_ms, cast(0 as bigint))
+                and newer.delivery > older.delivery
+            )
+        )
 ),
 
 numbered as (
@@ -80,11 +109,17 @@ select
     numbered.delivery,
     numbered.delivered_ms,
     numbered.revision,
-    numbered.age = 1 as is_newest,
-    numbered.age = 1 and (numbered.bill_format <> 'cost-explorer' or months.provider is null) as is_counted,
+    numbered.age = 1 and replaced.delivery is null as is_newest,
+    numbered.age = 1 and replaced.delivery is null and (numbered.bill_format <> 'cost-explorer' or months.provider is null) as is_counted,
     numbered.charges,
     numbered.billed_cost,
     numbered.effective_cost
 from numbered
 left join months
     on numbered.provider = months.provider and numbered.billing_period_start_ms = months.billing_period_start_ms
+left join replaced
+    on numbered.bill_source = replaced.bill_source
+    and numbered.provider = replaced.provider
+    and numbered.billing_account_id = replaced.billing_account_id
+    and numbered.delivery = replaced.delivery
+    and numbered.settled_ms = replaced.settled_ms

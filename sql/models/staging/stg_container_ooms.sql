@@ -1,24 +1,17 @@
--- grain: one row per container of a pod that was killed for its memory at least once
+-- grain: one row per time that a container of a pod was killed for its memory
 -- guarantee: order and repetition of facts change nothing
 -- inputs: lake.container_ends
 {{ config(materialized='view') }}
-with facts as (
-    select distinct
-        cluster,
-        pod_uid,
-        container_name,
-        restart_count
-    from {{ source('lake', 'container_ends') }}
-    where reason = 'OOMKilled'
-)
-
 select
     cluster,
     pod_uid,
     container_name,
-    cast(count(*) as bigint) as oom_kills
-from facts
+    restart_count,
+    min(coalesce({{ ms('finished_at') }}, {{ ms('observed_at') }})) as ended_ms
+from {{ source('lake', 'container_ends') }}
+where reason = 'OOMKilled'
 group by
     cluster,
     pod_uid,
-    container_name
+    container_name,
+    restart_count

@@ -30,11 +30,14 @@ with states as (
         claims.requested_bytes as capacity_bytes,
         claims.claim_uid,
         claims.namespace,
-        {{ ms('claims.created_at') }} as created_ms,
+        case when waited.claim_uid is null then {{ ms('claims.created_at') }} end as created_ms,
         {{ ms('claims.deleted_at') }} as deleted_ms
     from {{ source('lake', 'volume_claims') }} as claims
     left join (select distinct cluster, claim_uid from {{ source('lake', 'volume_states') }} where claim_uid is not null) as bound
         on claims.cluster = bound.cluster and claims.claim_uid = bound.claim_uid
+    -- Who was seen to wait had no volume before it was seen to be bound.
+    left join (select distinct cluster, claim_uid from {{ source('lake', 'volume_claims') }} where phase = 'Pending') as waited
+        on claims.cluster = waited.cluster and claims.claim_uid = waited.claim_uid
     where bound.claim_uid is null and coalesce(claims.phase, 'Bound') <> 'Pending'
 ),
 
