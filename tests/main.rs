@@ -23,6 +23,7 @@ mod lake;
 mod live;
 mod parity;
 mod prices;
+mod published;
 mod real_trace;
 mod rightsizing;
 mod services;

@@ -54,6 +54,14 @@ pub enum Point {
     LedgerCopied,
     /// The smaller copy has taken the ledger's place.
     LedgerReplaced,
+    /// A mart of a snapshot is half written.
+    MartHalfWritten,
+    /// All of a snapshot is written, and it has no name.
+    SnapshotWritten,
+    /// A snapshot has its name, and the one before is current.
+    SnapshotRenamed,
+    /// A snapshot is current, and older ones are not removed.
+    SnapshotCurrent,
 }
 
 /// The variable that names a point.

@@ -19,13 +19,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use jiff::civil::Date;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
 use crate::crash::{Point, point};
+use crate::durable::{create_folder, file_names, folder_names, rename, sync, write_parquet};
 use crate::error::{Error, Result};
 use crate::facts::{FACTS, Fact};
 use crate::validate::validate;
@@ -35,9 +33,6 @@ pub const SEGMENT_COLUMN: &str = "segment_seq";
 
 /// Partition of the file without rows; no fact was recorded on that day.
 const SCHEMA_FOLDER: &str = "recorded_date=1970-01-01";
-
-/// Rows per Parquet row group: DuckDB reads row groups in parallel and prefers about this many.
-const ROW_GROUP_ROWS: usize = 122_880;
 
 /// A directory of segments.
 #[derive(Debug, Clone)]
@@ -99,7 +94,12 @@ impl Lake {
                 let folder = root.join(fact.table).join(SCHEMA_FOLDER);
                 create_folder(&folder)?;
                 let partial = folder.join(".schema.parquet.partial");
-                write_parquet(&partial, &segment_schema(fact), std::iter::empty())?;
+                write_parquet(
+                    &partial,
+                    &segment_schema(fact),
+                    std::iter::empty(),
+                    Point::SegmentHalfWritten,
+                )?;
                 rename(&partial, &file)?;
             }
         }
@@ -404,7 +404,12 @@ impl Commit<'_> {
             first_row += batch.num_rows() as u64;
             number(&batch, seq)
         });
-        let rows = write_parquet(&self.folder.join(&file), &segment_schema(fact), facts)?;
+        let rows = write_parquet(
+            &self.folder.join(&file),
+            &segment_schema(fact),
+            facts,
+            Point::SegmentHalfWritten,
+        )?;
         if rows == 0 {
             let path = self.folder.join(&file);
             fs::remove_file(&path).map_err(|source| Error::Io {
@@ -486,6 +491,7 @@ impl Commit<'_> {
             &self.folder.join(&name),
             &segment_schema(fact),
             batches.into_iter(),
+            Point::SegmentHalfWritten,
         )?;
         point(Point::CompactionWritten);
         self.journal.rows += rows;
@@ -523,106 +529,6 @@ fn number(batch: &RecordBatch, seq: u64) -> Result<RecordBatch> {
         path: PathBuf::new(),
         source: error.into(),
     })
-}
-
-fn write_parquet(
-    path: &Path,
-    schema: &SchemaRef,
-    batches: impl Iterator<Item = Result<RecordBatch>>,
-) -> Result<u64> {
-    let doing = |source| Error::Parquet {
-        doing: "write",
-        path: path.to_path_buf(),
-        source,
-    };
-    let file = private_file(path)?;
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .build();
-    let mut writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties)).map_err(doing)?;
-    let mut rows = 0;
-    for batch in batches {
-        let batch = batch?;
-        rows += batch.num_rows() as u64;
-        writer.write(&batch).map_err(doing)?;
-        point(Point::SegmentHalfWritten);
-    }
-    writer.close().map_err(doing)?;
-    sync(path)?;
-    Ok(rows)
-}
-
-/// Facts carry names that may be secret: files of the lake are for their owner only.
-fn private_file(path: &Path) -> Result<File> {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|source| Error::Io {
-        doing: "create",
-        path: path.to_path_buf(),
-        source,
-    })
-}
-
-fn create_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|source| Error::Io {
-        doing: "create",
-        path: path.to_path_buf(),
-        source,
-    })
-}
-
-fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(|source| Error::Io {
-        doing: "rename",
-        path: from.to_path_buf(),
-        source,
-    })?;
-    match to.parent() {
-        Some(parent) => sync(parent),
-        None => Ok(()),
-    }
-}
-
-/// Flushes a file, or the entries of a folder, to the disk.
-fn sync(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(|source| Error::Io {
-            doing: "flush",
-            path: path.to_path_buf(),
-            source,
-        })
-}
-
-fn names(path: &Path, folders: bool) -> Result<Vec<String>> {
-    let doing = |source| Error::Io {
-        doing: "read",
-        path: path.to_path_buf(),
-        source,
-    };
-    let mut names = Vec::new();
-    if !path.exists() {
-        return Ok(names);
-    }
-    for entry in fs::read_dir(path).map_err(doing)? {
-        let entry = entry.map_err(doing)?;
-        if entry.file_type().map_err(doing)?.is_dir() == folders {
-            names.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
-fn folder_names(path: &Path) -> Result<Vec<String>> {
-    names(path, true)
-}
-
-fn file_names(path: &Path) -> Result<Vec<String>> {
-    names(path, false)
 }
 
 fn file_name(path: &Path) -> String {

@@ -4,6 +4,7 @@
 //! rows -> validate -> lake (Parquet segments, the record) -> ledger: raw -> staging -> intermediate -> marts
 //!            facts        lake                               ledger        project + runner (models/*.sql)
 //! facts of a watch -> intake (with its position) -> lake
+//! marts of a build -> published (Parquet files, one snapshot)
 //! ```
 //!
 //! Architecture invariant: nothing outside this crate opens a ledger, writes a segment or renders a model.
@@ -12,6 +13,7 @@
 
 pub mod calendar;
 pub mod crash;
+mod durable;
 pub mod error;
 pub mod facts;
 pub mod imports;
@@ -20,6 +22,7 @@ pub mod judge;
 pub mod lake;
 pub mod ledger;
 pub mod project;
+pub mod published;
 pub mod recall;
 pub mod runner;
 pub mod units;

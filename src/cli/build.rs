@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use clap::Args;
 use podledger_analyzer::build::build;
+use podledger_sql::published::Publishing;
 
 use super::Cli;
 
-/// Take in new facts and compute what they cost.
+/// Take in new facts, compute what they cost, and publish the marts as Parquet files.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: podledger --data real build")]
 pub struct Build {
@@ -18,6 +19,9 @@ pub struct Build {
     /// Throw the ledger away and fill it again from the lake.
     #[arg(long)]
     rebuild: bool,
+    /// Leave the Parquet files as they are.
+    #[arg(long)]
+    no_publish: bool,
     /// Show how long each step and each model took.
     #[arg(long)]
     timings: bool,
@@ -33,7 +37,7 @@ impl Build {
             drop(cli.ledger()?);
             std::fs::remove_file(cli.ledger_path())?;
         }
-        let (_ledger, report) = build(cli.ledger()?, &lake, &config, self.full)?;
+        let (ledger, report) = build(cli.ledger()?, &lake, &config, self.full)?;
         if self.timings {
             for step in &report.steps {
                 println!("  {:>7.3} s  {}", step.elapsed.as_secs_f64(), step.name);
@@ -47,6 +51,19 @@ impl Build {
             report.dirty_hours,
             started.elapsed().as_secs_f64(),
         );
+        if !self.no_publish {
+            let started = Instant::now();
+            match cli.published().publish(ledger.connection())? {
+                Publishing::Done { folder, bytes } => println!(
+                    "published {:.1} MB in {:.2} s: {}",
+                    bytes as f64 / 1e6,
+                    started.elapsed().as_secs_f64(),
+                    folder.display()
+                ),
+                Publishing::Unchanged { folder } => println!("published before: {}", folder.display()),
+                Publishing::Busy => println!("not published: another process is publishing"),
+            }
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -19,6 +19,7 @@ use podledger_simulator::{ApiServer, Observed, Scenario, observe};
 use podledger_sql::intake::Intake;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
+use podledger_sql::published::Published;
 use tokio::sync::watch;
 
 use super::collect::{runtime, stopped_by_signal};
@@ -115,6 +116,8 @@ impl Demo {
             thousands(hours.unsigned_abs()),
             dollars(report.trust.uncertain_ends)
         );
+        let published = Published::new(&data.join("published"));
+        published.publish(connection)?;
         if let Some(file) = files.first() {
             println!("report     {}", file.display());
         }
@@ -122,6 +125,9 @@ impl Demo {
             "ask        podledger --data {} sql \"from teams_weekly\"",
             data.display()
         );
+        if let Some(folder) = published.current()? {
+            println!("parquet    {}", folder.with_file_name("current").display());
+        }
         println!(
             "yours      kubectl get pods,nodes,namespaces,jobs -A -o json | podledger import kubernetes -"
         );
@@ -161,6 +167,7 @@ impl Demo {
             has_noise: true,
             has_pod_events: false,
             has_flaws: true,
+            slower_from_ms: None,
         };
         let folder = tempfile::tempdir_in(data).context("cannot make a folder for prices and usage")?;
         let mut observed = observe(scenario, folder.path()).context("cannot simulate")?;

@@ -37,6 +37,7 @@ use clap::{Parser, Subcommand};
 use podledger_analyzer::config::Config;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
+use podledger_sql::published::Published;
 
 /// Directory of data unless another is named.
 const DEFAULT_DATA: &str = "podledger-data";
@@ -169,6 +170,10 @@ impl Cli {
 
     fn ledger_path(&self) -> PathBuf {
         self.data.join("ledger.duckdb")
+    }
+
+    fn published(&self) -> Published {
+        Published::new(&self.data.join("published"))
     }
 
     fn ledger(&self) -> anyhow::Result<Ledger> {

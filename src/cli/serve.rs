@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use podledger_analyzer::config::Config;
 use podledger_reports::http::Snapshots;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
+use podledger_sql::published::{Published, Publishing};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -80,6 +81,12 @@ impl Serve {
                 figures.milliseconds.clone(),
             );
             let stop = stopped_by_signal();
+            let publishing = tokio::spawn(keep_publishing(
+                Arc::clone(&shown),
+                cli.published(),
+                changes.subscribe(),
+                stop.clone(),
+            ));
             let serving = tokio::spawn(ready.serve(stop.clone(), changed));
             // Costs are computed on a thread of their own, and never blind the watches.
             let builds = tokio::spawn(keep_building(
@@ -96,11 +103,50 @@ impl Serve {
                 builds.abort();
             } else {
                 builds.await?;
+                publishing.await?;
                 serving.await?;
             }
             collected?;
             Ok(ExitCode::SUCCESS)
         })
+    }
+}
+
+/// Publishes what is served, whenever that has changed, but for no more than a tenth of the time.
+async fn keep_publishing(
+    shown: Arc<Snapshots>,
+    published: Published,
+    mut changed: watch::Receiver<u64>,
+    mut stop: watch::Receiver<bool>,
+) {
+    changed.mark_changed();
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            changed = changed.changed() => if changed.is_err() { return },
+        }
+        let Some(snapshot) = shown.current() else { continue };
+        let started = Instant::now();
+        let published = published.clone();
+        let done = tokio::task::spawn_blocking(move || -> anyhow::Result<Publishing> {
+            Ok(published.publish(&snapshot.connection()?)?)
+        });
+        match done.await {
+            Ok(Ok(Publishing::Done { folder, bytes })) => {
+                let seconds = started.elapsed().as_secs_f64();
+                tracing::info!(folder = %folder.display(), bytes, seconds, "published");
+            }
+            Ok(Ok(Publishing::Unchanged { .. })) => {}
+            Ok(Ok(Publishing::Busy)) => tracing::info!("another process is publishing"),
+            Ok(Err(error)) => {
+                tracing::error!(error = format!("{error:#}"), "the newest build is not published");
+            }
+            Err(error) => tracing::error!(%error, "publishing was interrupted"),
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(started.elapsed() * 9) => {}
+        }
     }
 }
 
@@ -119,7 +165,7 @@ async fn keep_building(
             _ = stop.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(every) => {}
         }
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
         let compacts = compacted != Some(today);
         let (path, lake, config) = (path.clone(), lake.clone(), config.clone());

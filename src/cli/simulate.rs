@@ -114,6 +114,7 @@ impl Simulate {
             // Who lists Events of a live cluster expects those of pods.
             has_pod_events: self.out.is_none(),
             has_flaws: true,
+            slower_from_ms: None,
         })
     }
 

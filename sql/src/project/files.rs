@@ -77,6 +77,8 @@ pub(super) struct SourceNode {
 #[derive(Deserialize)]
 pub(super) struct Node {
     pub(super) name: String,
+    #[serde(default)]
+    pub(super) description: String,
     pub(super) identifier: Option<String>,
     #[serde(default)]
     pub(super) config: Map<String, Json>,
@@ -89,6 +91,8 @@ pub(super) struct Node {
 #[derive(Deserialize)]
 pub(super) struct Column {
     pub(super) name: String,
+    #[serde(default)]
+    pub(super) description: String,
     #[serde(default, alias = "tests")]
     pub(super) data_tests: Vec<Json>,
 }

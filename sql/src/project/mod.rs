@@ -48,6 +48,27 @@ pub(crate) struct Model {
     pub(crate) file: String,
     pub(crate) text: String,
     pub(crate) config: Map<String, Json>,
+    /// What its `.yml` says of it.
+    pub(crate) description: String,
+    /// What its `.yml` says of its columns, in that order.
+    pub(crate) columns: Vec<Described>,
+}
+
+/// Something with a name, and what the project says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    pub name: String,
+    /// Empty where the project says nothing.
+    pub description: String,
+}
+
+/// A model that others may rely on: a folder `marts` holds it.
+#[derive(Debug, Clone, Copy)]
+pub struct Mart<'a> {
+    pub name: &'a str,
+    /// Grain and meaning.
+    pub description: &'a str,
+    pub columns: &'a [Described],
 }
 
 /// One macro, cut out of its file but still on its line there, and named `__body` so that recursion goes through
@@ -126,6 +147,19 @@ impl Project {
             collect(folder, dir, &mut files);
         }
         files
+    }
+
+    /// The marts, by name, with what is said of them and their columns.
+    pub fn marts(&self) -> impl Iterator<Item = Mart<'_>> {
+        let of_marts = self
+            .models
+            .iter()
+            .filter(|(_, model)| model.file.starts_with("models/marts/"));
+        of_marts.map(|(name, model)| Mart {
+            name,
+            description: &model.description,
+            columns: &model.columns,
+        })
     }
 
     /// Every variable with its value.
@@ -228,6 +262,8 @@ impl Project {
             file: file.to_owned(),
             text: text.to_owned(),
             config,
+            description: String::new(),
+            columns: Vec::new(),
         };
         match self.models.insert(name.clone(), model) {
             Some(other) => Err(fault(
@@ -327,6 +363,8 @@ impl Project {
                 return Err(fault(file, line, format!("there is no model `{}`", node.name)));
             };
             model.config.extend(node.config.clone());
+            model.description.clone_from(&node.description);
+            model.columns = node.columns.iter().map(Described::from).collect();
             self.add_column_tests(file, text, line, Target::Model(node.name.clone()), node)?;
         }
         for source in properties.sources {
@@ -378,6 +416,15 @@ impl Project {
             }
         }
         Ok(())
+    }
+}
+
+impl From<&files::Column> for Described {
+    fn from(column: &files::Column) -> Self {
+        Self {
+            name: column.name.clone(),
+            description: column.description.clone(),
+        }
     }
 }
 
