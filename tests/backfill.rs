@@ -63,6 +63,7 @@ impl Scraped {
             has_noise: false,
             has_pod_events: false,
             has_flaws: true,
+            slower_from_ms: None,
         };
         record(scenario, folder.path(), |_| {}).unwrap();
         let text = folder.path().join("scrapes.om");
@@ -406,10 +407,8 @@ fn pods_are_those_that_scrapes_saw(exact: &World, found: &World, pods: &BTreeMap
 fn limits_are_those_of_the_watch(exact: &World, found: &World, pods: &BTreeMap<String, String>) {
     let known = |world: &World| -> BTreeMap<String, String> {
         let rows = world.rows(
-            "select requests.pod_uid, container_name || ';' || requests.memory_request_bytes || ';' \
-             || coalesce(limits.memory_limit_bytes, -1) || ';' || coalesce(limits.cpu_limit_millicores, -1) \
-             from staging.stg_container_requests as requests \
-             inner join staging.stg_container_limits as limits using (cluster, pod_uid, container_name)",
+            "select pod_uid, container_name || ';' || memory_request_bytes || ';' || coalesce(memory_limit_bytes, -1) || ';' \
+             || coalesce(cpu_limit_millicores, -1) from staging.stg_containers where container_kind <> 'init'",
         );
         let pairs = rows.iter().map(|row| row.split_once('|').unwrap());
         pairs

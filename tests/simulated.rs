@@ -26,6 +26,7 @@ fn scenario(seed: u64, days: u32, pipelines: usize) -> Scenario {
         has_noise: false,
         has_pod_events: false,
         has_flaws: true,
+        slower_from_ms: None,
     }
 }
 
@@ -88,18 +89,6 @@ fn ledger_of(scenario: Scenario) -> (World, Truth) {
     (world, truth)
 }
 
-/// Rows of a query as a map from all columns but the last to the last, which is a whole number.
-fn sums(world: &World, query: &str) -> BTreeMap<String, i128> {
-    let rows = world.rows(query);
-    rows.iter()
-        .map(|row| {
-            let (key, sum) = row.rsplit_once('|').unwrap();
-            (key.to_owned(), sum.parse().unwrap())
-        })
-        .filter(|(_, sum)| *sum != 0)
-        .collect()
-}
-
 fn same(seed: u64, what: &str, found: &BTreeMap<String, i128>, truth: &BTreeMap<String, i128>) {
     for (key, sum) in truth {
         assert_eq!(found.get(key), Some(sum), "seed {seed}: {what}: {key}");
@@ -132,7 +121,7 @@ fn ledger_equals_truth(scenario: Scenario) {
     let query = format!(
         "select pod_uid, cost_category, {NANO} from marts.allocations_hourly where pod_uid is not null group by all"
     );
-    same(seed, "pods", &sums(&world, &query), &without_zeros(pods));
+    same(seed, "pods", &world.sums(&query), &without_zeros(pods));
     let names: BTreeMap<String, i128> = truth
         .pods
         .iter()
@@ -146,10 +135,7 @@ fn ledger_equals_truth(scenario: Scenario) {
     same(
         seed,
         "names and outcomes",
-        &sums(
-            &world,
-            "select pod_uid, team, pipeline, run, job, outcome, 1 from marts.pods",
-        ),
+        &world.sums("select pod_uid, team, pipeline, run, job, outcome, 1 from marts.pods"),
         &names,
     );
 
@@ -163,7 +149,7 @@ fn ledger_equals_truth(scenario: Scenario) {
     let query = format!(
         "select node_name, cost_category, {NANO} from marts.allocations_hourly where machine is not null and pod_uid is null group by all"
     );
-    same(seed, "machines", &sums(&world, &query), &without_zeros(nodes));
+    same(seed, "machines", &world.sums(&query), &without_zeros(nodes));
 
     // Sums, as reports show them.
     let daily = |columns: &str, filter: &str| {
@@ -192,7 +178,7 @@ fn ledger_equals_truth(scenario: Scenario) {
     same(
         seed,
         "categories",
-        &sums(&world, &daily("cost_category", "true")),
+        &world.sums(&daily("cost_category", "true")),
         &without_zeros(categories),
     );
     let unmounted = |category: &str| {
@@ -208,7 +194,7 @@ fn ledger_equals_truth(scenario: Scenario) {
         same(
             seed,
             category,
-            &sums(&world, &unmounted(category)),
+            &world.sums(&unmounted(category)),
             &without_zeros(expected.clone()),
         );
     }
@@ -221,20 +207,17 @@ fn ledger_equals_truth(scenario: Scenario) {
     same(
         seed,
         "teams",
-        &sums(&world, &daily("team", of_pods)),
+        &world.sums(&daily("team", of_pods)),
         &without_zeros(teams),
     );
     let jobs = truth.pods_by(|pod| format!("{}|{}|{}", pod.team, pod.pipeline, pod.job));
     same(
         seed,
         "jobs",
-        &sums(
-            &world,
-            &format!(
-                "select team, pipeline, job, {NANO} from marts.allocations_hourly where pod_uid is not null \
+        &world.sums(&format!(
+            "select team, pipeline, job, {NANO} from marts.allocations_hourly where pod_uid is not null \
                  and (job <> 'unattributed' or team <> 'unattributed') group by all"
-            ),
-        ),
+        )),
         &without_zeros(jobs),
     );
     let runs = truth.pods_by(|pod| format!("{}|{}|{}", pod.namespace, pod.pipeline, pod.run));
@@ -244,9 +227,7 @@ fn ledger_equals_truth(scenario: Scenario) {
     same(
         seed,
         "runs",
-        &sums(
-            &world,
-            "select installation, pipeline, run, coalesce(cast(sum(cost) * 1000000000 as bigint), 0) from marts.runs group by all",
+        &world.sums("select installation, pipeline, run, coalesce(cast(sum(cost) * 1000000000 as bigint), 0) from marts.runs group by all",
         ),
         &without_zeros(runs),
     );
@@ -291,7 +272,7 @@ fn wastes_are_found(seed: u64, world: &World, truth: &Truth) {
         let query = format!(
             "select team, pipeline, job, {NANO} from marts.allocations_hourly where cost_category = '{category}' group by all"
         );
-        same(seed, category, &sums(world, &query), &planted(kinds, &owner));
+        same(seed, category, &world.sums(&query), &planted(kinds, &owner));
     }
     let idle = [
         "idle_boot",
@@ -303,9 +284,7 @@ fn wastes_are_found(seed: u64, world: &World, truth: &Truth) {
     same(
         seed,
         "idle by pool",
-        &sums(
-            world,
-            &format!(
+        &world.sums(&format!(
                 "select pools.pool, cost_category, {NANO} from marts.allocations_hourly as costs \
                  inner join (select distinct machine, pool from marts.machine_prices) as pools on costs.machine = pools.machine \
                  where cost_category like 'idle%' group by all"
@@ -326,7 +305,7 @@ fn wastes_are_found(seed: u64, world: &World, truth: &Truth) {
         folder.display()
     );
     if !volumes.is_empty() {
-        same(seed, "volumes", &sums(world, &query), &volumes);
+        same(seed, "volumes", &world.sums(&query), &volumes);
     }
 }
 
@@ -426,6 +405,7 @@ fn where_nothing_goes_wrong_nothing_is_found_to_have() {
     for seed in 1..=if soak { 20 } else { 2 } {
         let (world, _) = ledger_of(Scenario {
             has_flaws: false,
+            slower_from_ms: None,
             ..scenario(200 + seed, 1, 6)
         });
         assert_eq!(
@@ -449,6 +429,33 @@ fn where_nothing_goes_wrong_nothing_is_found_to_have() {
             ),
             Vec::<String>::new(),
             "seed {seed}"
+        );
+    }
+}
+
+/// Runs that cost more from a day on are found, with the day and the job; no other pipeline is told to have changed.
+#[test]
+fn a_job_that_becomes_slower_is_found_with_its_day() {
+    let soak = std::env::var_os("PODLEDGER_SOAK").is_some();
+    for seed in 401..=if soak { 420 } else { 402 } {
+        let quiet = scenario(seed, 3, 10);
+        let from_ms = quiet.start_ms + 2 * 86_400_000;
+        let (world, truth) = ledger_of(Scenario {
+            slower_from_ms: Some(from_ms),
+            ..quiet
+        });
+        let slower = truth.sums.slower.unwrap();
+        let found = world.rows(
+            "select team, subject, epoch_ms(since_at), evidence from marts.findings where zone = 'UTC' and finding = 'run_cost_regression'",
+        );
+        let [found] = found.as_slice() else {
+            panic!("seed {seed}: {slower:?}, and found {found:?}");
+        };
+        let wanted = format!("{}|{}|{from_ms}|", slower.team, slower.pipeline);
+        assert!(found.starts_with(&wanted), "seed {seed}: {found}, not {slower:?}");
+        assert!(
+            found.contains(&format!("; job {} explains ", slower.job)),
+            "seed {seed}: {found}, not {slower:?}"
         );
     }
 }
@@ -489,7 +496,7 @@ fn noisy_ledger_is_close_to_truth(scenario: Scenario) {
     // Money, by team: the sum of what its pods pay.
     let query =
         format!("select team, {NANO} from marts.allocations_hourly where pod_uid is not null group by all");
-    let found = sums(&world, &query);
+    let found = world.sums(&query);
     for (team, cost) in truth.pods_by(|pod| pod.team.clone()) {
         let off = (found.get(&team).copied().unwrap_or(0) - cost).abs();
         assert!(

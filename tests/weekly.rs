@@ -25,6 +25,7 @@ pub fn fortnight() -> World {
         has_noise: true,
         has_pod_events: false,
         has_flaws: true,
+        slower_from_ms: None,
     };
     record(scenario, &out, |_| {}).unwrap();
     let day = date(2026, 11, 16);

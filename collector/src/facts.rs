@@ -293,6 +293,14 @@ facts! {
         observed_at: Timestamp,
     }
 
+    /// A pod that is there a day after it ended, and later that it is not any more.
+    KeptPod in "kept_pods" {
+        pod_uid: String,
+        observed_at: Timestamp,
+        released_at: Timestamp,
+        removed_at: Option<Timestamp>,
+    }
+
     /// A PersistentVolume.
     VolumeState in "volume_states" {
         volume_uid: String,

@@ -113,6 +113,9 @@ pub const KINDS: &[&str] = &[
     "runaway_attempts",
     "jobs_without_deadline",
     "orphaned_claims",
+    "orphaned_volumes",
+    "completed_pods",
+    "control_plane_without_work",
     "pool_never_zero",
     "pool_minimum_above_need",
     "unpacked_capacity",
@@ -131,7 +134,7 @@ pub fn worth_telling(all: &[Finding]) -> Vec<&Finding> {
     const CENT: i64 = 10_000_000;
     let place = |finding: &Finding| match finding.finding.as_str() {
         "impossible_request" => 0,
-        "jobs_without_deadline" => 3,
+        "jobs_without_deadline" | "completed_pods" => 3,
         "unschedulable_pods" => 2,
         _ => 1,
     };

@@ -517,6 +517,53 @@ fn a_claim_that_outlives_its_job() {
 }
 
 #[test]
+fn pods_that_nobody_removes_after_they_ended() {
+    let world = World::new();
+    given_machine(&world, "m", "batch", (4, 0), 3);
+    // A hundred are told of, ninety-nine are not; what is removed before the end of what was observed is not kept.
+    for (namespace, pods, removed_hour) in [("data", 100, "null"), ("few", 99, "null"), ("gone", 100, "71")] {
+        let numbers = format!("range({pods}) as numbers(number)");
+        world.given(
+            "pod_states",
+            &format!(
+                "select 'c' as cluster, concat('{namespace}-', number) as pod_uid, timestamp '2026-11-02 02:00:00' as observed_at, \
+                 concat('{namespace}-', number) as pod_name, '{namespace}' as namespace, 'm' as machine, 'm' as node_name, \
+                 timestamp '2026-11-02 01:00:00' as created_at, timestamp '2026-11-02 01:00:00' as bound_at, \
+                 'scheduled' as start_source, timestamp '2026-11-02 02:00:00' as released_at, 'watch' as end_source, \
+                 'Succeeded' as phase, 0 as exit_code, 10 as cpu_request_millicores, 1048576::bigint as memory_request_bytes \
+                 from {numbers}"
+            ),
+        );
+        world.given(
+            "pod_identities",
+            &format!(
+                "select 'c' as cluster, concat('{namespace}-', number) as pod_uid, timestamp '2026-11-02 01:00:00' as valid_from_at, \
+                 [{{'kind': 'Job', 'name': concat('job-', number), 'uid': concat('job-', number)}}] as owners from {numbers}"
+            ),
+        );
+        world.given(
+            "kept_pods",
+            &format!(
+                "select 'c' as cluster, concat('{namespace}-', number) as pod_uid, timestamp '2026-11-03 02:00:00' as observed_at, \
+                 timestamp '2026-11-02 02:00:00' as released_at, null::timestamp as removed_at from {numbers} union all \
+                 select 'c', concat('{namespace}-', number), timestamp '2026-11-04 23:00:00', timestamp '2026-11-02 02:00:00', \
+                 timestamp '2026-11-02 00:00:00' + interval ({removed_hour}) hour \
+                 from {numbers} where {removed_hour} is not null"
+            ),
+        );
+    }
+    assert_eq!(
+        found(&world, "completed_pods"),
+        [
+            "job|unattributed|0.000000000|100 pods ended more than a day ago and are still there, the oldest for 70.0 h; \
+             objects of kind Job own them|\
+             have them deleted when they are done: they hold no machine, but the API server keeps and lists them all|\
+             spec: {ttlSecondsAfterFinished: 3600}"
+        ]
+    );
+}
+
+#[test]
 fn a_limit_that_was_exceeded_is_raised_by_half() {
     let world = World::new();
     given_machine(&world, "m", "batch", (4, 0), 1);

@@ -214,6 +214,7 @@ pub fn read(name: &Path, bytes: &[u8], options: &Options) -> Result<(Vec<Fact>, 
             )),
         }
     }
+    facts.extend(index.tell_kept(observed_at));
     facts.push(
         CollectionWatermark {
             cluster: contents.cluster.clone(),

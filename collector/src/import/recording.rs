@@ -153,6 +153,7 @@ pub fn import(lake: &Lake, path: &Path, options: &Options) -> Result<(Imported, 
         });
     };
     contents.observed_at = Some(observed_at);
+    facts.extend(index.tell_kept(observed_at));
     facts.push(
         CollectionWatermark {
             cluster: contents.cluster.clone(),

@@ -10,9 +10,12 @@
 //! Architecture invariant: an update that changes nothing of what facts hold makes no fact, and the same objects in the
 //! same order make the same facts.
 
+mod claim;
+mod cloud;
 mod container;
 mod entry;
 mod event;
+mod kept;
 mod machine;
 mod open;
 mod owner;
@@ -23,10 +26,10 @@ mod remember;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub use cloud::node_labels;
 pub use entry::Entry;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-pub use machine::node_labels;
 pub use recovery::Recovered;
 
 use crate::error::{Error, Result};

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
 
+use super::kept::Ended;
 use super::open::OpenPods;
 use super::{Index, after, labels, micros, name, time, uid};
 use crate::error::Result;
@@ -54,6 +55,8 @@ pub(super) struct Pods {
     pub(super) unmirrored: HashMap<String, PodState>,
     /// Pods that the last list did not show any more, until Events have told what became of them.
     pub(super) vanished: HashMap<String, PodState>,
+    /// Pods that ended and are still there.
+    pub(super) ended: Ended,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -115,6 +118,7 @@ impl Pods {
                 state.pod_name.clone().unwrap_or_default(),
             );
             self.by_name.insert(place, key.to_owned());
+            self.ended.note(None, state);
         }
         for owner in known.identity.iter().flat_map(|identity| &identity.owners) {
             let pods = self.by_owner.entry(owner.uid.clone()).or_default();
@@ -338,6 +342,7 @@ impl Index {
             } == state
         });
         if !same {
+            self.pods.ended.note(known.state.as_ref(), &state);
             known.state = Some(state.clone());
             facts.push(state.into());
         }
@@ -382,6 +387,7 @@ impl Index {
         }
         if let Some(known) = self.pods.by_uid.remove(key) {
             if let Some(state) = known.state {
+                self.tell_removed(&state, seen, facts);
                 let place = (
                     state.namespace.unwrap_or_default(),
                     state.pod_name.unwrap_or_default(),

@@ -186,6 +186,7 @@ impl Intake {
         {
             let is_first = self.observed_through.is_none();
             self.observed_through = Some(through);
+            facts.extend(self.index.tell_kept(through));
             facts.push(
                 CollectionWatermark {
                     cluster: self.cluster.clone(),

@@ -3,7 +3,7 @@
 --     their value at most
 -- inputs: stg_usage_stretches, int_usage_rates, int_container_limits, pods
 {{ config(materialized='view') }}
-{%- set sources = ['kubelet', 'prometheus', 'metrics_api', 'engine', 'declared'] %}
+{%- set sources = var('usage_sources') %}
 {%- set attempt = ['cluster', 'team', 'system', 'installation', 'pipeline', 'run', 'run_epoch', 'job', 'attempt'] %}
 with ranked as (
     select

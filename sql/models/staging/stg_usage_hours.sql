@@ -2,7 +2,7 @@
 -- guarantee: a pod's containers add up, unless a source told of the pod as a whole; how long it was measured is how long
 --     its most measured container was
 -- inputs: stg_usage_stretches
-{%- set sources = ['kubelet', 'prometheus', 'metrics_api', 'engine', 'declared'] %}
+{%- set sources = var('usage_sources') %}
 {%- set measures = [('cpu_usage_millicore_ms', 'sum'), ('cpu_measured_ms', 'max'), ('memory_usage_byte_ms', 'sum'), ('memory_measured_ms', 'max'), ('memory_peak_bytes', 'sum')] %}
 with containers as (
     select

@@ -449,6 +449,16 @@ pub struct Sums {
     /// Nano-dollars by cost category, of pods and machines.
     pub categories: BTreeMap<&'static str, i128>,
     pub wastes: BTreeMap<WasteKey, Waste>,
+    /// The job that became slower, once it did.
+    pub slower: Option<SlowerJob>,
+}
+
+/// A job that takes longer than it did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlowerJob {
+    pub team: String,
+    pub pipeline: String,
+    pub job: String,
 }
 
 impl Sums {

@@ -45,6 +45,8 @@ pub struct Scenario {
     pub has_pod_events: bool,
     /// Whether work fails, images are missing, requests are impossible, pods run away, and machines and pods are taken away.
     pub has_flaws: bool,
+    /// From when on the first job of one pipeline takes a quarter of an hour longer than before.
+    pub slower_from_ms: Option<i64>,
 }
 
 /// What a watch shows of an object.
@@ -360,6 +362,8 @@ pub struct World {
     /// Executors of drivers that failed or were lost: drivers speak for them.
     orphans: BTreeMap<usize, &'static str>,
     open: BTreeMap<usize, Open>,
+    /// The pipeline of which a job becomes slower.
+    slower: Option<usize>,
     sums: Sums,
     is_over: bool,
 }
@@ -375,6 +379,9 @@ impl World {
             scenario.pipelines,
             scenario.start_ms,
         );
+        let slower = scenario
+            .slower_from_ms
+            .and_then(|_| crate::workload::most_regular(&pipelines));
         let end_ms = scenario.start_ms + i64::from(scenario.days.max(1)) * DAY;
         let mut world = Self {
             end_ms,
@@ -396,6 +403,7 @@ impl World {
             retried: BTreeSet::new(),
             orphans: BTreeMap::new(),
             open: BTreeMap::new(),
+            slower,
             sums: Sums::default(),
             is_over: false,
             scenario,

@@ -73,15 +73,26 @@ impl World {
             known.failed = false;
         }
         // All pods of a Dask cluster live as long as it does.
-        let length = self.length(&job);
+        let more = self.slower_by(run, at);
+        let length = self.length(&job) + more;
         for role in roles {
             let length = if pipeline.system == System::Dask {
                 length
             } else {
-                self.length(&job)
+                self.length(&job) + more
             };
             self.create(run, &pipeline, &job, role, length, None, at);
         }
+    }
+
+    /// How much longer a try takes than it would have before its job became slower.
+    fn slower_by(&self, run: usize, at: i64) -> i64 {
+        let is_slower = self.scenario.slower_from_ms.is_some_and(|from| at >= from)
+            && self
+                .runs
+                .get(&run)
+                .is_some_and(|run| run.job == 0 && Some(run.pipeline) == self.slower);
+        if is_slower { 15 * MINUTE } else { 0 }
     }
 
     /// Whole seconds.
@@ -122,6 +133,13 @@ impl World {
         let claim = volume.map(|volume| volume.claim.clone());
         let volume = volume.map(|volume| volume.uid.clone());
         let team = team_name(pipeline.team);
+        if self.slower_by(run, at) > 0 {
+            self.sums.slower = Some(truth::SlowerJob {
+                team: team.clone(),
+                pipeline: identity.pipeline.clone(),
+                job: identity.job.clone(),
+            });
+        }
         let instance = Instance {
             uid,
             name: identity.pod_name,

@@ -18,6 +18,7 @@ fn scenario(has_pod_events: bool) -> Scenario {
         has_noise: true,
         has_pod_events,
         has_flaws: true,
+        slower_from_ms: None,
     }
 }
 
