@@ -111,9 +111,9 @@ impl Index {
                     return Ok(());
                 }
                 let became = self.plain.without_balancer.remove(&object_uid);
-                let ended_at = match &last {
-                    Some(Fact::ServiceState(last)) => last.deleted_at,
-                    _ => None,
+                let (created_at, ended_at) = match &last {
+                    Some(Fact::ServiceState(last)) => (last.created_at, last.deleted_at),
+                    _ => (created_at.filter(|_| !became), None),
                 };
                 ServiceState {
                     cluster,
@@ -123,7 +123,7 @@ impl Index {
                     namespace,
                     load_balancer: ingress(service),
                     labels: labels(metadata),
-                    created_at: created_at.filter(|_| !became),
+                    created_at,
                     // A service that is no load balancer any more costs as much as one that is gone.
                     deleted_at: (!is_load_balancer(service)).then(|| ended_at.unwrap_or(seen_at)),
                 }

@@ -20,13 +20,9 @@ fn only_load_balancers_volumes_and_namespaces_are_plain_costs_and_each_is_told_o
     };
     assert_eq!(told("LoadBalancer", "10:01:00"), Some((None, None)));
     assert_eq!(told("LoadBalancer", "10:02:00"), None);
-    let created_at = Some(at("09:00:00"));
-    assert_eq!(
-        told("ClusterIP", "10:03:00"),
-        Some((created_at, Some(at("10:03:00"))))
-    );
+    assert_eq!(told("ClusterIP", "10:03:00"), Some((None, Some(at("10:03:00")))));
     assert_eq!(told("ClusterIP", "10:04:00"), None);
-    assert_eq!(told("LoadBalancer", "10:05:00"), Some((created_at, None)));
+    assert_eq!(told("LoadBalancer", "10:05:00"), Some((None, None)));
     let gone = index.delete(&object(&service), watched("10:06:00")).unwrap();
     let [Fact::ServiceState(gone)] = &gone[..] else {
         panic!("{gone:?}")
