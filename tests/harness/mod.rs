@@ -167,7 +167,13 @@ pub fn contents(world: &World) -> Vec<String> {
     for relation in [
         "intermediate.machine_pod_hours",
         "marts.allocations_hourly",
+        "marts.costs_hourly",
         "marts.costs_daily",
+        "marts.costs_hourly_restated",
+        "marts.costs_daily_restated",
+        "marts.teams_weekly_restated",
+        "marts.adjustments",
+        "marts.closed_months",
         "marts.runs",
         "marts.run_teams",
         "marts.job_attempts",

@@ -61,7 +61,8 @@ select
     billed.billed_ms,
     billed.billed_ms = hours.up_ms as is_whole,
     least(billed.billed_nano, hours.cost_nano) as restated_nano,
-    billed.estimated_nano
+    billed.estimated_nano,
+    hours.cost_nano
 from billed
 inner join {{ ref('int_machine_hours') }} as hours
     on billed.cluster = hours.cluster

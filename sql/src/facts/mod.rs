@@ -132,6 +132,12 @@ pub struct Fact {
 }
 
 impl Fact {
+    /// Whether it is written when a month is closed, and by nothing else: its rows have to hash to what was noted then.
+    #[must_use]
+    pub fn is_of_closing(&self) -> bool {
+        self.table.starts_with("closed_")
+    }
+
     /// The fact of this table name, or `None` where there is no such table.
     #[must_use]
     pub fn named(table: &str) -> Option<&'static Self> {
@@ -222,6 +228,12 @@ pub const BILLING_MODELS: &[&str] = &["instance", "pod_request", "declared", "un
 
 /// What the kubelet said of itself: `Ready` is true, false, or has not been said for too long.
 pub const READINESS: &[&str] = &["ready", "not_ready", "unknown"];
+
+/// What a closed month rests on.
+pub const CLOSING_BASES: &[&str] = &["bill", "list_price"];
+
+/// Where the price of a machine came from when its month was closed.
+pub const CLOSING_SOURCES: &[&str] = &["billed", "estimated"];
 
 /// How capacity is bought.
 pub const CAPACITY_TYPES: &[&str] = &["on-demand", "spot", "reserved"];
@@ -786,6 +798,72 @@ pub const FACTS: &[Fact] = &[
             instant("observed_through_at", Required),
             // Nobody looked before; NULL where somebody may have, or all that was is told.
             instant("observed_from_at", Any),
+        ],
+    },
+    // What a closed month says for good. Its rows, and what machines cost an hour when it was closed, are hashed in `closed_months`.
+    Fact {
+        table: "closed_months",
+        key: &["month_start_at"],
+        columns: &[
+            instant("month_start_at", Required),
+            instant("month_end_at", RequiredNotBefore("month_start_at")),
+            instant("closed_at", Required),
+            text("content_hash", Required),
+            // What the month rested on: a bill, or nothing but prices that were known.
+            text("basis", RequiredOneOf(CLOSING_BASES)),
+        ],
+    },
+    Fact {
+        table: "closed_costs",
+        key: &[
+            "month_start_at",
+            "cluster",
+            "hour_start_at",
+            "team",
+            "pipeline",
+            "job",
+            "namespace",
+            "cost_category",
+            "adjusts_month_at",
+        ],
+        columns: &[
+            instant("month_start_at", Required),
+            text("cluster", Required),
+            instant("hour_start_at", Required),
+            text("team", Required),
+            text("pipeline", Required),
+            text("job", Required),
+            text("namespace", Required),
+            text("cost_category", Required),
+            // The closed month that an adjustment is for.
+            instant("adjusts_month_at", Any),
+            integer("cpu_nano", Any),
+            integer("memory_nano", Any),
+            integer("gpu_nano", Any),
+            integer("service_nano", Any),
+            integer("unused_nano", Any),
+        ],
+    },
+    Fact {
+        table: "closed_prices",
+        key: &[
+            "month_start_at",
+            "priced_month_at",
+            "cluster",
+            "machine",
+            "start_at",
+        ],
+        columns: &[
+            instant("month_start_at", Required),
+            // The month in which the stretch lies: the one that was closed, or one closed before that it adjusts.
+            instant("priced_month_at", Required),
+            text("cluster", Required),
+            text("machine", Required),
+            instant("start_at", Required),
+            instant("end_at", RequiredNotBefore("start_at")),
+            // NULL: no price was known.
+            integer("price_nano", NotNegative),
+            text("price_source", RequiredOneOf(CLOSING_SOURCES)),
         ],
     },
 ];
