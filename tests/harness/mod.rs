@@ -174,6 +174,7 @@ pub fn contents(world: &World) -> Vec<String> {
         "marts.teams_weekly_restated",
         "marts.adjustments",
         "marts.closed_months",
+        "marts.billed_costs_hourly",
         "marts.runs",
         "marts.run_teams",
         "marts.job_attempts",
