@@ -331,6 +331,64 @@ fn a_bill_restates_every_team_to_the_truth_and_ties_out() {
     // A quarter more than the truth was estimated.
     assert!((of("price_variance") + time / 4).abs() < hours, "{found:?}");
 
+    // The plan was good for who held the machines that it covers, and for nobody else.
+    let benefits = |column: &str| {
+        nano(
+            &world,
+            &format!(
+                "select team, cast(sum({column}) * 1000000000 as bigint) as nano from marts.commitment_benefits_daily group by team"
+            ),
+        )
+    };
+    let on_covered = nano(
+        &world,
+        "select team, cast(sum(total_cost) * 1000000000 as bigint) as nano from marts.allocations_hourly \
+         where machine in (select machine from marts.machines_daily where pool = 'services') group by team",
+    );
+    let (covered, estimated, benefit) = (
+        benefits("covered_cost"),
+        benefits("estimated_cost"),
+        benefits("benefit"),
+    );
+    assert!(covered.keys().eq(on_covered.keys()), "{covered:?} {on_covered:?}");
+    for (team, cost) in &covered {
+        assert!(
+            (cost - on_covered[team]).abs() < hours,
+            "{team}: {covered:?} {on_covered:?}"
+        );
+        assert_eq!(benefit[team], estimated[team] - cost);
+        assert!((benefit[team] - cost / 4).abs() < hours, "{team}: {benefit:?}");
+    }
+    let used: i128 = rows
+        .iter()
+        .filter(|row| row.status == "Used")
+        .map(|row| row.effective)
+        .sum();
+    assert!((covered.values().sum::<i128>() - used / 1_000_000_000).abs() < hours);
+    // Every team has work beside the machines that are always there too, for which the plan is nothing.
+    let all = nano(
+        &world,
+        "select team, cast(sum(total_cost) * 1000000000 as bigint) as nano from marts.allocations_hourly group by team",
+    );
+    assert!(
+        benefit.iter().all(|(team, nano)| nano * 4 + hours < all[team]),
+        "{benefit:?} {all:?}"
+    );
+    let eligible: i64 = rows
+        .iter()
+        .filter(|row| row.pricing != "Dynamic")
+        .filter_map(|row| row.used_ms)
+        .sum();
+    let plan: i64 = rows
+        .iter()
+        .filter(|row| row.status == "Used")
+        .filter_map(|row| row.used_ms)
+        .sum();
+    assert_eq!(
+        world.rows("select cast(sum(covered_ms) as bigint) as covered_ms, cast(sum(eligible_ms) as bigint) as eligible_ms from marts.commitments_daily"),
+        [format!("{plan}|{eligible}")]
+    );
+
     // All of it is as a full build would make it.
     let kept = contents(&world);
     world.build_anew();
@@ -450,6 +508,14 @@ fn a_plan_is_for_the_machine_that_it_covers_and_what_of_it_is_unused_for_nobody(
             "select commitment_discount_id, used_cost, unused_cost, utilization from marts.commitments_daily"
         ),
         ["sp|0.750000000000000000|0.050000000000000000|0.937500"]
+    );
+    assert_eq!(
+        world.rows("select covered_ms, eligible_ms, coverage from marts.commitments_daily"),
+        ["4500000|7200000|0.625000"]
+    );
+    assert_eq!(
+        world.rows("select team, covered_cost, estimated_cost, benefit from marts.commitment_benefits_daily"),
+        ["unattributed|0.750000000|1.250000000|0.500000000"]
     );
     assert_eq!(found.get("idle"), Some(&1_500_000_000));
     assert_eq!(found.get("price_variance"), Some(&-500_000_000));

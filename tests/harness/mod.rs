@@ -175,6 +175,8 @@ pub fn contents(world: &World) -> Vec<String> {
         "marts.adjustments",
         "marts.closed_months",
         "marts.billed_costs_hourly",
+        "marts.commitments_daily",
+        "marts.commitment_benefits_daily",
         "marts.runs",
         "marts.run_teams",
         "marts.job_attempts",
