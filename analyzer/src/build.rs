@@ -91,12 +91,7 @@ fn build_in_transaction(
 ) -> Result<BuildReport> {
     let mut watch = Stopwatch::start();
     let connection = ledger.connection();
-    let fingerprint = format!(
-        "{} {:x} {}",
-        env!("CARGO_PKG_VERSION"),
-        runner.project().fingerprint(),
-        config.fingerprint()
-    );
+    let fingerprint = fingerprint(runner.project(), config);
     let views = config.views_fingerprint();
     let (last_build, last_fingerprint, same_views): (i64, String, bool) = connection
         .query_row(
@@ -154,6 +149,16 @@ fn build_in_transaction(
         dirty_hours,
         steps: watch.steps,
     })
+}
+
+/// What decides the rows of `machine_pod_hours` beside the facts.
+pub(crate) fn fingerprint(project: &Project, config: &Config) -> String {
+    format!(
+        "{} {:x} {}",
+        env!("CARGO_PKG_VERSION"),
+        project.fingerprint(),
+        config.fingerprint()
+    )
 }
 
 /// A failed check in one line: what it guards, how often it is broken, and the first time.

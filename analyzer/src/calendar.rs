@@ -6,7 +6,8 @@ use podledger_sql::{Doing, Result as SqlResult};
 
 use crate::touched::execute;
 
-/// Fills the calendar for all hours of the machines' lives and all that is known of their clusters; returns whether hours that were in it are other ones now.
+/// Fills the calendar for all hours of the machines' lives, all that is known of their clusters, and the hours in which closed months are adjusted;
+/// returns whether hours that were in it are other ones now.
 pub(crate) fn fill_calendar(connection: &Connection, zones: &[String]) -> SqlResult<bool> {
     let (start_ms, end_ms): (Option<i64>, Option<i64>) = connection
         .query_row(
@@ -14,6 +15,8 @@ pub(crate) fn fill_calendar(connection: &Connection, zones: &[String]) -> SqlRes
                  select start_ms as from_ms, end_ms as to_ms from intermediate.int_machine_lives
                  union all
                  select from_ms, to_ms from intermediate.int_clusters where from_ms < to_ms
+                 union all
+                 select open_ms, open_ms + 3600000 from staging.stg_closed_months
              )",
             [],
             |row| Ok((row.get(0)?, row.get(1)?)),

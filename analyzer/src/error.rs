@@ -13,6 +13,10 @@ pub enum Error {
     #[error("{}: {reason}", path.display())]
     Config { path: PathBuf, reason: String },
 
+    /// A month cannot be closed; `reason` names what is in the way and the mend.
+    #[error("cannot close {month}: {reason}")]
+    NotClosed { month: String, reason: String },
+
     /// What containers used could not be read.
     #[error("cannot read what containers used: run `podledger build` if another version built the ledger")]
     Observations {

@@ -10,6 +10,7 @@
 pub mod billing;
 pub mod build;
 mod calendar;
+pub mod close;
 pub mod config;
 pub mod conventions;
 pub mod error;

@@ -23,6 +23,8 @@ const COMPARED: &[&str] = &[
     "intermediate.int_service_lives",
     "intermediate.int_volume_mounts",
     "staging.stg_node_states",
+    "intermediate.int_adjustments",
+    "staging.stg_closed_months",
     "staging.stg_collection_gaps",
     "staging.stg_service_prices",
     "staging.stg_allocation_weights",
@@ -60,7 +62,7 @@ pub(crate) fn run_everything(work: &mut Work<'_>, config: &Config) -> Result<()>
          from intermediate.int_machines where end_ms > start_ms;",
         "list the machine-hours",
     )?;
-    work.run_to(&["int_machine_lives", "int_clusters"])?;
+    work.run_to(&["int_machine_lives", "int_clusters", "stg_closed_months"])?;
     all_hours(connection)?;
     execute(
         connection,
@@ -188,7 +190,7 @@ pub(crate) fn run_what_changed(work: &mut Work<'_>, config: &Config, build_id: i
     find(work, "busy hours", include_str!("dirt/busy_hours.sql"), build_id)?;
     note_dirt(work, "dirty_busy_hours")?;
     show_spans(connection, "build.dirty_busy_hours")?;
-    work.run_to(&["int_machine_lives", "int_clusters"])?;
+    work.run_to(&["int_machine_lives", "int_clusters", "stg_closed_months"])?;
 
     if work.has_changed(DIRTYING) || work.has_changed(&["build.dirty_busy_hours"]) {
         find(work, "hours", include_str!("dirt/hours.sql"), build_id)?;
@@ -351,7 +353,7 @@ fn sum_costs(work: &mut Work<'_>, build_id: i64) -> Result<()> {
             "semi join build.touched_pods using (cluster, pod_uid)",
         )?;
     }
-    work.run_to(&["int_costs_hourly"])
+    work.run_to(&["int_costs_hourly", "int_adjustments"])
 }
 
 fn run_marts(work: &mut Work<'_>, build_id: i64) -> Result<()> {
@@ -375,7 +377,7 @@ fn run_marts(work: &mut Work<'_>, build_id: i64) -> Result<()> {
     work.run_to(&["machines_daily"])?;
     show(
         connection,
-        "int_costs_hourly",
+        "int_booked_costs",
         &filter(work.is_whole("costs_daily"), &of_days("hour_start_ms")),
     )?;
     work.run_to(&["costs_daily"])?;

@@ -19,6 +19,7 @@ const VIEWS: &[(&str, &str)] = &[
     ("int_pod_names", "intermediate.int_pod_names"),
     ("int_pod_costs", "intermediate.int_pod_costs"),
     ("int_costs_hourly", "intermediate.int_costs_hourly"),
+    ("int_booked_costs", "intermediate.int_booked_costs"),
     ("machine_pod_hours", "intermediate.machine_pod_hours"),
     ("int_service_lives", "intermediate.int_service_lives"),
     ("int_service_hours", "intermediate.int_service_hours"),
@@ -74,7 +75,7 @@ pub(crate) fn show_all(connection: &Connection) -> SqlResult<()> {
         let (schema, table) = relation.split_once('.').unwrap_or_default();
         let present = count(
             connection,
-            &format!("duckdb_tables() where schema_name = '{schema}' and table_name = '{table}'"),
+            &format!("information_schema.tables where table_schema = '{schema}' and table_name = '{table}'"),
         )?;
         if present > 0 {
             let _ = write!(

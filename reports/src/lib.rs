@@ -9,6 +9,7 @@
 //! Architecture invariant: a figure is computed once, as a struct; renderings only lay out.
 //! Architecture invariant: names from outside reach a rendering through [`display`] alone.
 
+pub mod basis;
 pub mod charts;
 pub mod display;
 mod error;

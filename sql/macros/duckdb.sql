@@ -15,3 +15,4 @@
 {% macro duckdb__unfold(list) %}unnest({{ list }}){% endmacro %}
 {% macro duckdb__walk_back(list) %}list_reduce({{ list }}, lambda found, item: case when item.end_ms <= found.start_ms then struct_pack(end_ms := item.end_ms, start_ms := item.start_ms, numbers := list_concat(found.numbers, item.numbers)) else found end).numbers{% endmacro %}
 {% macro duckdb__steps_back() %}list(struct_pack(end_ms := end_ms, start_ms := start_ms, numbers := [number]) order by number){% endmacro %}
+{% macro duckdb__digest(line) %}sha256(string_agg({{ line }}, chr(10) order by {{ line }})){% endmacro %}

@@ -49,3 +49,5 @@
 {% macro steps_back() %}{{ return(adapter.dispatch('steps_back')()) }}{% endmacro %}
 {# Attodollars (18 decimals) of an amount of a bill, as DECIMAL(38,0): whole and fraction apart, because the product of both would not fit. #}
 {% macro atto(amount) %}(cast(floor({{ amount }}) as decimal(19,0)) * cast(1000000000000000000 as decimal(19,0)) + cast(cast({{ amount }} % 1 + case when {{ amount }} % 1 < 0 then 1 else 0 end as decimal(18,18)) * cast(1000000000000000000 as decimal(19,0)) as decimal(38,0))){% endmacro %}
+{# SHA-256 of the lines of a group in their order, one below the other, as hexadecimal text. #}
+{% macro digest(line) %}{{ return(adapter.dispatch('digest')(line)) }}{% endmacro %}

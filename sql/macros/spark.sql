@@ -17,3 +17,4 @@
 {% macro spark__unfold(list) %}explode({{ list }}){% endmacro %}
 {% macro spark__walk_back(list) %}aggregate({{ list }}, named_struct('end_ms', cast(null as bigint), 'start_ms', cast(9000000000000000 as bigint), 'numbers', cast(array() as array<bigint>)), (found, item) -> case when item.end_ms <= found.start_ms then named_struct('end_ms', item.end_ms, 'start_ms', item.start_ms, 'numbers', concat(found.numbers, item.numbers)) else found end, found -> found.numbers){% endmacro %}
 {% macro spark__steps_back() %}transform(array_sort(collect_list(named_struct('number', number, 'end_ms', end_ms, 'start_ms', start_ms))), item -> named_struct('end_ms', item.end_ms, 'start_ms', item.start_ms, 'numbers', array(item.number))){% endmacro %}
+{% macro spark__digest(line) %}sha2(array_join(array_sort(collect_list({{ line }})), chr(10)), 256){% endmacro %}

@@ -217,6 +217,25 @@ impl Ledger {
             .doing("read what was ingested")
     }
 
+    /// Whether the lake has segments that it has not taken in.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Lake`] where the lake cannot be read, [`Error::DuckDb`].
+    pub fn is_behind(&self, lake: &Lake) -> Result<bool> {
+        for group in lake
+            .segments()?
+            .chunk_by(|a, b| (a.table, &a.origin) == (b.table, &b.origin))
+        {
+            let last = group.iter().max_by_key(|segment| segment.last_seq);
+            if let Some(last) = last
+                && last.last_seq > self.last_ingested(last.table, &last.origin)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Gives back the space of deleted rows by copying the ledger when more than `share_percent` of the file is free.
     /// `merge` also closes the gaps that deleted rows left in tables; it may rewrite the whole file, so it is not for every
     /// build.

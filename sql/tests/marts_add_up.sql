@@ -1,24 +1,49 @@
--- guards: every mart of costs adds up to the cost of all machines and services, to the nano-dollar
+-- guards: every mart of costs adds up to the cost of all machines and services, and of closed months to what was closed, to the nano-dollar
 with paid as (
     select
         cpu_nano + memory_nano + gpu_nano as machine_nano,
         cast(0 as bigint) as service_nano,
-        consumer_kind = 'pod' as is_direct
+        consumer_kind = 'pod' as is_direct,
+        hour_start_ms - hour_start_ms % 86400000 as day_start_ms
     from {{ ref('machine_pod_hours') }}
     union all
     select
         cast(0 as bigint) as machine_nano,
         cost_nano as service_nano,
-        service_kind = 'volume' as is_direct
+        service_kind = 'volume' as is_direct,
+        hour_start_ms - hour_start_ms % 86400000 as day_start_ms
     from {{ ref('int_service_hours') }}
+),
+
+booked as (
+    select
+        paid.machine_nano + paid.service_nano as cost_nano,
+        paid.is_direct
+    from paid
+    left join {{ ref('stg_closed_days') }} as closed on paid.day_start_ms = closed.day_start_ms
+    where closed.day_start_ms is null
+    union all
+    select
+        costs.cost_nano,
+        categories.category_group not in ('idle', 'unobserved', 'fixed') and costs.cost_category <> 'node_reserved' as is_direct
+    from {{ ref('stg_closed_costs') }} as costs
+    inner join {{ ref('cost_categories') }} as categories on costs.cost_category = categories.cost_category
+    union all
+    select
+        change_nano as cost_nano,
+        false as is_direct
+    from {{ ref('int_late_bills') }}
+),
+
+machine_totals as (
+    select cast(coalesce(sum(machine_nano), 0) as bigint) as machines_nano from paid
 ),
 
 totals as (
     select
-        cast(coalesce(sum(machine_nano), 0) as bigint) as machines_nano,
-        cast(coalesce(sum(machine_nano), 0) + coalesce(sum(service_nano), 0) as bigint) as total_nano,
-        cast(coalesce(sum(case when is_direct then machine_nano end), 0) + coalesce(sum(case when is_direct then service_nano end), 0) as bigint) as direct_nano
-    from paid
+        cast(coalesce(sum(cost_nano), 0) as bigint) as total_nano,
+        cast(coalesce(sum(case when is_direct then cost_nano end), 0) as bigint) as direct_nano
+    from booked
 ),
 
 sums as (
@@ -36,6 +61,7 @@ sums as (
 select sums.*
 from sums
 cross join totals
+cross join machine_totals
 where
     sums.cost * 1000000000
-    <> case sums.scope when 'all' then totals.total_nano when 'machines' then totals.machines_nano else totals.direct_nano end
+    <> case sums.scope when 'all' then totals.total_nano when 'machines' then machine_totals.machines_nano else totals.direct_nano end

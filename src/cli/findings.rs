@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use podledger_reports::basis::basis_between;
 use podledger_reports::display::{change, cut, dollars, percent_change, plain, short};
 use podledger_reports::findings::{Finding, KINDS, findings, worth_telling};
 use podledger_reports::weekly::Week;
@@ -55,7 +56,9 @@ impl Findings {
             println!("{}", serde_json::to_string_pretty(&found)?);
             return Ok(ExitCode::SUCCESS);
         }
-        println!("FINDINGS of {week} ({})   estimate at list price\n", week.zone());
+        let (from_ms, to_ms) = week.bounds_ms();
+        let basis = basis_between(ledger.connection(), from_ms, to_ms)?;
+        println!("FINDINGS of {week} ({})   {basis}\n", week.zone());
         let told = worth_telling(&found);
         let shown = if self.limit == 0 { told.len() } else { self.limit };
         for finding in told.iter().take(shown) {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use duckdb::Connection;
+use podledger_reports::basis::basis;
 use podledger_reports::display::{dollars, plain};
 use podledger_sql::units::NanoUsd;
 
@@ -36,9 +37,16 @@ impl Summary {
             &format!("select 'total', {NANO} from marts.costs_daily"),
         )?;
         let total = total.first().map_or(0, |(_, nano)| *nano);
+        let billed = amounts(
+            connection,
+            &format!("select 'billed', {NANO} from marts.billed_costs_hourly"),
+        )?;
+        let billed = billed.first().map_or(0, |(_, nano)| *nano);
+        let (total_cost, billed) = (NanoUsd::from_nano(total), NanoUsd::from_nano(billed));
         println!(
-            "{first} to {last} (UTC)   {}   estimate at list price\n",
-            dollars(NanoUsd::from_nano(total))
+            "{first} to {last} (UTC)   {}   {}\n",
+            dollars(total_cost),
+            basis(billed, total_cost)
         );
 
         println!("WHERE EACH DOLLAR WENT");

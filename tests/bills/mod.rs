@@ -1,5 +1,7 @@
 //! Bills: every kind is read to the last digit, and what they say restates what machines cost.
 
+mod closing;
+mod labels;
 mod matched;
 mod refused;
 mod restated;
@@ -39,4 +41,28 @@ pub fn file(world: &World, name: &str, text: &str) -> std::path::PathBuf {
     let path = world.folder.path().join(name);
     std::fs::write(&path, text).unwrap();
     path
+}
+
+pub fn deliver(world: &World, name: &str, text: &str, format: Format, at: &str) {
+    let path = file(world, name, text);
+    bills::import(&world.lake(), &path, format, &options(at), &|_| {}).unwrap();
+}
+
+/// A machine that one pod has to itself, and one that is idle, from 10:00 to 11:00 on 2026-11-16.
+pub fn given_a_busy_machine(world: &World) {
+    restated::given_two_machines(world);
+    world.given_pod("p", 4000, 16 * 1024, 0);
+}
+
+pub fn hours_of(charges: &[(&str, &str)]) -> String {
+    let rows: Vec<String> = charges
+        .iter()
+        .map(|(instance, cost)| {
+            format!(
+                "1,2,Usage,{},BoxUsage:t,{instance},1,Hrs,{cost},USD,us-east-1,,,,,,",
+                restated::HOUR_OF
+            )
+        })
+        .collect();
+    restated::cur(&rows.iter().map(String::as_str).collect::<Vec<_>>())
 }

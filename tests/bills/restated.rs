@@ -15,7 +15,7 @@ use podledger_simulator::{Scenario, Told, record};
 use super::{file, options};
 use crate::harness::{World, contents};
 
-const HOUR: i64 = 3_600_000;
+pub(super) const HOUR: i64 = 3_600_000;
 
 /// Monday 2026-11-02, 00:00 UTC.
 const START_MS: i64 = 1_793_577_600_000;
@@ -26,19 +26,19 @@ const HEADER: &str = "ProviderName,BillingAccountId,SubAccountId,BillingCurrency
 
 /// Amounts in attodollars: the eighteenth decimal of a dollar.
 #[derive(Default, Clone)]
-struct Row {
-    from_ms: i64,
-    to_ms: i64,
-    category: &'static str,
-    service: &'static str,
-    pricing: &'static str,
-    resource: String,
-    status: &'static str,
+pub(super) struct Row {
+    pub(super) from_ms: i64,
+    pub(super) to_ms: i64,
+    pub(super) category: &'static str,
+    pub(super) service: &'static str,
+    pub(super) pricing: &'static str,
+    pub(super) resource: String,
+    pub(super) status: &'static str,
     /// Milliseconds of a machine.
-    used_ms: Option<i64>,
-    billed: i128,
-    effective: i128,
-    usage_type: String,
+    pub(super) used_ms: Option<i64>,
+    pub(super) billed: i128,
+    pub(super) effective: i128,
+    pub(super) usage_type: String,
 }
 
 fn decimal(atto: i128) -> String {
@@ -52,7 +52,7 @@ fn instant(ms: i64) -> String {
     Timestamp::from_millisecond(ms).unwrap().to_string()
 }
 
-fn focus(rows: &[Row]) -> String {
+pub(super) fn focus(rows: &[Row]) -> String {
     let mut text = format!("{HEADER}\n");
     for row in rows {
         // Hours with ten decimals, as AWS has them.
@@ -82,7 +82,7 @@ fn focus(rows: &[Row]) -> String {
 }
 
 /// What a machine is charged for: hour by hour, and apart where its price changes.
-fn charges(machine: &MachineTruth) -> Vec<Row> {
+pub(super) fn charges(machine: &MachineTruth) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut hour = machine.launched_ms - machine.launched_ms % HOUR;
     while hour < machine.end_ms {
@@ -126,7 +126,7 @@ fn charges(machine: &MachineTruth) -> Vec<Row> {
 
 /// What else is on the invoice: a machine of somebody else, a plan's fee and what of it nobody used, storage, traffic of a machine, a
 /// credit, tax.
-fn others(machines: &[MachineTruth], rows: &[Row], days: i64) -> Vec<Row> {
+pub(super) fn others(machines: &[MachineTruth], rows: &[Row], days: i64) -> Vec<Row> {
     let mut others = Vec::new();
     let covered: i128 = rows
         .iter()
@@ -204,7 +204,7 @@ fn others(machines: &[MachineTruth], rows: &[Row], days: i64) -> Vec<Row> {
 }
 
 /// A ledger of a scenario at list prices that are a quarter too high, and what is true of it.
-fn ledger_of(days: u32) -> (World, Vec<PodTruth>, Vec<MachineTruth>) {
+pub(super) fn ledger_of(days: u32) -> (World, Vec<PodTruth>, Vec<MachineTruth>) {
     let world = World::new();
     let out = world.folder.path().join("recorded");
     std::fs::create_dir(&out).unwrap();
@@ -248,12 +248,12 @@ fn ledger_of(days: u32) -> (World, Vec<PodTruth>, Vec<MachineTruth>) {
     (world, pods, machines)
 }
 
-pub fn scope(world: &mut World, text: &str) {
+pub(super) fn scope(world: &mut World, text: &str) {
     let path = file(world, "podledger.toml", text);
     world.config = Config::read(&path).unwrap();
 }
 
-pub fn lines(world: &World) -> BTreeMap<String, i128> {
+pub(super) fn lines(world: &World) -> BTreeMap<String, i128> {
     world.sums(
         "select line, cast(sum(amount) * 1000000000 as bigint) from marts.reconciliation_daily group by line",
     )
@@ -320,6 +320,59 @@ fn a_bill_restates_every_team_to_the_truth_and_ties_out() {
     // A quarter more than the truth was estimated.
     assert!((of("price_variance") + time / 4).abs() < hours, "{found:?}");
 
+    // The plan was good for who held the machines that it covers, and for nobody else.
+    let benefits = |column: &str| {
+        world.sums(&format!(
+                "select team, cast(sum({column}) * 1000000000 as bigint) as nano from marts.commitment_benefits_daily group by team"
+            ),
+        )
+    };
+    let on_covered = world.sums(
+        "select team, cast(sum(total_cost) * 1000000000 as bigint) as nano from marts.allocations_hourly \
+         where machine in (select machine from marts.machines_daily where pool = 'services') group by team",
+    );
+    let (covered, estimated, benefit) = (
+        benefits("covered_cost"),
+        benefits("estimated_cost"),
+        benefits("benefit"),
+    );
+    assert!(covered.keys().eq(on_covered.keys()), "{covered:?} {on_covered:?}");
+    for (team, cost) in &covered {
+        assert!(
+            (cost - on_covered[team]).abs() < hours,
+            "{team}: {covered:?} {on_covered:?}"
+        );
+        assert_eq!(benefit[team], estimated[team] - cost);
+        assert!((benefit[team] - cost / 4).abs() < hours, "{team}: {benefit:?}");
+    }
+    let used: i128 = rows
+        .iter()
+        .filter(|row| row.status == "Used")
+        .map(|row| row.effective)
+        .sum();
+    assert!((covered.values().sum::<i128>() - used / 1_000_000_000).abs() < hours);
+    // Every team has work beside the machines that are always there too, for which the plan is nothing.
+    let all = world.sums("select team, cast(sum(total_cost) * 1000000000 as bigint) as nano from marts.allocations_hourly group by team",
+    );
+    assert!(
+        benefit.iter().all(|(team, nano)| nano * 4 + hours < all[team]),
+        "{benefit:?} {all:?}"
+    );
+    let eligible: i64 = rows
+        .iter()
+        .filter(|row| row.pricing != "Dynamic")
+        .filter_map(|row| row.used_ms)
+        .sum();
+    let plan: i64 = rows
+        .iter()
+        .filter(|row| row.status == "Used")
+        .filter_map(|row| row.used_ms)
+        .sum();
+    assert_eq!(
+        world.rows("select cast(sum(covered_ms) as bigint) as covered_ms, cast(sum(eligible_ms) as bigint) as eligible_ms from marts.commitments_daily"),
+        [format!("{plan}|{eligible}")]
+    );
+
     // All of it is as a full build would make it.
     let kept = contents(&world);
     world.build_anew();
@@ -362,7 +415,7 @@ fn a_bill_restates_every_team_to_the_truth_and_ties_out() {
 }
 
 /// Two machines of one type that are up from 10:00 to 11:00 at a list price of 1 USD.
-pub fn given_two_machines(world: &World) {
+pub(super) fn given_two_machines(world: &World) {
     for (machine, id) in [("m", "i-1"), ("n", "i-2")] {
         if machine == "m" {
             world.given_machine(4, 16, 0, "1");
@@ -385,7 +438,7 @@ pub fn given_two_machines(world: &World) {
     );
 }
 
-pub fn cur(rows: &[&str]) -> String {
+pub(super) fn cur(rows: &[&str]) -> String {
     format!(
         "bill/PayerAccountId,lineItem/UsageAccountId,lineItem/LineItemType,lineItem/UsageStartDate,lineItem/UsageEndDate,\
          lineItem/ProductCode,lineItem/UsageType,lineItem/ResourceId,lineItem/UsageAmount,pricing/unit,lineItem/UnblendedCost,\
@@ -395,9 +448,9 @@ pub fn cur(rows: &[&str]) -> String {
     )
 }
 
-const HOUR_OF: &str = "2026-11-16T10:00:00Z,2026-11-16T11:00:00Z,AmazonEC2";
+pub(super) const HOUR_OF: &str = "2026-11-16T10:00:00Z,2026-11-16T11:00:00Z,AmazonEC2";
 
-pub fn machine_costs(world: &World) -> Vec<String> {
+pub(super) fn machine_costs(world: &World) -> Vec<String> {
     world.rows("select machine, cost from marts.machines_daily order by 1")
 }
 
@@ -439,6 +492,14 @@ fn a_plan_is_for_the_machine_that_it_covers_and_what_of_it_is_unused_for_nobody(
             "select commitment_discount_id, used_cost, unused_cost, utilization from marts.commitments_daily"
         ),
         ["sp|0.750000000000000000|0.050000000000000000|0.937500"]
+    );
+    assert_eq!(
+        world.rows("select covered_ms, eligible_ms, coverage from marts.commitments_daily"),
+        ["4500000|7200000|0.625000"]
+    );
+    assert_eq!(
+        world.rows("select team, covered_cost, estimated_cost, benefit from marts.commitment_benefits_daily"),
+        ["unattributed|0.750000000|1.250000000|0.500000000"]
     );
     assert_eq!(found.get("idle"), Some(&1_500_000_000));
     assert_eq!(found.get("price_variance"), Some(&-500_000_000));

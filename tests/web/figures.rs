@@ -46,7 +46,7 @@ fn ask(world: &World, query: &str) -> String {
 
 /// What all share is nobody's.
 const DIRECT: &str = "cost_category not like 'idle%' and cost_category not in ('node_reserved', 'system', 'platform', 'unobserved', \
-    'control_plane', 'load_balancer', 'network', 'fees', 'commitment_unused', 'adjustment')";
+    'control_plane', 'load_balancer', 'network', 'fees', 'commitment_unused')";
 
 #[test]
 fn every_figure_is_that_of_its_mart() {

@@ -1,10 +1,24 @@
+-- Hours whose booked costs are others: where costs changed, where closed months are adjusted, and all of months that were closed.
+create or replace temp table booked_hours as
+with new_adjustments as (from intermediate.int_adjustments except from old_intermediate_int_adjustments),
+old_adjustments as (from old_intermediate_int_adjustments except from intermediate.int_adjustments),
+closed as (from staging.stg_closed_months except from old_staging_stg_closed_months),
+reopened as (from old_staging_stg_closed_months except from staging.stg_closed_months)
+select hour_start_ms from build.dirty_costs
+union
+select hour_start_ms from new_adjustments
+union
+select hour_start_ms from old_adjustments
+union
+select unnest(range(month_start_ms, month_end_ms, 3600000)) from (from closed union all from reopened);
+
 delete from build.dirty_days;
 insert into build.dirty_days
 with touched as (
     from build.dirty_pods union from changed_names
 ),
 instants as (
-    select hour_start_ms as instant_ms from build.dirty_costs
+    select hour_start_ms as instant_ms from booked_hours
     union all
     select created_ms from intermediate.int_pods semi join touched using (cluster, pod_uid)
     union all
@@ -19,7 +33,7 @@ delete from build.dirty_weeks;
 insert into build.dirty_weeks
 select distinct zone, iso_week
 from build.calendar
-where hour_start_ms in (select hour_start_ms from build.dirty_costs);
+where hour_start_ms in (from booked_hours);
 
 delete from build.dirty_runs;
 insert into build.dirty_runs

@@ -386,7 +386,18 @@ impl Asking<'_> {
             ),
             |row| row.get(0),
         )?;
+        let billed = self.rows(
+            "read what rests on bills",
+            &format!(
+                "select {} from marts.billed_costs_hourly where {} {}",
+                nano("sum(cost)"),
+                self.within("hour_start_at"),
+                self.direct_of_team(),
+            ),
+            |row| row.get(0),
+        )?;
         Ok(Trust {
+            billed: NanoUsd::from_nano(billed.first().copied().unwrap_or(0)),
             uncertain_ends: NanoUsd::from_nano(uncertain.first().copied().unwrap_or(0)),
             provisional: NanoUsd::from_nano(provisional.first().copied().unwrap_or(0)),
             ..Trust::default()

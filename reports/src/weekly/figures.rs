@@ -10,6 +10,7 @@ use super::{
     Bar, FailureRow, HourOfWeek, Owner, Part, PipelineRow, PoolRow, QueueRow, Request, Runs, TeamRow, Trust,
     Week, Weekly, advice, bridge,
 };
+use crate::basis::basis;
 use crate::display;
 use crate::error::{Error, Result};
 use crate::findings::{Finding, findings};
@@ -32,7 +33,6 @@ pub(crate) const SHARED: &[&str] = &[
     "idle_gap",
     "idle_tail",
     "unobserved",
-    "adjustment",
 ];
 
 /// Bars of the waterfall in order: key, label, cost categories. Every category is in one.
@@ -237,7 +237,7 @@ impl Figures {
             team: self.team.clone(),
             week_ms: end - start,
             covered_ms: self.covered_ms,
-            basis: "estimate at list price",
+            basis: basis(self.trust.billed, NanoUsd::from_nano(total)),
             total: NanoUsd::from_nano(total),
             previous: previous.map(NanoUsd::from_nano),
             waterfall: self.waterfall(total),
@@ -263,7 +263,7 @@ impl Figures {
             teams: self.teams(previous.is_some()),
             pipelines: self.pipelines(previous.is_some()),
             trust: Trust {
-                estimated: NanoUsd::from_nano(total),
+                estimated: NanoUsd::from_nano(total - self.trust.billed.get()),
                 unmetered: NanoUsd::from_nano(unmetered.get(&()).copied().unwrap_or(0)),
                 unpriced_ms: self
                     .team

@@ -124,7 +124,7 @@ fn waterfall(report: &Weekly) -> Result<String> {
     let mut bars = vec![RowBar {
         label: "total".to_owned(),
         amount: dollars(report.total),
-        note: report.basis.to_owned(),
+        note: report.basis.clone(),
         from: 0,
         to: total,
         paint: Paint::Total,

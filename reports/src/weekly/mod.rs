@@ -51,7 +51,7 @@ pub struct Weekly {
     /// How much of it was observed.
     pub covered_ms: i64,
     /// What the total is called: an estimate until a bill is imported.
-    pub basis: &'static str,
+    pub basis: String,
     pub total: NanoUsd,
     /// What the week before cost; `None` unless both weeks were observed from beginning to end.
     pub previous: Option<NanoUsd>,

@@ -83,7 +83,7 @@ pub fn tables(report: &Weekly) -> Vec<Table> {
             optional(report.team.as_ref()),
             Cell::Whole(report.week_ms),
             Cell::Whole(report.covered_ms),
-            text(report.basis),
+            text(&report.basis),
             Cell::Usd(report.total),
             usd(report.previous),
             Cell::Usd(trust.billed),

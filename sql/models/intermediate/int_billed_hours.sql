@@ -92,7 +92,8 @@ select
     -- What two accounts paid for is nobody's alone.
     counted.billed_ms = hours.up_ms and counted.accounts = 1 as is_whole,
     least(counted.billed_nano, hours.cost_nano) as restated_nano,
-    counted.estimated_nano
+    counted.estimated_nano,
+    hours.cost_nano
 from counted
 inner join {{ ref('int_machine_hours') }} as hours
     on counted.cluster = hours.cluster

@@ -23,6 +23,7 @@
     ('idle_gap', 'idle', true, true, 'free between workloads'),
     ('idle_tail', 'idle', true, true, 'free after the last workload of a machine that has ended'),
     ('unobserved', 'unobserved', false, true, 'nobody watched, and no pod is known to have held it'),
+    ('adjustment', 'fixed', false, false, 'what later bills say of a month that was closed, in a month that is open'),
 ] %}
 {% for category, category_group, is_waste, is_shared, description in categories %}
 select

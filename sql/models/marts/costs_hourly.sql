@@ -1,6 +1,7 @@
--- grain: one row per hour, cluster, team, pipeline, job, namespace and cost category
--- guarantee: the sum over an hour is the cost of its machines and services; teams that share a team pay their shares
--- inputs: int_costs_hourly
+-- grain: one row per hour, cluster, team, pipeline, job, namespace and cost category, and one more for each month that is adjusted
+-- guarantee: the sum over an hour is the cost of its machines and services; teams that share a team pay their shares; closed
+--     months are as they were closed
+-- inputs: int_booked_costs
 {{ config(materialized='view') }}
 select
     cluster,
@@ -16,4 +17,4 @@ select
     {{ usd('gpu_nano') }} as gpu_cost,
     {{ usd('service_nano') }} as service_cost,
     {{ usd('unused_nano') }} as unused_cost
-from {{ ref('int_costs_hourly') }}
+from {{ ref('int_booked_costs') }}

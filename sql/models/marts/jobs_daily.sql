@@ -1,6 +1,6 @@
 -- grain: one row per charge date (UTC), cluster, team, pipeline and job
 -- guarantee: counts pods by the date on which they were created; costs by the date on which they arose
--- inputs: int_costs_hourly, cost_categories, pods
+-- inputs: int_booked_costs, cost_categories, pods
 {{ config(materialized='incremental', incremental_strategy='append', pre_hook="{{ forget('dirty_days', ['charge_date']) }}") }}
 with costs as (
     select
@@ -17,7 +17,7 @@ with costs as (
         cast(sum(case when costs.cost_category in ('used', 'unused_request') then costs.cpu_nano else cast(0 as bigint) end) as bigint) as cpu_metered_nano,
         cast(sum(case when costs.cost_category = 'used' then costs.memory_nano else cast(0 as bigint) end) as bigint) as memory_used_nano,
         cast(sum(case when costs.cost_category in ('used', 'unused_request') then costs.memory_nano else cast(0 as bigint) end) as bigint) as memory_metered_nano
-    from {{ touched('int_costs_hourly') }} as costs
+    from {{ touched('int_booked_costs') }} as costs
     inner join {{ ref('cost_categories') }} as categories on costs.cost_category = categories.cost_category
     where categories.category_group not in ('idle', 'unobserved', 'fixed') and costs.cost_category <> 'node_reserved'
     group by

@@ -569,6 +569,72 @@ pub const FACTS: &[Fact] = &[
             instant("observed_from_at", Any),
         ],
     },
+    // What a closed month says for good. Its rows, and what machines cost an hour when it was closed, are hashed in `closed_months`.
+    Fact {
+        table: "closed_months",
+        key: &["month_start_at"],
+        columns: &[
+            instant("month_start_at", Required),
+            instant("month_end_at", RequiredNotBefore("month_start_at")),
+            instant("closed_at", Required),
+            text("content_hash", Required),
+            // What the month rested on: a bill, or nothing but prices that were known.
+            text("basis", RequiredOneOf(CLOSING_BASES)),
+        ],
+    },
+    Fact {
+        table: "closed_costs",
+        key: &[
+            "month_start_at",
+            "cluster",
+            "hour_start_at",
+            "team",
+            "pipeline",
+            "job",
+            "namespace",
+            "cost_category",
+            "adjusts_month_at",
+        ],
+        columns: &[
+            instant("month_start_at", Required),
+            text("cluster", Required),
+            instant("hour_start_at", Required),
+            text("team", Required),
+            text("pipeline", Required),
+            text("job", Required),
+            text("namespace", Required),
+            text("cost_category", Required),
+            // The closed month that an adjustment is for.
+            instant("adjusts_month_at", Any),
+            integer("cpu_nano", Any),
+            integer("memory_nano", Any),
+            integer("gpu_nano", Any),
+            integer("service_nano", Any),
+            integer("unused_nano", Any),
+        ],
+    },
+    Fact {
+        table: "closed_prices",
+        key: &[
+            "month_start_at",
+            "priced_month_at",
+            "cluster",
+            "machine",
+            "start_at",
+        ],
+        columns: &[
+            instant("month_start_at", Required),
+            // The month in which the stretch lies: the one that was closed, or one closed before that it adjusts.
+            instant("priced_month_at", Required),
+            text("cluster", Required),
+            text("machine", Required),
+            instant("start_at", Required),
+            instant("end_at", RequiredNotBefore("start_at")),
+            // NULL: no price was known.
+            integer("price_nano", NotNegative),
+            text("price_source", RequiredOneOf(CLOSING_SOURCES)),
+        ],
+    },
 ];
 
 #[cfg(test)]

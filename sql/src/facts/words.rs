@@ -7,6 +7,12 @@ pub const BILLING_MODELS: &[&str] = &["instance", "pod_request", "declared", "un
 /// What the kubelet said of itself: `Ready` is true, false, or has not been said for too long.
 pub const READINESS: &[&str] = &["ready", "not_ready", "unknown"];
 
+/// What a closed month rests on.
+pub const CLOSING_BASES: &[&str] = &["bill", "list_price"];
+
+/// Where the price of a machine came from when its month was closed.
+pub const CLOSING_SOURCES: &[&str] = &["billed", "estimated"];
+
 /// How capacity is bought.
 pub const CAPACITY_TYPES: &[&str] = &["on-demand", "spot", "reserved"];
 

@@ -8,9 +8,10 @@ use podledger_sql::units::NanoUsd;
 use super::super::pictures::{self, Shape};
 use super::super::problem::Problem;
 use super::super::question::Answer;
-use super::super::questions::{CATEGORIES, DAYS, NAMESPACES, PIPELINES, TEAMS};
+use super::super::questions::{BILLED, CATEGORIES, DAYS, NAMESPACES, PIPELINES, TEAMS};
 use super::parts::{Place, card, sum, table};
 use super::{Context, Shown};
+use crate::basis::basis;
 use crate::charts::{self, Paint, RowBar};
 use crate::display::{change, dollars, percent, percent_change, permille, short};
 use crate::findings::worth_telling;
@@ -23,6 +24,7 @@ pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
     let days = context.ask(&DAYS, 5_000)?;
     let report = report(context)?;
     let total = sum(&categories, "cost");
+    let billed = sum(&context.ask(&BILLED, 1)?, "billed_cost");
     let body = html! {
         header {
             @match &report {
@@ -38,7 +40,7 @@ pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
                     }
                     " from " (dollars(previous))
                 }
-                " · estimate at list price"
+                " · " (basis(billed.unwrap_or_default(), total.unwrap_or_default()))
             }
             @if let Some(partial) = report.as_ref().and_then(partial) { p.partial { (partial) } }
             @else if report.is_none() && !is_observed(context) {

@@ -7,7 +7,7 @@ mod runs;
 mod trust;
 
 pub use capacity::{FINDINGS, MACHINE_PODS, MACHINE_PRICES, MACHINES, POOL_HOURS, POOLS, PRICES, WAITS};
-pub use money::{CATEGORIES, DAYS, JOBS, NAMESPACES, PIPELINES, TEAMS};
+pub use money::{BILLED, CATEGORIES, DAYS, JOBS, NAMESPACES, PIPELINES, TEAMS};
 pub use pods::{POD, POD_HOURS, PODS, STUCK_PODS};
 pub use runs::{CRITICAL_PATH, PIPELINE_WEEKS, RUN, RUN_ATTEMPTS, RUN_PODS, RUN_TEAMS, RUNS};
 pub use trust::{CLUSTERS, DATA_QUALITY};
@@ -17,6 +17,7 @@ use super::question::Question;
 /// All of them: each has a CSV and a place in the API.
 pub const ALL: &[&Question] = &[
     &CATEGORIES,
+    &BILLED,
     &DAYS,
     &TEAMS,
     &PIPELINES,

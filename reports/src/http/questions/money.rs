@@ -46,6 +46,26 @@ pub static CATEGORIES: Question = Question {
     required: &[],
 };
 
+/// What of the range's cost rests on bills.
+pub static BILLED: Question = Question {
+    name: "billed",
+    title: "What rests on bills",
+    about: "One row: what of the range's cost is as bills say; the rest is estimated. From `billed_costs_hourly` and `costs_hourly`.",
+    sql: "select (select sum(cost) from marts.billed_costs_hourly where {costs}) as billed_cost, \
+              (select sum(cost) from marts.costs_hourly where {costs}) as cost",
+    order: "cost",
+    columns: &[
+        column(
+            "billed_cost",
+            "billed",
+            Usd,
+            "What rests on bills, USD; NULL where nothing does.",
+        ),
+        column("cost", "cost", Usd, "Cost, USD."),
+    ],
+    required: &[],
+};
+
 /// What each day cost.
 pub static DAYS: Question = Question {
     name: "days",

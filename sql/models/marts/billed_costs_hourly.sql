@@ -1,0 +1,139 @@
+-- grain: one row per hour, cluster, team, pipeline, job, namespace and cost category of which something rests on a bill
+-- guarantee: of each row of costs_hourly the part whose machines were billed: all of it where they were charged for all of the hour. Of a closed month what it rested
+--     on when it was closed, in each hour and cluster in proportion; adjustments rest on bills
+-- inputs: int_allocations, int_pod_names, team_shares, int_billed_hours, stg_closed_days, stg_closed_costs, stg_closed_prices, int_booked_costs
+{{ config(materialized='view') }}
+with named as (
+    select
+        costs.cluster,
+        costs.hour_start_ms,
+        coalesce(pods.team, 'unattributed') as team,
+        coalesce(pods.pipeline, 'unattributed') as pipeline,
+        coalesce(pods.job, 'unattributed') as job,
+        coalesce(pods.namespace, 'unattributed') as namespace,
+        costs.cost_category,
+        cast(sum({{ prorate('costs.cost_nano', 'hours.restated_nano', 'hours.cost_nano') }}) as bigint) as billed_nano
+    from {{ ref('int_allocations') }} as costs
+    inner join {{ ref('int_billed_hours') }} as hours
+        on costs.cluster = hours.cluster and costs.machine = hours.machine and costs.hour_start_ms = hours.hour_start_ms
+    left join {{ ref('int_pod_names') }} as pods on costs.cluster = pods.cluster and costs.owner_pod_uid = pods.pod_uid
+    left join {{ ref('stg_closed_days') }} as closed on costs.hour_start_ms - costs.hour_start_ms % 86400000 = closed.day_start_ms
+    where hours.cost_nano > 0 and closed.day_start_ms is null
+    group by
+        costs.cluster,
+        costs.hour_start_ms,
+        coalesce(pods.team, 'unattributed'),
+        coalesce(pods.pipeline, 'unattributed'),
+        coalesce(pods.job, 'unattributed'),
+        coalesce(pods.namespace, 'unattributed'),
+        costs.cost_category
+),
+
+open_costs as (
+    select
+        named.cluster,
+        named.hour_start_ms,
+        coalesce(shares.member, named.team) as team,
+        named.pipeline,
+        named.job,
+        named.namespace,
+        named.cost_category,
+        case
+            when shares.member is null then named.billed_nano
+            else {{ prorate('named.billed_nano', 'shares.to_part', 'shares.whole') }} - {{ prorate('named.billed_nano', 'shares.from_part', 'shares.whole') }}
+        end as billed_nano
+    from named
+    left join {{ ref('team_shares') }} as shares on named.team = shares.team
+),
+
+closed_stretches as (
+    select
+        cluster,
+        machine,
+        from_ms,
+        to_ms,
+        price_nano,
+        is_billed,
+        {{ hours('from_ms', 'to_ms') }} as hour_start_ms
+    from {{ ref('stg_closed_prices') }}
+    where is_first and price_nano is not null
+),
+
+-- Price times time: only the proportion counts.
+closed_hours as (
+    select
+        cluster,
+        hour_start_ms,
+        cast(sum(cast(price_nano as decimal(19,0)) * cast({{ overlap('from_ms', 'to_ms', 'hour_start_ms', 'hour_start_ms + 3600000') }} as decimal(19,0))) as decimal(38,0)) as whole,
+        cast(sum(case when is_billed then cast(price_nano as decimal(19,0)) * cast({{ overlap('from_ms', 'to_ms', 'hour_start_ms', 'hour_start_ms + 3600000') }} as decimal(19,0)) else cast(0 as decimal(38,0)) end) as decimal(38,0)) as billed
+    from closed_stretches
+    group by
+        cluster,
+        hour_start_ms
+),
+
+-- In millionths of the hour, so that the product fits.
+closed_parts as (
+    select
+        cluster,
+        hour_start_ms,
+        case
+            when billed = whole then cast(1000000 as bigint)
+            else least(cast({{ wide_idiv('billed * cast(1000000 as decimal(7,0))', 'whole') }} as bigint), cast(999999 as bigint))
+        end as millionths
+    from closed_hours
+    where billed > 0
+),
+
+closed_costs as (
+    select
+        costs.cluster,
+        costs.hour_start_ms,
+        costs.team,
+        costs.pipeline,
+        costs.job,
+        costs.namespace,
+        costs.cost_category,
+        {{ prorate('costs.cpu_nano + costs.memory_nano + costs.gpu_nano', 'parts.millionths', '1000000') }} as billed_nano
+    from {{ ref('stg_closed_costs') }} as costs
+    inner join closed_parts as parts on costs.cluster = parts.cluster and costs.hour_start_ms = parts.hour_start_ms
+    where costs.adjusts_month_ms is null
+),
+
+billed as (
+    select * from open_costs
+    union all
+    select * from closed_costs
+    union all
+    select
+        cluster,
+        hour_start_ms,
+        team,
+        pipeline,
+        job,
+        namespace,
+        cost_category,
+        cost_nano as billed_nano
+    from {{ ref('int_booked_costs') }}
+    where adjusts_month_ms is not null
+)
+
+select
+    cluster,
+    {{ at('hour_start_ms') }} as hour_start_at,
+    team,
+    pipeline,
+    job,
+    namespace,
+    cost_category,
+    {{ usd('sum(billed_nano)') }} as cost
+from billed
+where billed_nano <> 0
+group by
+    cluster,
+    hour_start_ms,
+    team,
+    pipeline,
+    job,
+    namespace,
+    cost_category
