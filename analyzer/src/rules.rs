@@ -383,20 +383,46 @@ impl Rules {
     /// # Errors
     /// [`crate::Error::Sql`] where nothing has been built.
     pub fn decisions(&self, connection: &Connection, pattern: &str, limit: u32) -> Result<Vec<Decided>> {
+        let filter = format!(
+            "where pod_name like $1 or pod_uid like $1 order by namespace, pod_name, pod_uid, cluster limit {limit}"
+        );
+        self.decided(connection, &filter, &[&pattern])
+    }
+
+    /// Of the pod that has a UID, in a cluster if one is named, which rule decided what.
+    ///
+    /// # Errors
+    /// As [`Rules::decisions`].
+    pub fn decisions_of(
+        &self,
+        connection: &Connection,
+        cluster: Option<&str>,
+        uid: &str,
+    ) -> Result<Option<Decided>> {
+        let filter = "where pod_uid = $1 and ($2 is null or cluster = $2) order by cluster limit 1";
+        let found = self.decided(connection, filter, &[&uid, &cluster])?;
+        Ok(found.into_iter().next())
+    }
+
+    fn decided(
+        &self,
+        connection: &Connection,
+        filter: &str,
+        values: &[&dyn duckdb::ToSql],
+    ) -> Result<Vec<Decided>> {
         let columns: Vec<String> = FIELDS
             .iter()
             .map(|field| format!("{field}, {field}_rule"))
             .collect();
         let statement = format!(
-            "select pod_uid, coalesce(pod_name, ''), coalesce(namespace, ''), {} from ({}) as decisions \
-             where pod_name like ? or pod_uid like ? order by namespace, pod_name, pod_uid limit {limit}",
+            "select pod_uid, coalesce(pod_name, ''), coalesce(namespace, ''), {} from ({}) as decisions {filter}",
             columns.join(", "),
             self.query
         );
         let doing = "ask which rule decided what";
         let mut statement = connection.prepare(&statement).doing(doing)?;
         let rows = statement
-            .query_map([pattern, pattern], |row| {
+            .query_map(values, |row| {
                 let mut decisions = Vec::with_capacity(FIELDS.len());
                 for (position, field) in FIELDS.iter().enumerate() {
                     let rule: i64 = row.get(4 + 2 * position)?;

@@ -56,6 +56,14 @@ const PAINTS: &[(Paint, &str)] = &[
 ];
 
 impl Paint {
+    /// The colour in the page's words.
+    pub(crate) fn css(self) -> &'static str {
+        PAINTS
+            .iter()
+            .find(|(paint, _)| *paint == self)
+            .map_or("none", |(_, css)| css)
+    }
+
     fn stand_in(self) -> RGBColor {
         let place = PAINTS.iter().position(|(paint, _)| *paint == self).unwrap_or(0);
         let place = u8::try_from(place).unwrap_or(0);
@@ -306,10 +314,10 @@ pub fn heat_map(name: &'static str, description: &str, rows: &[HeatRow]) -> Resu
     Ok(picture.finish(description))
 }
 
-const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+pub(crate) const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 /// The next number of which quarters read well: 4, 8, 12, 16, 20, 24, 32, 40, 60 or 80 times a power of ten.
-fn round_up(most: i64) -> i64 {
+pub(crate) fn round_up(most: i64) -> i64 {
     let mut power = 1_i64;
     while power.saturating_mul(80) < most {
         power = power.saturating_mul(10);

@@ -22,6 +22,13 @@ const MIGRATIONS: &[&str] = &[
 /// Most memory that DuckDB takes for tables and intermediate results, where the machine has more.
 const MEMORY_GIB: f64 = 4.0;
 
+/// The same for a copy that is served: its questions are small, several copies may be open while builds run in the same process, and what does not fit
+/// goes to disk.
+const SERVED_MEMORY_GIB: f64 = 1.0;
+
+/// Most threads that questions to a served copy share.
+const SERVED_THREADS: i64 = 4;
+
 /// A ledger of fewer blocks of 256 KiB is merged at every build, which takes no time: each build adds a row group to some
 /// twenty tables, and each of these takes a block.
 const SMALL_BLOCKS: i64 = 400;
@@ -54,14 +61,14 @@ impl Ledger {
             .connection
             .execute_batch("set preserve_insertion_order = false; set max_vacuum_tasks = 0;")
             .doing("set up the ledger")?;
-        ledger.limit_memory()?;
+        ledger.limit_memory(MEMORY_GIB)?;
         ledger.migrate()?;
         ledger.make_raw_tables()?;
         Ok(ledger)
     }
 
-    /// DuckDB would take 80 % of the machine's memory; beyond [`MEMORY_GIB`] it writes to disk what does not fit.
-    fn limit_memory(&self) -> Result<()> {
+    /// DuckDB would take 80 % of the machine's memory; beyond so many GiB it writes to disk what does not fit.
+    fn limit_memory(&self, most_gib: f64) -> Result<()> {
         let doing = "limit the ledger's memory";
         let allowed: String = self
             .connection
@@ -69,12 +76,28 @@ impl Ledger {
             .doing(doing)?;
         let is_more = match allowed.split_once(' ') {
             Some((_, "TiB")) => true,
-            Some((amount, "GiB")) => amount.parse::<f64>().is_ok_and(|amount| amount > MEMORY_GIB),
+            Some((amount, "GiB")) => amount.parse::<f64>().is_ok_and(|amount| amount > most_gib),
             _ => false,
         };
         if is_more {
             self.connection
-                .execute_batch(&format!("set memory_limit = '{MEMORY_GIB} GiB'"))
+                .execute_batch(&format!("set memory_limit = '{most_gib} GiB'"))
+                .doing(doing)?;
+        }
+        Ok(())
+    }
+
+    fn limit_threads(&self, most: i64) -> Result<()> {
+        let doing = "limit the ledger's threads";
+        let allowed: i64 = self
+            .connection
+            .query_row("select cast(current_setting('threads') as bigint)", [], |row| {
+                row.get(0)
+            })
+            .doing(doing)?;
+        if allowed > most {
+            self.connection
+                .execute_batch(&format!("set threads = {most}"))
                 .doing(doing)?;
         }
         Ok(())
@@ -85,6 +108,18 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::open`]; [`Error::Io`] where there is none.
     pub fn open_read_only(path: &Path) -> Result<Self> {
+        Self::open_locked(path, MEMORY_GIB, None)
+    }
+
+    /// The same of a copy that is served beside other work: with less memory, and few threads.
+    ///
+    /// # Errors
+    /// As [`Ledger::open_read_only`].
+    pub fn open_served(path: &Path) -> Result<Self> {
+        Self::open_locked(path, SERVED_MEMORY_GIB, Some(SERVED_THREADS))
+    }
+
+    fn open_locked(path: &Path, most_gib: f64, most_threads: Option<i64>) -> Result<Self> {
         if !path.exists() {
             let source = std::io::Error::new(
                 std::io::ErrorKind::NotFound,
@@ -102,6 +137,11 @@ impl Ledger {
         };
         let version = ledger.version()?;
         ledger.check_version(version)?;
+        // Once the settings are locked, nobody could.
+        ledger.limit_memory(most_gib)?;
+        if let Some(most) = most_threads {
+            ledger.limit_threads(most)?;
+        }
         ledger
             .connection
             .execute_batch(

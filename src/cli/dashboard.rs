@@ -12,6 +12,8 @@ use podledger_analyzer::rules::Rules;
 use podledger_reports::http::{App, Decision, Explain, Listener, Settings, Snapshots, Tls};
 use tokio::sync::watch;
 
+use super::collect::stopped_by_signal;
+
 /// How often a ledger that another process builds is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -42,7 +44,7 @@ const DEFAULT: &str = "127.0.0.1:9480";
 pub struct Ready {
     app: Arc<App>,
     listener: Listener,
-    pub url: String,
+    url: String,
 }
 
 impl Dashboard {
@@ -85,6 +87,7 @@ impl Dashboard {
             is_tls: tls.is_some(),
             requests_per_second: self.requests_per_second,
             explain: Some(explain(config)?),
+            fingerprint: fingerprint(config),
         };
         let app = App::new(Arc::clone(snapshots), settings)?;
         let listener = Listener::bind(self.listen, tls.as_ref()).await?;
@@ -104,6 +107,11 @@ impl Dashboard {
 }
 
 impl Ready {
+    /// Says where it is.
+    pub fn tell(&self) {
+        println!("dashboard  {}  (Ctrl-C stops)", self.url);
+    }
+
     /// Serves until `stop` says true, and computes first pages ahead whenever `changed` tells of a new snapshot.
     pub async fn serve(self, stop: watch::Receiver<bool>, mut changed: watch::Receiver<u64>) {
         let app = Arc::clone(&self.app);
@@ -120,8 +128,28 @@ impl Ready {
     }
 }
 
+/// Serves what is there, and what other processes build, until somebody stops it.
+///
+/// # Errors
+/// As [`Dashboard::ready`].
+pub async fn show(
+    dashboard: &Dashboard,
+    ledger: &Path,
+    tokens: PathBuf,
+    config: &Config,
+) -> anyhow::Result<()> {
+    let shown = snapshots(ledger);
+    let ready = dashboard.ready(&shown, tokens, config).await?;
+    let (changes, changed) = watch::channel(0);
+    take(&shown, &changes).await;
+    ready.tell();
+    let stop = stopped_by_signal();
+    tokio::join!(follow(shown, changes, stop.clone()), ready.serve(stop, changed));
+    Ok(())
+}
+
 /// Looks for new builds by other processes until `stop` says true.
-pub async fn follow(snapshots: Arc<Snapshots>, changes: watch::Sender<u64>, mut stop: watch::Receiver<bool>) {
+async fn follow(snapshots: Arc<Snapshots>, changes: watch::Sender<u64>, mut stop: watch::Receiver<bool>) {
     loop {
         take(&snapshots, &changes).await;
         tokio::select! {
@@ -152,16 +180,22 @@ pub fn snapshots(ledger: &Path) -> Arc<Snapshots> {
     Arc::new(Snapshots::new(ledger))
 }
 
+/// Tells this program and its configuration from others: which rule decided what is said by these, not by the build.
+fn fingerprint(config: &Config) -> String {
+    let program = std::env::current_exe().and_then(std::fs::metadata).ok();
+    let made = program.map(|program| (program.len(), program.modified().ok()));
+    format!("{} {made:?}", config.views_fingerprint())
+}
+
 /// Says which rules decided what of a pod.
 fn explain(config: &Config) -> anyhow::Result<Box<Explain>> {
     let rules = Rules::of(config).context("cannot read the rules")?;
-    Ok(Box::new(move |connection, uid| {
-        // The UID is a pattern there, and may fit others.
+    Ok(Box::new(move |connection, uid, cluster| {
         let decided = rules
-            .decisions(connection, uid, 50)
+            .decisions_of(connection, cluster, uid)
             .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
-        let decisions = decided.into_iter().filter(|pod| pod.pod_uid == uid);
-        Ok(decisions
+        Ok(decided
+            .into_iter()
             .flat_map(|pod| pod.decisions)
             .map(|decision| Decision {
                 field: decision.field.to_string(),

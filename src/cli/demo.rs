@@ -20,10 +20,9 @@ use podledger_sql::intake::Intake;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
 use podledger_sql::published::Published;
-use tokio::sync::watch;
 
-use super::collect::{runtime, stopped_by_signal};
-use super::dashboard::{Dashboard, follow, snapshots, take};
+use super::collect::runtime;
+use super::dashboard::{Dashboard, show};
 use super::report::{Format, last_week, write};
 use super::simulated::client;
 use super::{Cli, DEFAULT_DATA, VIOLATED};
@@ -140,19 +139,8 @@ impl Demo {
 
     /// Serves the dashboard until somebody stops it.
     fn serve(&self, data: &Path, config: &Config) -> anyhow::Result<()> {
-        runtime()?.block_on(async {
-            let shown = snapshots(&data.join("ledger.duckdb"));
-            let ready = self
-                .dashboard
-                .ready(&shown, data.join("tokens.toml"), config)
-                .await?;
-            let (changes, changed) = watch::channel(0);
-            take(&shown, &changes).await;
-            println!("dashboard  {}  (Ctrl-C stops)", ready.url);
-            let stop = stopped_by_signal();
-            tokio::join!(follow(shown, changes, stop.clone()), ready.serve(stop, changed));
-            Ok(())
-        })
+        let (ledger, tokens) = (data.join("ledger.duckdb"), data.join("tokens.toml"));
+        runtime()?.block_on(show(&self.dashboard, &ledger, tokens, config))
     }
 
     /// Simulates the platform and takes in what a watch of it would have recorded; says how much that was.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use duckdb::Connection;
+use podledger_reports::display::hex;
 use podledger_reports::weekly::{self, Request, Week, Weekly};
 use sha2::{Digest, Sha256};
 
@@ -79,15 +80,8 @@ impl WeeklyReport {
 
 /// The last week that was observed whole, or else the last that was observed at all.
 pub fn last_week(connection: &Connection, zone: &str) -> anyhow::Result<Week> {
-    let (from, through): (Option<i64>, Option<i64>) = connection.query_row(
-        "select epoch_ms(min(observed_from_at)), epoch_ms(min(observed_through_at)) from marts.clusters",
-        [],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    let (Some(from), Some(through)) = (from, through) else {
-        anyhow::bail!("nothing has been built: run `podledger import` and `podledger build` first");
-    };
-    Ok(Week::last_whole(from, through, zone)?)
+    Week::last_observed(&weekly::clusters(connection)?, zone)?
+        .context("nothing has been built: run `podledger import` and `podledger build` first")
 }
 
 /// Writes a report in each format; returns the files.
@@ -133,11 +127,8 @@ fn file_name(team: &str) -> String {
     if name == team {
         return name;
     }
-    let sum: String = Sha256::digest(team)
-        .iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut sum = hex(&Sha256::digest(team));
+    sum.truncate(8);
     format!("{name}-{sum}")
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use super::Cli;
 use super::collect::{Live, runtime, stopped_by_signal};
-use super::dashboard::{Dashboard, follow, snapshots, take};
+use super::dashboard::{Dashboard, show, snapshots, take};
 
 /// The whole line in one process: watch clusters, compute what they cost over and over, and show it on a dashboard.
 #[derive(Debug, Args)]
@@ -57,19 +57,16 @@ impl Serve {
     pub fn run(&self, cli: &Cli) -> anyhow::Result<ExitCode> {
         let config = cli.configuration()?;
         runtime()?.block_on(async {
+            if self.no_collect {
+                show(&self.dashboard, &cli.ledger_path(), cli.tokens_path(), &config).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
             let shown = snapshots(&cli.ledger_path());
             let ready = self.dashboard.ready(&shown, cli.tokens_path(), &config).await?;
             let (changes, changed) = watch::channel(0);
-            if self.no_collect {
-                take(&shown, &changes).await;
-                println!("dashboard  {}  (Ctrl-C stops)", ready.url);
-                let stop = stopped_by_signal();
-                tokio::join!(follow(shown, changes, stop.clone()), ready.serve(stop, changed));
-                return Ok(ExitCode::SUCCESS);
-            }
             // What was built before is shown at once.
             take(&shown, &changes).await;
-            tracing::info!(url = ready.url, "serving the dashboard");
+            ready.tell();
             let figures = Figures::default();
             let mut registry = Registry::default();
             let own = registry.sub_registry_with_prefix("podledger_build");

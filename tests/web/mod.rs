@@ -3,6 +3,7 @@
 mod figures;
 mod names;
 mod safety;
+mod unlike;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -47,6 +48,7 @@ pub fn settings(tokens: &Path) -> Settings {
         is_tls: false,
         requests_per_second: 1_000_000,
         explain: None,
+        fingerprint: String::new(),
     }
 }
 

@@ -4,13 +4,18 @@
 //! readable by its owner alone, and is read again when it changes, so a revoked token ends at once.
 
 use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use super::snapshot::{Stamp, stamp};
+use crate::display::hex;
 
 /// What somebody may do. Each may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -124,6 +129,7 @@ pub fn create(path: &Path, name: &str, role: Role, created_at: String) -> Result
             name: crate::display::short(name),
         });
     }
+    let _lock = lock(path)?;
     let mut tokens = read(path)?;
     if tokens.iter().any(|token| token.name == name) {
         return Err(AccessError::Twice {
@@ -146,6 +152,7 @@ pub fn create(path: &Path, name: &str, role: Role, created_at: String) -> Result
 /// # Errors
 /// [`AccessError`]; the file is then as it was.
 pub fn revoke(path: &Path, name: &str) -> Result<(), AccessError> {
+    let _lock = lock(path)?;
     let mut tokens = read(path)?;
     let many = tokens.len();
     tokens.retain(|token| token.name != name);
@@ -157,6 +164,30 @@ pub fn revoke(path: &Path, name: &str) -> Result<(), AccessError> {
     write(path, tokens)
 }
 
+/// Waits until nobody else changes the file: two that read it before either has written would lose a token, or keep one that was revoked.
+fn lock(path: &Path) -> Result<File, AccessError> {
+    let path = path.with_extension("toml.lock");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    let locked = private(&mut options).open(&path).and_then(|file| {
+        file.lock()?;
+        Ok(file)
+    });
+    locked.map_err(|source| AccessError::Io {
+        doing: "lock",
+        path,
+        source,
+    })
+}
+
+/// For the owner alone, where a file is made.
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+/// Writes the file whole or not at all; the caller holds its lock.
 fn write(path: &Path, tokens: Vec<Token>) -> Result<(), AccessError> {
     let failed = |source| AccessError::Io {
         doing: "write",
@@ -168,26 +199,28 @@ fn write(path: &Path, tokens: Vec<Token>) -> Result<(), AccessError> {
         reason: error.to_string(),
     })?;
     let fresh = path.with_extension("toml.new");
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&fresh).map_err(failed)?;
+    // One that was left behind may be readable by others, and opening it would not change that.
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    let mut file = private(&mut options).open(&fresh).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     std::fs::rename(&fresh, path).map_err(failed)
 }
 
 fn hash(secret: &str) -> String {
-    let digest = Sha256::digest(secret.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(secret.as_bytes()))
 }
 
 /// 256 random bits, hexadecimal.
 fn random() -> Result<String, AccessError> {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).map_err(|error| AccessError::Random(error.to_string()))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 /// How long a browser stays signed in.
@@ -202,39 +235,87 @@ struct Session {
     until: Instant,
 }
 
+/// The file, as it was when it was last read.
 #[derive(Default)]
 struct Known {
-    stamp: Option<(u64, Option<SystemTime>)>,
+    /// `None` if it was not there, or could not be read.
+    stamp: Option<Stamp>,
+    is_unreadable: bool,
     /// Roles by hash of the token: a hash tells nothing of others near it, so looking it up tells nothing either.
     roles: HashMap<String, Role>,
+}
+
+impl Known {
+    /// Reads the file again, if it is not as it was.
+    fn refresh(&mut self, path: &Path) {
+        let now = stamp(path);
+        if now.is_some() && self.stamp == now {
+            return;
+        }
+        match read(path) {
+            Ok(tokens) => {
+                self.roles = tokens
+                    .into_iter()
+                    .map(|token| (token.sha256, token.role))
+                    .collect();
+                self.stamp = now;
+                self.is_unreadable = false;
+            }
+            Err(error) => {
+                // What cannot be read lets nobody in. It is tried again, and told once.
+                if !self.is_unreadable {
+                    tracing::error!(%error, "tokens cannot be read; nobody is let in");
+                }
+                self.roles = HashMap::new();
+                self.stamp = None;
+                self.is_unreadable = true;
+            }
+        }
+    }
 }
 
 /// Who may ask, now.
 pub struct Access {
     path: PathBuf,
-    is_required: bool,
+    /// Once nobody is answered without a token, that stays so.
+    is_closed: AtomicBool,
     known: Mutex<Known>,
     sessions: Mutex<HashMap<String, Session>>,
 }
 
 impl Access {
-    /// By the tokens of a file. If it has any, or `is_required`, nobody is answered without one from now on, whatever becomes of the file.
+    /// By the tokens of a file. From the moment on when it has one, or if `is_closed`, nobody is answered without one, whatever becomes
+    /// of the file.
     ///
     /// # Errors
     /// As [`read`].
-    pub fn of(path: &Path, is_required: bool) -> Result<Self, AccessError> {
+    pub fn of(path: &Path, is_closed: bool) -> Result<Self, AccessError> {
         let is_used = !read(path)?.is_empty();
         Ok(Self {
             path: path.to_path_buf(),
-            is_required: is_required || is_used,
+            is_closed: AtomicBool::new(is_closed || is_used),
             known: Mutex::default(),
             sessions: Mutex::default(),
         })
     }
 
-    /// Whether nobody is answered without a token.
+    /// Whether nobody is answered without a token: as soon as there is one, or the file cannot be read.
     pub fn is_required(&self) -> bool {
-        self.is_required
+        if self.is_closed.load(Ordering::Acquire) {
+            return true;
+        }
+        let known = self.known();
+        let is_closed = known.is_unreadable || !known.roles.is_empty();
+        if is_closed {
+            self.is_closed.store(true, Ordering::Release);
+        }
+        is_closed
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.refresh(&self.path);
+        known
     }
 
     /// The role of a token.
@@ -243,25 +324,7 @@ impl Access {
     }
 
     fn role_of_hash(&self, hash: &str) -> Option<Role> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = std::fs::metadata(&self.path)
-            .ok()
-            .map(|metadata| (metadata.len(), metadata.modified().ok()));
-        if stamp.is_none() || known.stamp != stamp {
-            // What cannot be read lets nobody in.
-            known.roles = match read(&self.path) {
-                Ok(tokens) => tokens
-                    .into_iter()
-                    .map(|token| (token.sha256, token.role))
-                    .collect(),
-                Err(error) => {
-                    tracing::error!(%error, "tokens cannot be read; nobody is let in");
-                    HashMap::new()
-                }
-            };
-            known.stamp = stamp;
-        }
-        known.roles.get(hash).copied()
+        self.known().roles.get(hash).copied()
     }
 
     /// Begins a session with a token; returns what the browser shows from then on.
@@ -345,6 +408,40 @@ mod tests {
         std::fs::remove_dir_all(&folder).unwrap();
     }
 
+    #[test]
+    fn the_first_token_closes_what_was_open_for_good() {
+        let folder = std::env::temp_dir().join(format!("podledger-tokens-{}", random().unwrap()));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("tokens.toml");
+        let access = Access::of(&path, false).unwrap();
+        assert!(!access.is_required());
+        create(&path, "ci", Role::Viewer, String::new()).unwrap();
+        assert!(access.is_required());
+        revoke(&path, "ci").unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(access.is_required(), "it stays closed");
+        let other = Access::of(&path, false).unwrap();
+        assert!(!other.is_required());
+        std::fs::write(&path, "no tokens").unwrap();
+        assert!(other.is_required(), "nobody knows who is let in");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn tokens_that_are_made_at_once_are_all_kept() {
+        let folder = std::env::temp_dir().join(format!("podledger-tokens-{}", random().unwrap()));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("tokens.toml");
+        let names: Vec<String> = (0..12).map(|number| format!("t{number}")).collect();
+        std::thread::scope(|scope| {
+            for name in &names {
+                scope.spawn(|| create(&path, name, Role::Viewer, String::new()).unwrap());
+            }
+        });
+        assert_eq!(read(&path).unwrap().len(), names.len());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
     #[cfg(unix)]
     #[test]
     fn files_that_others_can_read_are_refused() {
@@ -353,8 +450,16 @@ mod tests {
         create(&path, "ci", Role::Viewer, String::new()).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        // Of a write that was broken off, a file that anybody can read is left.
+        let left = path.with_extension("toml.new");
+        std::fs::write(&left, "").unwrap();
+        std::fs::set_permissions(&left, std::fs::Permissions::from_mode(0o644)).unwrap();
+        create(&path, "other", Role::Viewer, String::new()).unwrap();
+        assert_eq!(read(&path).unwrap().len(), 2);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(Access::of(&path, false), Err(AccessError::Mode { .. })));
-        std::fs::remove_file(&path).unwrap();
+        for made in [path.clone(), path.with_extension("toml.lock")] {
+            std::fs::remove_file(&made).unwrap();
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Computes answers: what is asked, of which snapshot, as a page, CSV or JSON.
 
+use std::io::Write;
+
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use duckdb::Connection;
@@ -13,6 +15,7 @@ use super::question::{Answer, Asker, Cell, Kind, Part, Question, part};
 use super::routes::What;
 use super::scope::{Scope, USUAL_ROWS};
 use super::snapshot::Snapshot;
+use super::work::Over;
 use super::{Explain, HTML, JSON, Reply, TEXT};
 use crate::display;
 use crate::weekly::{self, Request, Week, Weekly};
@@ -21,6 +24,8 @@ use crate::weekly::{self, Request, Week, Weekly};
 pub(super) struct Asked<'a> {
     pub snapshot: &'a Snapshot,
     pub connection: &'a Connection,
+    /// Whether anybody waits for the answer.
+    pub over: &'a Over,
     pub path: &'a str,
     pub query: &'a str,
     pub explain: Option<&'a Explain>,
@@ -40,6 +45,7 @@ impl Asked<'_> {
         let (from, to) = scope.bounds_ms();
         Asker {
             connection: self.connection,
+            over: self.over,
             is_compared: self.snapshot.is_observed(from, to)
                 && self.snapshot.is_observed(scope.before_ms(), from),
         }
@@ -96,15 +102,45 @@ fn check_filters(question: &Question, scope: &Scope) -> Result<(), Problem> {
     }
 }
 
+/// Largest answer that is made, in bytes.
+const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
+
+/// A body that does not grow beyond [`LARGEST_ANSWER`].
+struct Bounded(Vec<u8>);
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > LARGEST_ANSWER {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn too_large(error: &csv::Error) -> Problem {
+    match error.kind() {
+        csv::ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+            Problem::bad(format!(
+                "the answer is larger than {} MiB: ask about fewer days, or with a filter",
+                LARGEST_ANSWER / (1024 * 1024)
+            ))
+        }
+        _ => Problem::failed(error),
+    }
+}
+
 fn csv(asked: &Asked<'_>, scope: &Scope, question: &'static Question) -> Result<Reply, Problem> {
     check_filters(question, scope)?;
-    let answer = question.ask(&asked.asker(scope), scope, Part::ALL)?;
     let failed = |error: csv::Error| Problem::failed(&error);
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut writer = csv::Writer::from_writer(Bounded(Vec::new()));
     writer
         .write_record(question.columns.iter().map(|column| column.name))
         .map_err(failed)?;
-    for row in &answer.rows {
+    question.each(&asked.asker(scope), scope, Part::ALL, &mut |row| {
         let cells = row.iter().zip(question.columns).map(|(cell, column)| match cell {
             Cell::Text(text) => display::csv(text),
             Cell::Usd(cost) => cost.to_string(),
@@ -112,11 +148,13 @@ fn csv(asked: &Asked<'_>, scope: &Scope, question: &'static Question) -> Result<
             Cell::Whole(number) => number.to_string(),
             Cell::Null => String::new(),
         });
-        writer.write_record(cells).map_err(failed)?;
-    }
+        writer.write_record(cells).map_err(|error| too_large(&error))
+    })?;
+    writer.flush().map_err(|error| too_large(&error.into()))?;
     let bytes = writer
         .into_inner()
-        .map_err(|error| Problem::failed(error.error()))?;
+        .map_err(|error| Problem::failed(error.error()))?
+        .0;
     Ok(Reply {
         download: Some(format!("podledger-{}-{}.csv", question.name, scope.first_date)),
         ..Reply::new("text/csv; charset=utf-8", bytes)
@@ -135,10 +173,7 @@ fn api(asked: &Asked<'_>, scope: &Scope, question: &'static Question) -> Result<
         let limit = part.limit.to_string();
         let offset = end.to_string();
         let mut names = vec![("offset", offset.as_str()), ("limit", limit.as_str())];
-        let sort = scope
-            .sort
-            .as_ref()
-            .map(|(name, is_descending)| format!("{}{name}", if *is_descending { "-" } else { "" }));
+        let sort = scope.sort_text();
         names.extend(sort.as_deref().map(|sort| ("sort", sort)));
         scope.link_same(&format!("/api/v1/{}", question.name), &names)
     });
@@ -220,5 +255,23 @@ fn file(asked: &Asked<'_>, scope: &Scope) -> Result<Reply, Problem> {
                 display::short(other)
             ),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_csv_grows_to_its_bound_and_is_then_refused() {
+        let mut writer = csv::Writer::from_writer(Bounded(Vec::new()));
+        let row = "x".repeat(1024 * 1024);
+        let written =
+            (0..100).find_map(|count| writer.write_record([&row]).err().map(|error| (count, error)));
+        let (rows, error) = written.unwrap();
+        assert!((60..=64).contains(&rows), "{rows}");
+        let problem = too_large(&error);
+        assert_eq!(problem.status, StatusCode::BAD_REQUEST);
+        assert!(problem.detail.contains("fewer days"), "{}", problem.detail);
     }
 }

@@ -2,7 +2,7 @@
 //! not too often.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -129,6 +129,14 @@ pub fn harden(headers: &mut HeaderMap, is_tls: bool) {
     }
 }
 
+/// What stands for one client: an address, of IPv6 its /64, of which a client has all (RFC 4291, section 2.5.4).
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        address => address,
+    }
+}
+
 /// Addresses that are remembered at most.
 const MOST_ADDRESSES: usize = 10_000;
 
@@ -148,33 +156,35 @@ impl Limit {
         }
     }
 
+    /// What a bucket has by now.
+    fn left(&self, (left, at): (f64, Instant), now: Instant) -> f64 {
+        (left + now.duration_since(at).as_secs_f64() * self.per_second).min(self.burst)
+    }
+
     /// Takes one of what an address has left; false where nothing is.
     pub fn take(&self, address: IpAddr, now: Instant) -> bool {
+        let address = network(address);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MOST_ADDRESSES && !buckets.contains_key(&address) {
-            let (per_second, burst) = (self.per_second, self.burst);
-            buckets
-                .retain(|_, (left, at)| *left + now.duration_since(*at).as_secs_f64() * per_second < burst);
-            if buckets.len() >= MOST_ADDRESSES {
-                return false;
+            // Nobody is locked out by others: what has the most left loses the least by being forgotten.
+            let fullest = buckets
+                .iter()
+                .map(|(address, bucket)| (*address, self.left(*bucket, now)))
+                .max_by(|(_, one), (_, other)| one.total_cmp(other));
+            if let Some((fullest, _)) = fullest {
+                buckets.remove(&fullest);
             }
         }
-        let (left, at) = buckets.entry(address).or_insert((self.burst, now));
-        *left = (*left + now.duration_since(*at).as_secs_f64() * self.per_second).min(self.burst);
+        let bucket = buckets.entry(address).or_insert((self.burst, now));
+        let filled = self.left(*bucket, now);
+        let (left, at) = bucket;
+        *left = filled;
         *at = now;
         if *left < 1.0 {
             return false;
         }
         *left -= 1.0;
         true
-    }
-
-    /// Whether an address has something left.
-    pub fn has(&self, address: IpAddr, now: Instant) -> bool {
-        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets
-            .get(&address)
-            .is_none_or(|(left, at)| *left + now.duration_since(*at).as_secs_f64() * self.per_second >= 1.0)
     }
 }
 
@@ -231,7 +241,30 @@ mod tests {
         let now = Instant::now();
         assert_eq!((0..5).filter(|_| limit.take(one, now)).count(), 3);
         assert!(limit.take(other, now));
-        assert!(!limit.has(one, now) && limit.has(one, now + Duration::from_secs(1)));
+        assert!(!limit.take(one, now));
         assert!(limit.take(one, now + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn one_network_cannot_lock_out_others() {
+        let limit = Limit::new(2.0, 3.0);
+        let now = Instant::now();
+        let of = |text: &str| text.parse::<IpAddr>().unwrap();
+        // All addresses of a /64 are one client's.
+        let taken = (0..100_u128).filter(|number| {
+            let address = IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8_u128 << 96) + number));
+            limit.take(address, now)
+        });
+        assert_eq!(taken.count(), 3);
+        assert!(limit.take(of("2001:db8:0:1::1"), now));
+        assert_eq!(network(of("::ffff:10.0.0.1")), of("10.0.0.1"));
+        // However many there are, another is let in, and who has used up what it had is remembered.
+        let greedy = of("192.0.2.1");
+        assert_eq!((0..5).filter(|_| limit.take(greedy, now)).count(), 3);
+        for number in 0..u32::try_from(MOST_ADDRESSES).unwrap() + 10 {
+            let address = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
+            assert!(limit.take(address, now), "{address}");
+        }
+        assert!(!limit.take(greedy, now));
     }
 }

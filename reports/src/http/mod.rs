@@ -23,6 +23,7 @@ mod respond;
 mod routes;
 mod scope;
 mod snapshot;
+mod work;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -51,6 +52,7 @@ pub use routes::{Route, routes};
 pub use snapshot::{Snapshot, SnapshotError, Snapshots};
 
 use guard::Limit;
+use respond::Who;
 
 /// What a rule decided of a pod: of which field, what, and which rule it was.
 #[derive(Debug, Clone)]
@@ -60,8 +62,8 @@ pub struct Decision {
     pub rule: Option<String>,
 }
 
-/// Says which rules decided what of the pod with a UID.
-pub type Explain = dyn Fn(&Connection, &str) -> Result<Vec<Decision>, String> + Send + Sync;
+/// Says which rules decided what of the pod with a UID, in a cluster if one is named.
+pub type Explain = dyn Fn(&Connection, &str, Option<&str>) -> Result<Vec<Decision>, String> + Send + Sync;
 
 /// How the server behaves.
 pub struct Settings {
@@ -75,6 +77,8 @@ pub struct Settings {
     /// Requests of one address, per second.
     pub requests_per_second: u32,
     pub explain: Option<Box<Explain>>,
+    /// Tells what answers depend on beside the build from what it was in another process: the configuration.
+    pub fingerprint: String,
 }
 
 /// Answers that are kept, in bytes.
@@ -116,7 +120,7 @@ pub(crate) const JSON: &str = "application/json";
 pub(crate) const PROBLEM: &str = "application/problem+json";
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 
-type Key = (String, Role, String);
+type Key = (String, Who, String);
 
 #[derive(Clone)]
 struct Weight;
@@ -244,12 +248,10 @@ impl App {
             return;
         };
         for route in routes().iter().filter(|route| route.is_first()) {
-            let role = if self.access.is_required() {
-                Role::Viewer
-            } else {
-                Role::Admin
-            };
-            if let Err(problem) = self.kept(&snapshot, role, &route.path, "", &route.what).await {
+            let is_known = self.access.is_required();
+            let role = if is_known { Role::Viewer } else { Role::Admin };
+            let who = Who { role, is_known };
+            if let Err(problem) = self.kept(&snapshot, who, &route.path, "", &route.what).await {
                 tracing::warn!(
                     path = route.path,
                     problem = problem.detail,

@@ -7,17 +7,18 @@ use podledger_sql::units::NanoUsd;
 
 use super::question::{Answer, Cell};
 use super::scope::Scope;
+use crate::charts::{Paint, round_up};
 use crate::display::{cut, dollars, duration, short, small_dollars};
 
 /// Groups of cost categories from the ground up: name, colour, what it is called.
-const GROUPS: &[(&str, &str, &str)] = &[
-    ("used", "var(--used)", "used or not measured"),
-    ("waste", "var(--failed)", "failed, stuck, asked for in vain"),
-    ("overhead", "var(--overhead)", "node overhead"),
-    ("storage", "var(--unused)", "storage"),
-    ("fixed", "var(--fixed)", "fixed"),
-    ("idle", "var(--idle)", "idle"),
-    ("unobserved", "var(--muted)", "unobserved"),
+const GROUPS: &[(&str, Paint, &str)] = &[
+    ("used", Paint::Used, "used or not measured"),
+    ("waste", Paint::Failed, "failed, stuck, asked for in vain"),
+    ("overhead", Paint::Overhead, "node overhead"),
+    ("storage", Paint::Unused, "storage"),
+    ("fixed", Paint::Fixed, "fixed"),
+    ("idle", Paint::Idle, "idle"),
+    ("unobserved", Paint::Muted, "unobserved"),
 ];
 
 /// Where the part of a whole lies on so many pixels.
@@ -26,6 +27,38 @@ fn scaled(part: i64, whole: i64, pixels: i64) -> i64 {
         return 0;
     }
     i64::try_from(i128::from(part) * i128::from(pixels) / i128::from(whole)).unwrap_or(0)
+}
+
+/// Where pictures with a scale of amounts begin: left, top, and how high they are.
+const LEFT: i64 = 64;
+const TOP: i64 = 8;
+const HEIGHT: i64 = 170;
+
+/// What colours stand for.
+fn legend<'a>(paints: impl IntoIterator<Item = (Paint, &'a str)>) -> Markup {
+    html! {
+        p.legend.groups {
+            @for (paint, words) in paints {
+                span { svg width="11" height="11" aria-hidden="true" { rect width="11" height="11" fill=(paint.css()) {} } " " (words) }
+            }
+        }
+    }
+}
+
+/// Where an amount lies above the ground.
+fn height_of(nano: i64, most: i64) -> i64 {
+    TOP + HEIGHT - scaled(nano, most, HEIGHT)
+}
+
+/// Amounts at the left, with lines across.
+fn scale(most: i64, width: i64) -> Markup {
+    html! {
+        @for quarter in 0..=4 {
+            @let at = height_of(most / 4 * quarter, most);
+            line x1=(LEFT) x2=(LEFT + width) y1=(at) y2=(at) stroke=(Paint::Line.css()) {}
+            text x=(LEFT - 6) y=(at + 4) text-anchor="end" font-size="11" fill=(Paint::Muted.css()) { (axis(most / 4 * quarter)) }
+        }
+    }
 }
 
 /// How much of a page's width a picture has.
@@ -37,9 +70,6 @@ pub enum Shape {
 
 /// What each day cost, by group; each day leads to itself.
 pub fn days(scope: &Scope, answer: &Answer, path: &str, shape: Shape) -> Markup {
-    const LEFT: i64 = 64;
-    const TOP: i64 = 8;
-    const HEIGHT: i64 = 170;
     let width = match shape {
         Shape::Half => 520,
         Shape::Whole => 1_110,
@@ -55,31 +85,26 @@ pub fn days(scope: &Scope, answer: &Answer, path: &str, shape: Shape) -> Markup 
         .into_iter()
         .map(|(date, ..)| date.to_string())
         .collect();
-    let sums: Vec<i64> = costs.values().map(|groups| groups.values().sum()).collect();
-    let most = top(sums.into_iter().max().unwrap_or(0));
+    // A bar is as high as what is drawn of it: credits are told, and not drawn.
+    let heights = costs
+        .values()
+        .filter_map(|groups| Some(stacked(Some(groups)).last()?.1));
+    let most = round_up(heights.max().unwrap_or(0));
     let count = i64::try_from(all.len()).unwrap_or(1).max(1);
     let step = width / count;
     let gap = if step > 8 { step / 5 } else { i64::from(step > 2) };
     let every = usize::try_from(count / 14 + 1).unwrap_or(1);
-    let y = |nano: i64| TOP + HEIGHT - scaled(nano, most, HEIGHT);
+    let y = |nano: i64| height_of(nano, most);
     let is_used = |group: &str| {
         costs
             .values()
             .any(|groups| groups.get(group).is_some_and(|cost| *cost != 0))
     };
     html! {
-        p.legend.groups {
-            @for (_, paint, words) in GROUPS.iter().filter(|(group, ..)| is_used(group)) {
-                span { svg width="11" height="11" aria-hidden="true" { rect width="11" height="11" fill=(paint) {} } " " (words) }
-            }
-        }
+        (legend(GROUPS.iter().filter(|(group, ..)| is_used(group)).map(|(_, paint, words)| (*paint, *words))))
         div.scroll.picture role="region" aria-label="Cost by day" tabindex="0" {
             svg class=(if shape == Shape::Whole { "chart long" } else { "chart" }) viewBox={ "0 0 " (LEFT + width + 8) " " (TOP + HEIGHT + 26) } role="group" aria-label="Cost by day; each bar leads to its day" {
-                @for quarter in 0..=4 {
-                    @let at = y(most / 4 * quarter);
-                    line x1=(LEFT) x2=(LEFT + width) y1=(at) y2=(at) stroke="var(--line)" {}
-                    text x=(LEFT - 6) y=(at + 4) text-anchor="end" font-size="11" fill="var(--muted)" { (axis(most / 4 * quarter)) }
-                }
+                (scale(most, width))
                 @for (place, date) in all.iter().enumerate() {
                     @let x = LEFT + i64::try_from(place).unwrap_or(0) * width / count;
                     @let groups = costs.get(date.as_str());
@@ -90,11 +115,11 @@ pub fn days(scope: &Scope, answer: &Answer, path: &str, shape: Shape) -> Markup 
                         rect x=(x) y=(TOP) width=(step.max(1)) height=(HEIGHT) fill="transparent" {}
                         @for (from, to, paint) in stacked(groups) {
                             @let (top, bottom) = (y(to), y(from));
-                            rect x=(x + gap / 2) y=(top) width=((step - gap).max(1)) height=((bottom - top).max(0)) fill=(paint) {}
+                            rect x=(x + gap / 2) y=(top) width=((step - gap).max(1)) height=((bottom - top).max(0)) fill=(paint.css()) {}
                         }
                     }
                     @if place.is_multiple_of(every) {
-                        text x=(x + step / 2) y=(TOP + HEIGHT + 16) text-anchor="middle" font-size="11" fill="var(--muted)" { (date.get(5..).unwrap_or(date)) }
+                        text x=(x + step / 2) y=(TOP + HEIGHT + 16) text-anchor="middle" font-size="11" fill=(Paint::Muted.css()) { (date.get(5..).unwrap_or(date)) }
                     }
                 }
             }
@@ -123,7 +148,7 @@ fn told(date: &str, sum: i64, groups: Option<&BTreeMap<&str, i64>>) -> String {
 }
 
 /// From where to where each group's part of a bar goes. Groups that nobody named yet come last.
-fn stacked(groups: Option<&BTreeMap<&str, i64>>) -> Vec<(i64, i64, &'static str)> {
+fn stacked(groups: Option<&BTreeMap<&str, i64>>) -> Vec<(i64, i64, Paint)> {
     let Some(groups) = groups else { return Vec::new() };
     let mut parts = Vec::new();
     let mut at = 0;
@@ -135,7 +160,7 @@ fn stacked(groups: Option<&BTreeMap<&str, i64>>) -> Vec<(i64, i64, &'static str)
     let known = GROUPS
         .iter()
         .map(|(group, paint, _)| (groups.get(group).copied().unwrap_or(0), *paint));
-    for (cost, paint) in known.chain([(others, "var(--fixed)")]) {
+    for (cost, paint) in known.chain([(others, Paint::Fixed)]) {
         if cost > 0 {
             parts.push((at, at + cost, paint));
             at += cost;
@@ -157,59 +182,35 @@ fn axis(nano: i64) -> String {
     small_dollars(cost)
 }
 
-/// The next amount of which quarters read well.
-fn top(most: i64) -> i64 {
-    let mut power = 1_i64;
-    while power.saturating_mul(80) < most {
-        power = power.saturating_mul(10);
-    }
-    [4, 8, 12, 16, 20, 24, 32, 40, 60, 80]
-        .into_iter()
-        .map(|step| power.saturating_mul(step))
-        .find(|top| *top >= most)
-        .unwrap_or(most)
-}
-
-fn paint_of(status: &str) -> &'static str {
+fn paint_of(status: &str) -> Paint {
     match status {
-        "succeeded" | "retired" => "var(--used)",
-        "failed" | "lost" => "var(--failed)",
-        "running" => "var(--fixed)",
-        _ => "var(--overhead)",
+        "succeeded" | "retired" => Paint::Used,
+        "failed" | "lost" => Paint::Failed,
+        "running" => Paint::Fixed,
+        _ => Paint::Overhead,
     }
 }
 
 /// What runs cost, by when they started; each dot leads to its run.
 pub fn runs(scope: &Scope, answer: &Answer) -> Markup {
-    const LEFT: i64 = 64;
     const WIDTH: i64 = 1_110;
-    const TOP: i64 = 8;
-    const HEIGHT: i64 = 170;
     let (from, to) = scope.bounds_ms();
     let costs = answer
         .rows
         .iter()
         .filter_map(|row| answer.cell(row, "cost").whole());
-    let most = top(costs.max().unwrap_or(0));
-    let y = |nano: i64| TOP + HEIGHT - scaled(nano, most, HEIGHT);
+    let most = round_up(costs.max().unwrap_or(0));
+    let y = |nano: i64| height_of(nano, most);
     let days = scope.each_day();
     let every = days.len() / 14 + 1;
     html! {
-        p.legend.groups {
-            @for (status, words) in [("succeeded", "succeeded"), ("failed", "failed or lost"), ("running", "running"), ("unknown", "unknown")] {
-                span { svg width="11" height="11" aria-hidden="true" { circle cx="5.5" cy="5.5" r="4" fill=(paint_of(status)) {} } " " (words) }
-            }
-        }
+        (legend([("succeeded", "succeeded"), ("failed", "failed or lost"), ("running", "running"), ("unknown", "unknown")].map(|(status, words)| (paint_of(status), words))))
         div.scroll.picture role="region" aria-label="Runs over time" tabindex="0" {
             svg.chart.long viewBox={ "0 0 " (LEFT + WIDTH + 8) " " (TOP + HEIGHT + 26) } role="group" aria-label="Cost of runs by when they started" {
-                @for quarter in 0..=4 {
-                    @let at = y(most / 4 * quarter);
-                    line x1=(LEFT) x2=(LEFT + WIDTH) y1=(at) y2=(at) stroke="var(--line)" {}
-                    text x=(LEFT - 6) y=(at + 4) text-anchor="end" font-size="11" fill="var(--muted)" { (axis(most / 4 * quarter)) }
-                }
+                (scale(most, WIDTH))
                 @for (date, start, end) in days.iter().step_by(every) {
                     @let x = LEFT + scaled((start + end) / 2 - from, to - from, WIDTH);
-                    text x=(x) y=(TOP + HEIGHT + 16) text-anchor="middle" font-size="11" fill="var(--muted)" {
+                    text x=(x) y=(TOP + HEIGHT + 16) text-anchor="middle" font-size="11" fill=(Paint::Muted.css()) {
                         (date.to_string().get(5..).unwrap_or_default())
                     }
                 }
@@ -220,7 +221,7 @@ pub fn runs(scope: &Scope, answer: &Answer) -> Markup {
                             title {
                                 (short(answer.cell(row, "run").text())) ", " (short(status)) ": " (small_dollars(NanoUsd::from_nano(cost)))
                             }
-                            circle cx=(LEFT + scaled(at - from, to - from, WIDTH)) cy=(y(cost)) r="3.5" fill=(paint_of(status)) fill-opacity="0.75" {}
+                            circle cx=(LEFT + scaled(at - from, to - from, WIDTH)) cy=(y(cost)) r="3.5" fill=(paint_of(status).css()) fill-opacity="0.75" {}
                         }
                     }
                 }
@@ -277,7 +278,12 @@ pub fn gantt(scope: &Scope, answer: &Answer) -> Markup {
     let mut ends: Vec<(&str, i64)> = Vec::new();
     for row in &answer.rows {
         let node = answer.cell(row, "node_name").text();
-        let (start, end) = (at(row, "created_at").unwrap_or(from), latest(row).unwrap_or(to));
+        // What nobody knows to be over goes on to the end of the picture.
+        let end = match at(row, "released_at") {
+            Some(_) => latest(row).unwrap_or(to),
+            None => to,
+        };
+        let start = at(row, "created_at").unwrap_or(from);
         let lane = match ends.iter().position(|(of, until)| *of == node && *until <= start) {
             Some(lane) => lane,
             None => {
@@ -299,24 +305,19 @@ pub fn gantt(scope: &Scope, answer: &Answer) -> Markup {
         .map(|(row, (node, _))| (row, *node))
         .collect();
     html! {
-        p.legend.groups {
-            @for (paint, words) in [("var(--capacity)", "waited for a machine"), ("var(--unused)", "started up"), ("var(--used)", "worked"),
-                ("var(--failed)", "worked, and failed or was lost"), ("var(--overhead)", "let go")] {
-                span { svg width="11" height="11" aria-hidden="true" { rect width="11" height="11" fill=(paint) {} } " " (words) }
-            }
-        }
+        (legend([(Paint::Capacity, "waited for a machine"), (Paint::Unused, "started up"), (Paint::Used, "worked"), (Paint::Failed, "worked, and failed or was lost"), (Paint::Overhead, "let go")]))
         div.scroll.picture role="region" aria-label="Pods on their machines" tabindex="0" {
             svg.chart.long viewBox={ "0 0 " (LEFT + WIDTH + 8) " " (height) } role="group" aria-label="Pods of the run on their machines, over time" {
                 @for quarter in 0..=4_i64 {
                     @let at = LEFT + WIDTH * quarter / 4;
-                    line x1=(at) x2=(at) y1=(TOP - 4) y2=(height) stroke="var(--line)" {}
-                    text x=(at) y="14" font-size="11" fill="var(--muted)" text-anchor=(match quarter { 0 => "start", 4 => "end", _ => "middle" }) {
+                    line x1=(at) x2=(at) y1=(TOP - 4) y2=(height) stroke=(Paint::Line.css()) {}
+                    text x=(at) y="14" font-size="11" fill=(Paint::Muted.css()) text-anchor=(match quarter { 0 => "start", 4 => "end", _ => "middle" }) {
                         "+" (duration((to - from) / 4 * quarter))
                     }
                 }
                 @for (lane, node) in &first_rows {
                     @let y = TOP + ROW * i64::try_from(*lane).unwrap_or(0);
-                    text x=(LEFT - 8) y=(y + 11) text-anchor="end" font-size="11" fill="var(--text)" {
+                    text x=(LEFT - 8) y=(y + 11) text-anchor="end" font-size="11" fill=(Paint::Text.css()) {
                         (if node.is_empty() { "never bound".to_owned() } else { cut(&short(node), 22) })
                     }
                 }
@@ -332,7 +333,7 @@ pub fn gantt(scope: &Scope, answer: &Answer) -> Markup {
                         }
                         @for (start, end, paint) in phases(answer, row, to) {
                             @let left = x(start);
-                            rect x=(left) y=(y + 2) width=((x(end) - left).max(1)) height=(ROW - 4) rx="1.5" fill=(paint) {}
+                            rect x=(left) y=(y + 2) width=((x(end) - left).max(1)) height=(ROW - 4) rx="1.5" fill=(paint.css()) {}
                         }
                     }
                 }
@@ -342,22 +343,22 @@ pub fn gantt(scope: &Scope, answer: &Answer) -> Markup {
 }
 
 /// What a pod did from when to when.
-fn phases(answer: &Answer, row: &[Cell], now: i64) -> Vec<(i64, i64, &'static str)> {
+fn phases(answer: &Answer, row: &[Cell], now: i64) -> Vec<(i64, i64, Paint)> {
     let at = |name: &str| answer.cell(row, name).whole();
     let outcome = answer.cell(row, "outcome").text();
     let work = if matches!(outcome, "failed" | "lost") {
-        "var(--failed)"
+        Paint::Failed
     } else {
-        "var(--used)"
+        Paint::Used
     };
     let end = at("released_at").unwrap_or(now);
     let steps = [
-        (at("created_at"), "var(--capacity)"),
-        (at("scheduled_at"), "var(--unused)"),
+        (at("created_at"), Paint::Capacity),
+        (at("scheduled_at"), Paint::Unused),
         (at("started_at"), work),
-        (at("finished_at"), "var(--overhead)"),
+        (at("finished_at"), Paint::Overhead),
     ];
-    let known: Vec<(i64, &'static str)> = steps
+    let known: Vec<(i64, Paint)> = steps
         .into_iter()
         .filter_map(|(at, paint)| Some((at?, paint)))
         .collect();
@@ -377,11 +378,11 @@ pub fn critical_path(scope: &Scope, answer: &Answer) -> Markup {
     const WIDTH: i64 = 1_020;
     const ROW: i64 = 20;
     let parts = [
-        ("gap_ms", "var(--line)", "gap"),
-        ("queue_wait_ms", "var(--capacity)", "waited for a machine"),
-        ("startup_ms", "var(--unused)", "started up"),
-        ("work_ms", "var(--used)", "worked"),
-        ("release_ms", "var(--overhead)", "let go"),
+        ("gap_ms", Paint::Line, "gap"),
+        ("queue_wait_ms", Paint::Capacity, "waited for a machine"),
+        ("startup_ms", Paint::Unused, "started up"),
+        ("work_ms", Paint::Used, "worked"),
+        ("release_ms", Paint::Overhead, "let go"),
     ];
     let of = |row: &[Cell], name: &str| answer.cell(row, name).whole().unwrap_or(0).max(0);
     let whole: i64 = answer
@@ -392,23 +393,19 @@ pub fn critical_path(scope: &Scope, answer: &Answer) -> Markup {
     let height = ROW * i64::try_from(answer.rows.len()).unwrap_or(1) + 4;
     let mut at = 0;
     html! {
-        p.legend.groups {
-            @for (_, paint, words) in parts {
-                span { svg width="11" height="11" aria-hidden="true" { rect width="11" height="11" fill=(paint) {} } " " (words) }
-            }
-        }
+        (legend(parts.map(|(_, paint, words)| (paint, words))))
         div.scroll.picture role="region" aria-label="Critical path" tabindex="0" {
             svg.chart.long viewBox={ "0 0 " (LEFT + WIDTH + 8) " " (height) } role="img"
                 aria-label={ "The critical path, step by step, in " (scope.zone()) "; the table below says the same" } {
                 @for (step, row) in answer.rows.iter().enumerate() {
                     @let y = ROW * i64::try_from(step).unwrap_or(0) + 2;
-                    text x=(LEFT - 8) y=(y + 13) text-anchor="end" font-size="11" fill="var(--text)" { (cut(&short(answer.cell(row, "job").text()), 22)) }
+                    text x=(LEFT - 8) y=(y + 13) text-anchor="end" font-size="11" fill=(Paint::Text.css()) { (cut(&short(answer.cell(row, "job").text()), 22)) }
                     @for (name, paint, words) in parts {
                         @let ms = of(row, name);
                         @if ms > 0 {
                             @let start = LEFT + scaled(at, whole, WIDTH);
                             @let end = { at += ms; LEFT + scaled(at, whole, WIDTH) };
-                            rect x=(start) y=(y + 2) width=((end - start).max(1)) height=(ROW - 6) rx="1.5" fill=(paint) {
+                            rect x=(start) y=(y + 2) width=((end - start).max(1)) height=(ROW - 6) rx="1.5" fill=(paint.css()) {
                                 title { (words) " " (duration(ms)) }
                             }
                         }

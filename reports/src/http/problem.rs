@@ -46,7 +46,12 @@ impl Problem {
             causes = format!("{causes}: {cause}");
             source = cause.source();
         }
-        tracing::error!(error = causes, "a request could not be answered");
+        if causes.contains("INTERRUPT Error") {
+            // Only work that nobody waits for is interrupted.
+            tracing::debug!(error = causes, "a request was given up");
+        } else {
+            tracing::error!(error = causes, "a request could not be answered");
+        }
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the answer could not be computed; the server's log says why",

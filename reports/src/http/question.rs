@@ -6,12 +6,15 @@
 
 use std::time::Instant;
 
+use duckdb::arrow::array::{Array, ArrayRef, AsArray};
+use duckdb::arrow::datatypes::{DataType, Int64Type};
 use duckdb::types::Value;
 use duckdb::{Connection, params_from_iter};
 use podledger_sql::units::NanoUsd;
 
 use super::problem::Problem;
 use super::scope::{MOST_ROWS, NAMES, STICKY, Scope};
+use super::work::Over;
 use crate::weekly::SHARED;
 
 /// What a column holds. Its unit in the API is in its name.
@@ -68,9 +71,9 @@ pub const fn column(name: &'static str, title: &'static str, kind: Kind, about: 
     }
 }
 
-/// A column of keys, that pages do not show.
-pub const fn key(name: &'static str, about: &'static str) -> Column {
-    column(name, "", Kind::Text, about)
+/// A column that only links, pictures and programs need: pages do not show it.
+pub const fn key(name: &'static str, kind: Kind, about: &'static str) -> Column {
+    column(name, "", kind, about)
 }
 
 impl Column {
@@ -153,12 +156,7 @@ pub struct Answer {
 impl Answer {
     /// A cell of a row by its column's name.
     pub fn cell<'a>(&self, row: &'a [Cell], name: &str) -> &'a Cell {
-        self.question
-            .columns
-            .iter()
-            .position(|column| column.name == name)
-            .and_then(|place| row.get(place))
-            .unwrap_or(&Cell::Null)
+        self.question.cell(row, name)
     }
 }
 
@@ -180,22 +178,55 @@ impl Part {
 /// Access to the marts for one request.
 pub struct Asker<'a> {
     pub connection: &'a Connection,
+    /// Whether anybody waits for the answer.
+    pub over: &'a Over,
     /// Whether the range before was observed as the range itself, so that they can be compared.
     pub is_compared: bool,
 }
 
+/// Hours of the range.
+const HOURS: &str = "hour_start_at >= make_timestamp_ms($from) and hour_start_at < make_timestamp_ms($to)";
+
 /// Hours of costs in the range, of what is filtered by. A filter by who works asks for what their pods cost, and not for what all share.
-const COSTS: &str = "hour_start_at >= make_timestamp_ms($from) and hour_start_at < make_timestamp_ms($to) \
+const COSTS: &str = "{hours} \
     [[and cluster = $cluster]] [[and team = $team and cost_category not in ({shared})]] \
     [[and pipeline = $pipeline and cost_category not in ({shared})]] [[and namespace = $namespace]] [[and job = $job]]";
+
+/// What a team's pods are and did. Pods of a team that several share have its name; what they cost is split among its members.
+const OF_TEAM: &str = "(team = $team or team in (select shares.team from marts.team_shares as shares where shares.member = $team))";
+
+/// The run that is named.
+const THIS_RUN: &str = "pipeline = $pipeline and run = $run [[and cluster = $cluster]] [[and system = $system]] \
+    [[and installation = $installation]] [[and run_epoch = $run_epoch]]";
+
+/// Whether two rows are of the same run.
+fn same_run(one: &str, other: &str) -> String {
+    let keys = [
+        "cluster",
+        "system",
+        "installation",
+        "pipeline",
+        "run",
+        "run_epoch",
+    ];
+    let same = keys.map(|key| format!("{one}.{key} is not distinct from {other}.{key}"));
+    same.join(" and ")
+}
 
 impl Question {
     /// The text with what many questions share.
     fn text(&self) -> String {
         let shared: Vec<String> = SHARED.iter().map(|category| format!("'{category}'")).collect();
-        self.sql
+        let text = self
+            .sql
             .replace("{costs}", COSTS)
-            .replace("{shared}", &shared.join(", "))
+            .replace("{hours}", HOURS)
+            .replace("{of_team}", OF_TEAM)
+            .replace("{this_run}", THIS_RUN)
+            .replace("{teams_of_runs}", &same_run("runs", "teams"))
+            .replace("{pods_of_runs}", &same_run("runs", "pods"))
+            .replace("{shared}", &shared.join(", "));
+        known_sums(&text)
     }
 
     /// Filters that it knows.
@@ -210,6 +241,15 @@ impl Question {
         STICKY.iter().chain(NAMES).filter(is_used).copied().collect()
     }
 
+    /// A cell of a row of its answer by its column's name.
+    pub fn cell<'a>(&self, row: &'a [Cell], name: &str) -> &'a Cell {
+        self.columns
+            .iter()
+            .position(|column| column.name == name)
+            .and_then(|place| row.get(place))
+            .unwrap_or(&Cell::Null)
+    }
+
     /// Whether the range of a request matters.
     pub fn has_range(&self) -> bool {
         let text = self.text();
@@ -221,6 +261,51 @@ impl Question {
     /// # Errors
     /// A [`Problem`]: a filter that is missing, a column to sort by that is not there, or a query that failed.
     pub fn ask(&'static self, asker: &Asker<'_>, scope: &Scope, part: Part) -> Result<Answer, Problem> {
+        let mut rows = Vec::new();
+        let mut total = 0;
+        self.read(asker, scope, part, COUNTED, &mut |of, row| {
+            total = u64::try_from(of).unwrap_or(0);
+            rows.push(row.to_vec());
+            Ok(())
+        })?;
+        if rows.is_empty() && (part.offset > 0 || part.limit == 0) {
+            // Beside the rows that were asked for nobody knows how many there are.
+            let first = Part { offset: 0, limit: 1 };
+            self.read(asker, scope, first, COUNTED, &mut |of, _| {
+                total = u64::try_from(of).unwrap_or(0);
+                Ok(())
+            })?;
+        }
+        Ok(Answer {
+            question: self,
+            rows,
+            offset: part.offset,
+            total,
+        })
+    }
+
+    /// Asks for a part of the answer, and gives its rows away one after another: what is kept of them is decided there.
+    ///
+    /// # Errors
+    /// As [`Question::ask`], and what is said of a row.
+    pub fn each(
+        &'static self,
+        asker: &Asker<'_>,
+        scope: &Scope,
+        part: Part,
+        row: &mut dyn FnMut(&[Cell]) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        self.read(asker, scope, part, UNCOUNTED, &mut |_, cells| row(cells))
+    }
+
+    fn read(
+        &'static self,
+        asker: &Asker<'_>,
+        scope: &Scope,
+        part: Part,
+        total: &str,
+        row: &mut dyn FnMut(i64, &[Cell]) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
         for key in self.required {
             scope.required(key)?;
         }
@@ -231,30 +316,10 @@ impl Question {
             &mut values,
         );
         let columns: Vec<String> = self.columns.iter().map(read_as).collect();
-        let order = match &scope.sort {
-            Some((name, is_descending)) => {
-                let column = self
-                    .columns
-                    .iter()
-                    .find(|column| column.name == name)
-                    .ok_or_else(|| {
-                        Problem::bad(format!(
-                            "there is no column `{}` to sort by",
-                            crate::display::short(name)
-                        ))
-                    })?;
-                format!(
-                    "{} {} nulls last, {}",
-                    column.name,
-                    if *is_descending { "desc" } else { "asc" },
-                    self.order
-                )
-            }
-            None => self.order.to_owned(),
-        };
+        let order = self.order_of(scope)?;
         let limit = part.limit.min(i64::MAX.unsigned_abs());
         let text = format!(
-            "select count(*) over () as total_rows, {} from ({inner}) as asked order by {order} limit {limit} offset {}",
+            "select {total} as total_rows, {} from ({inner}) as asked order by {order} limit {limit} offset {}",
             columns.join(", "),
             part.offset
         );
@@ -265,49 +330,112 @@ impl Question {
                 source,
             })
         };
+        asker.over.check()?;
         let mut statement = asker.connection.prepare(&text).map_err(failed)?;
-        let mut found = statement
-            .query(params_from_iter(values.into_iter().map(|(_, value)| value)))
+        let batches = statement
+            .stream_arrow(params_from_iter(values.into_iter().map(|(_, value)| value)))
             .map_err(failed)?;
-        let mut rows = Vec::new();
-        let mut total = 0;
-        while let Some(row) = found.next().map_err(failed)? {
-            total = u64::try_from(row.get::<_, i64>(0).map_err(failed)?).unwrap_or(0);
-            let mut cells = Vec::with_capacity(self.columns.len());
-            for (place, column) in self.columns.iter().enumerate() {
-                let cell = match column.kind {
-                    Kind::Text => row
-                        .get::<_, Option<String>>(place + 1)
-                        .map(|text| text.map_or(Cell::Null, Cell::Text)),
-                    Kind::Usd | Kind::SmallUsd => row
-                        .get::<_, Option<i64>>(place + 1)
-                        .map(|nano| nano.map_or(Cell::Null, |nano| Cell::Usd(NanoUsd::from_nano(nano)))),
-                    _ => row
-                        .get::<_, Option<i64>>(place + 1)
-                        .map(|number| number.map_or(Cell::Null, Cell::Whole)),
-                };
-                cells.push(cell.map_err(failed)?);
+        let mut count = 0;
+        let mut cells = Vec::with_capacity(self.columns.len());
+        for batch in batches {
+            // DuckDB makes them of some 2,000 rows.
+            asker.over.check()?;
+            let batch = batch.map_err(failed)?;
+            for at in 0..batch.num_rows() {
+                let total = whole(batch.column(0), at).unwrap_or(0);
+                cells.clear();
+                cells.extend(
+                    self.columns
+                        .iter()
+                        .zip(batch.columns().iter().skip(1))
+                        .map(|(column, values)| cell(column.kind, values, at)),
+                );
+                row(total, &cells)?;
             }
-            rows.push(cells);
+            count += batch.num_rows();
         }
         tracing::debug!(
             question = self.name,
-            rows = rows.len(),
+            rows = count,
             ms = started.elapsed().as_millis(),
             "asked"
         );
-        if rows.is_empty() && part.offset > 0 {
-            // Behind the last row nobody knows how many there are.
-            let first = Part { offset: 0, limit: 1 };
-            total = self.ask(asker, scope, first)?.total;
-        }
-        Ok(Answer {
-            question: self,
-            rows,
-            offset: part.offset,
-            total,
-        })
+        Ok(())
     }
+
+    /// How rows are ordered.
+    fn order_of(&self, scope: &Scope) -> Result<String, Problem> {
+        let Some((name, is_descending)) = &scope.sort else {
+            return Ok(self.order.to_owned());
+        };
+        let column = self
+            .columns
+            .iter()
+            .find(|column| column.name == name)
+            .ok_or_else(|| {
+                Problem::bad(format!(
+                    "there is no column `{}` to sort by",
+                    crate::display::short(name)
+                ))
+            })?;
+        Ok(format!(
+            "{} {} nulls last, {}",
+            column.name,
+            if *is_descending { "desc" } else { "asc" },
+            self.order
+        ))
+    }
+}
+
+/// How many rows the whole answer has; counting them keeps all of them in memory.
+const COUNTED: &str = "count(*) over ()";
+const UNCOUNTED: &str = "cast(0 as bigint)";
+
+/// A number as [`read_as`] reads it.
+fn whole(values: &ArrayRef, at: usize) -> Option<i64> {
+    let numbers = values.as_primitive_opt::<Int64Type>()?;
+    numbers.is_valid(at).then(|| numbers.value(at))
+}
+
+/// A value as [`read_as`] reads it.
+fn cell(kind: Kind, values: &ArrayRef, at: usize) -> Cell {
+    match kind {
+        Kind::Text if values.is_null(at) => Cell::Null,
+        Kind::Text => {
+            let text = match values.data_type() {
+                DataType::LargeUtf8 => values.as_string_opt::<i64>().map(|texts| texts.value(at)),
+                DataType::Utf8View => values.as_string_view_opt().map(|texts| texts.value(at)),
+                _ => values.as_string_opt::<i32>().map(|texts| texts.value(at)),
+            };
+            text.map_or(Cell::Null, |text| Cell::Text(text.to_owned()))
+        }
+        Kind::Usd | Kind::SmallUsd => {
+            whole(values, at).map_or(Cell::Null, |nano| Cell::Usd(NanoUsd::from_nano(nano)))
+        }
+        _ => whole(values, at).map_or(Cell::Null, Cell::Whole),
+    }
+}
+
+/// Writes out sums of costs, `{cost where CONDITION}`: 0 where no row is meant, and NULL where none of them has a price.
+fn known_sums(text: &str) -> String {
+    let mut whole = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        whole.push_str(before);
+        rest = after;
+        match after.split_once('}') {
+            Some((inner, behind)) if inner.contains(" where ") => {
+                let (cost, condition) = inner.split_once(" where ").unwrap_or_default();
+                whole.push_str(&format!(
+                    "case when count(*) filter ({condition}) = 0 then 0 else sum({cost}) filter ({condition}) end"
+                ));
+                rest = behind;
+            }
+            _ => whole.push('{'),
+        }
+    }
+    whole.push_str(rest);
+    whole
 }
 
 /// Rows that a request wants of a page or of the API.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -15,10 +15,29 @@ use super::guard::{self, LARGEST_BODY};
 use super::problem::Problem;
 use super::routes::{self, Route, What};
 use super::snapshot::Snapshot;
-use super::{App, JSON, PROBLEM, Reply, TEXT, answers, openapi, pages};
+use super::{App, JSON, PROBLEM, Reply, TEXT, answers, openapi, pages, work};
 
-/// How long an answer may take to compute.
+/// How long a client waits for an answer at most.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a client may take to send a body.
+const SLOWEST_BODY: Duration = Duration::from_secs(10);
+
+/// Who asks, as far as answers differ by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Who {
+    pub role: Role,
+    /// By a token or a session: only then there is something to sign out of.
+    pub is_known: bool,
+}
+
+/// A body, whole.
+async fn read(body: Body) -> Result<Bytes, Problem> {
+    tokio::time::timeout(SLOWEST_BODY, axum::body::to_bytes(body, LARGEST_BODY))
+        .await
+        .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive"))?
+        .map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))
+}
 
 impl App {
     /// Answers a request; `None` where no route fits.
@@ -32,7 +51,7 @@ impl App {
             parts.uri.path().starts_with("/api/") || parts.uri.path().starts_with("/tables/");
         let mut response = match self.respond(route, &parts, body).await {
             Ok(response) => response,
-            Err(problem) => self.problem(&problem, is_for_programs, &parts),
+            Err(problem) => self.problem(&problem, is_for_programs, route, &parts),
         };
         guard::harden(response.headers_mut(), self.settings.is_tls);
         let status = response.status().as_u16().to_string();
@@ -63,23 +82,29 @@ impl App {
                 "too many requests; wait a second",
             ));
         }
-        guard::check(parts, &self.hosts)?;
+        // Kubelets ask a pod by its address, and what they are told is no secret.
+        if !route.is_some_and(Route::is_probe) {
+            guard::check(parts, &self.hosts)?;
+        }
         let is_open = route.is_some_and(|route| route.needs.is_none());
-        let role = if is_open {
-            Role::Viewer
+        let who = if is_open {
+            Who {
+                role: Role::Viewer,
+                is_known: false,
+            }
         } else {
-            self.role(parts, peer, now)?
+            self.who(parts, peer, now)?
         };
         let Some(route) = route else {
             return Err(Problem::missing("there is nothing here"));
         };
-        if route.needs.is_some_and(|needs| role < needs) {
+        if route.needs.is_some_and(|needs| who.role < needs) {
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 "your token does not allow this",
             ));
         }
-        let is_reading = parts.method == Method::GET || parts.method == Method::HEAD;
+        let is_reading = is_reading(parts);
         let is_writing = parts.method == Method::POST;
         if !(is_reading && route.can_get() || is_writing && route.can_post()) {
             return Err(Problem::new(
@@ -103,15 +128,19 @@ impl App {
             What::SignIn if is_reading => Ok(send(&pages::sign_in(parts.uri.path(), None))),
             What::SignIn => self.sign_in(peer, body).await,
             What::SignOut => Ok(self.sign_out(parts)),
-            what => self.figures_of(parts, role, &route.path, what).await,
+            what => self.figures_of(parts, who, &route.path, what).await,
         }
     }
 
     /// Who asks, by the token or session that the request shows.
-    fn role(&self, parts: &Parts, peer: IpAddr, now: Instant) -> Result<Role, Problem> {
+    fn who(&self, parts: &Parts, peer: IpAddr, now: Instant) -> Result<Who, Problem> {
         if !self.access.is_required() {
-            return Ok(Role::Admin);
+            return Ok(Who {
+                role: Role::Admin,
+                is_known: false,
+            });
         }
+        let known = |role| Who { role, is_known: true };
         let shown = parts
             .headers
             .get(header::AUTHORIZATION)
@@ -126,27 +155,24 @@ impl App {
             )
         };
         if let Some(token) = shown {
-            // Who has guessed wrong too often is not looked at for a while.
-            if !self.tries.has(peer, now) {
-                return Err(Problem::new(
+            // Wrong tokens count, right ones never do: behind a proxy, all have one address.
+            return match self.access.role_of(token) {
+                Some(role) => Ok(known(role)),
+                None if self.tries.take(peer, now) => Err(unknown()),
+                None => Err(Problem::new(
                     StatusCode::TOO_MANY_REQUESTS,
                     "too many wrong tokens; wait a minute",
-                ));
-            }
-            return self.access.role_of(token).ok_or_else(|| {
-                self.tries.take(peer, now);
-                unknown()
-            });
+                )),
+            };
         }
         session(parts)
             .and_then(|id| self.access.role_of_session(id))
+            .map(known)
             .ok_or_else(unknown)
     }
 
     async fn sign_in(&self, peer: IpAddr, body: Body) -> Result<Response, Problem> {
-        let body = axum::body::to_bytes(body, LARGEST_BODY)
-            .await
-            .map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))?;
+        let body = read(body).await?;
         let field = |name: &str| {
             form_urlencoded::parse(&body)
                 .find(|(key, _)| key == name)
@@ -159,15 +185,15 @@ impl App {
         } else {
             "/".to_owned()
         };
-        if !self.tries.take(peer, Instant::now()) {
-            let detail = "too many tries; wait a minute";
-            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
-        }
         let id = self
             .access
             .sign_in(field("token").trim())
             .map_err(|error| Problem::failed(&error))?;
         let Some(id) = id else {
+            if !self.tries.take(peer, Instant::now()) {
+                let detail = "too many tries; wait a minute";
+                return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
+            }
             return Ok(send(&pages::sign_in(
                 &next,
                 Some("This token is not known, or was revoked."),
@@ -230,7 +256,7 @@ impl App {
     async fn figures_of(
         self: &Arc<Self>,
         parts: &Parts,
-        role: Role,
+        who: Who,
         path: &str,
         what: &'static What,
     ) -> Result<Response, Problem> {
@@ -245,7 +271,10 @@ impl App {
         };
         let query = parts.uri.query().unwrap_or_default();
         let etag = {
-            let text = format!("{} {role:?} {path}?{query}", snapshot.key);
+            let text = format!(
+                "{} {} {who:?} {path}?{query}",
+                snapshot.key, self.settings.fingerprint
+            );
             format!("\"{}-{}\"", snapshot.key, routes::checksum(&text))
         };
         let mut response = if is_known(parts, &etag) {
@@ -253,7 +282,7 @@ impl App {
             self.figures.unchanged.inc();
             not_modified()
         } else {
-            send(self.kept(&snapshot, role, path, query, what).await?.as_ref())
+            send(self.kept(&snapshot, who, path, query, what).await?.as_ref())
         };
         if let Ok(etag) = HeaderValue::from_str(&etag) {
             response.headers_mut().insert(header::ETAG, etag);
@@ -261,16 +290,35 @@ impl App {
         Ok(response)
     }
 
-    /// The answer to what is asked of a snapshot.
+    /// The answer to what is asked of a snapshot, in as long as a client is asked to wait: for its turn, for somebody else who asks the same,
+    /// and for the computing.
     pub(super) async fn kept(
         self: &Arc<Self>,
         snapshot: &Arc<Snapshot>,
-        role: Role,
+        who: Who,
         path: &str,
         query: &str,
         what: &What,
     ) -> Result<Arc<Reply>, Problem> {
-        let key = (snapshot.key.clone(), role, format!("{path}?{query}"));
+        let answer = self.kept_or_computed(snapshot, who, path, query, what);
+        tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| {
+            tracing::warn!(path, "an answer took too long");
+            Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the answer took too long; ask about fewer days or one team",
+            ))
+        })
+    }
+
+    async fn kept_or_computed(
+        self: &Arc<Self>,
+        snapshot: &Arc<Snapshot>,
+        who: Who,
+        path: &str,
+        query: &str,
+        what: &What,
+    ) -> Result<Arc<Reply>, Problem> {
+        let key = (snapshot.key.clone(), who, format!("{path}?{query}"));
         match self.cache.get_value_or_guard_async(&key).await {
             Ok(reply) => {
                 self.figures.from_cache.inc();
@@ -278,7 +326,7 @@ impl App {
             }
             Err(place) => {
                 // Who asks for the same meanwhile waits for this answer.
-                let reply = Arc::new(self.compute(snapshot, path, query, what).await?);
+                let reply = Arc::new(self.compute(snapshot, who, path, query, what).await?);
                 let _ = place.insert(Arc::clone(&reply));
                 self.figures.computed.inc();
                 Ok(reply)
@@ -289,6 +337,7 @@ impl App {
     async fn compute(
         self: &Arc<Self>,
         snapshot: &Arc<Snapshot>,
+        who: Who,
         path: &str,
         query: &str,
         what: &What,
@@ -304,40 +353,39 @@ impl App {
             .await
             .map_err(|error| Problem::failed(&error))?;
         let connection = snapshot.connection().map_err(failed)?;
-        let interrupt = connection.interrupt_handle();
         let (app, snapshot, what) = (Arc::clone(self), Arc::clone(snapshot), what.clone());
         let (path, query) = (path.to_owned(), query.to_owned());
-        let mut computing = tokio::task::spawn_blocking(move || {
+        work::run(connection, move |connection, over| {
+            // Others have their turn when the work is over, not when nobody waits for it.
             let _permit = permit;
             let asked = answers::Asked {
                 snapshot: &snapshot,
-                connection: &connection,
+                connection,
+                over,
                 path: &path,
                 query: &query,
                 explain: app.settings.explain.as_deref(),
-                has_sign_out: app.access.is_required(),
+                has_sign_out: who.is_known,
             };
             answers::compute(&asked, &what)
-        });
-        match tokio::time::timeout(PATIENCE, &mut computing).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => Err(Problem::failed(&error)),
-            Err(_) => {
-                interrupt.interrupt();
-                Err(Problem::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "the answer took too long; ask about fewer days or one team",
-                ))
-            }
-        }
+        })
+        .await
+        .map_err(|error| Problem::failed(&error))?
     }
 
-    fn problem(&self, problem: &Problem, is_for_programs: bool, parts: &Parts) -> Response {
+    fn problem(
+        &self,
+        problem: &Problem,
+        is_for_programs: bool,
+        route: Option<&Route>,
+        parts: &Parts,
+    ) -> Response {
         let mut reply = if is_for_programs {
             Reply::new(PROBLEM, problem.json())
         } else if problem.status == StatusCode::UNAUTHORIZED {
-            let next = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-            pages::sign_in(next, None)
+            // What was to be done is not done by looking at it.
+            let next = parts.uri.path_and_query().filter(|_| is_reading(parts));
+            pages::sign_in(next.map_or("/", |path| path.as_str()), None)
         } else {
             pages::problem(problem)
         };
@@ -347,7 +395,7 @@ impl App {
             StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"podledger\"")),
             StatusCode::TOO_MANY_REQUESTS => Some((header::RETRY_AFTER, "10")),
             StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "30")),
-            StatusCode::METHOD_NOT_ALLOWED => Some((header::ALLOW, "GET, HEAD, POST")),
+            StatusCode::METHOD_NOT_ALLOWED => route.map(|route| (header::ALLOW, route.allows())),
             _ => None,
         };
         if let Some((name, value)) = header {
@@ -360,6 +408,10 @@ impl App {
             .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
+}
+
+fn is_reading(parts: &Parts) -> bool {
+    parts.method == Method::GET || parts.method == Method::HEAD
 }
 
 /// Name of the cookie that has a session.
@@ -403,4 +455,40 @@ fn send(reply: &Reply) -> Response {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use axum::body::HttpBody;
+    use hyper::body::Frame;
+
+    use super::*;
+
+    /// Never says anything.
+    struct Silent;
+
+    impl HttpBody for Silent {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_arrive_is_not_waited_for() {
+        let problem = read(Body::new(Silent)).await.unwrap_err();
+        assert_eq!(problem.status, StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(read(Body::from("token=x")).await.unwrap(), "token=x");
+        let large = read(Body::from(vec![0; LARGEST_BODY + 1])).await.unwrap_err();
+        assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
 }

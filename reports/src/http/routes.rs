@@ -44,6 +44,20 @@ impl Route {
         !matches!(self.what, What::SignOut)
     }
 
+    /// The methods by which it can be asked.
+    pub(super) fn allows(&self) -> &'static str {
+        match (self.can_get(), self.can_post()) {
+            (true, true) => "GET, HEAD, POST",
+            (true, false) => "GET, HEAD",
+            (false, _) => "POST",
+        }
+    }
+
+    /// Whether it only tells that the server is well.
+    pub(super) fn is_probe(&self) -> bool {
+        matches!(self.path.as_str(), "/healthz" | "/readyz")
+    }
+
     /// Whether it is computed before anybody asks.
     pub(super) fn is_first(&self) -> bool {
         matches!(self.what, What::Page(_)) && pages::NAVIGATION.iter().any(|(path, _)| *path == self.path)
@@ -108,6 +122,7 @@ pub fn routes() -> Vec<Route> {
 
 /// The first bytes of a text's hash.
 pub(super) fn checksum(text: &str) -> String {
-    let hash = Sha256::digest(text.as_bytes());
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let mut hash = crate::display::hex(&Sha256::digest(text.as_bytes()));
+    hash.truncate(16);
+    hash
 }

@@ -8,7 +8,7 @@ use jiff::{Span, Timestamp};
 
 use super::problem::Problem;
 use crate::display;
-use crate::weekly::Week;
+use crate::weekly::{self, Week};
 
 /// Longest value of a parameter, in bytes: names of Kubernetes are at most 253, labels and annotations can be longer.
 const LONGEST_VALUE: usize = 1_024;
@@ -135,6 +135,13 @@ impl Scope {
         })
     }
 
+    /// How rows are sorted, as a URL says it.
+    pub fn sort_text(&self) -> Option<String> {
+        self.sort
+            .as_ref()
+            .map(|(name, is_descending)| format!("{}{name}", if *is_descending { "-" } else { "" }))
+    }
+
     /// IANA name of the zone in which days begin at midnight.
     pub fn zone(&self) -> &str {
         &self.zone_name
@@ -224,8 +231,7 @@ impl Scope {
     }
 
     fn midnight(&self, date: Date) -> i64 {
-        date.to_zoned(self.zone.clone())
-            .map_or(0, |zoned| zoned.timestamp().as_millisecond())
+        weekly::midnight(&self.zone, date)
     }
 
     /// An instant by the local clock: `Mon 2026-11-09 14:05:09`.
@@ -242,14 +248,7 @@ impl Scope {
 
     /// Day (0 is Monday) and hour of the local clock at an instant.
     pub fn slot(&self, at_ms: i64) -> (usize, usize) {
-        let Ok(at) = Timestamp::from_millisecond(at_ms) else {
-            return (0, 0);
-        };
-        let local = at.to_zoned(self.zone.clone());
-        (
-            usize::try_from(local.weekday().to_monday_zero_offset()).unwrap_or(0),
-            usize::try_from(local.hour()).unwrap_or(0),
-        )
+        weekly::slot(&self.zone, at_ms)
     }
 
     /// What the range is called.

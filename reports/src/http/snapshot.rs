@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use duckdb::Connection;
 use podledger_sql::ledger::Ledger;
 use sha2::{Digest, Sha256};
 
-use crate::weekly::Week;
+use crate::display::hex;
+use crate::weekly::{Week, clusters};
 
 /// What can go wrong while a snapshot is taken.
 #[derive(Debug, thiserror::Error)]
@@ -53,9 +54,9 @@ impl Snapshot {
     }
 
     fn open(path: &Path, key: String, build_id: i64) -> Result<Self, SnapshotError> {
-        let ledger = Ledger::open_read_only(path)?;
+        let ledger = Ledger::open_served(path)?;
         let connection = ledger.connection();
-        let clusters = pairs(connection)?;
+        let clusters = clusters(connection)?;
         let mut choices = Vec::new();
         for (key, query) in [
             ("team", "select distinct team from marts.costs_daily order by 1"),
@@ -97,33 +98,35 @@ impl Snapshot {
 
     /// The last week that was observed whole, or else the last that was observed at all.
     pub fn last_week(&self, zone: &str) -> crate::Result<Option<Week>> {
-        let from = self.clusters.iter().map(|(from, _)| *from).min();
-        let through = self.clusters.iter().map(|(_, through)| *through).min();
-        match (from, through) {
-            (Some(from), Some(through)) => Week::last_whole(from, through, zone).map(Some),
-            _ => Ok(None),
-        }
+        Week::last_observed(&self.clusters, zone)
     }
-}
-
-fn pairs(connection: &Connection) -> duckdb::Result<Vec<(i64, i64)>> {
-    let mut statement = connection.prepare(
-        "select epoch_ms(observed_from_at), epoch_ms(observed_through_at) from marts.clusters \
-         where observed_from_at is not null and observed_through_at is not null",
-    )?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    rows.collect()
 }
 
 /// The newest snapshot of a ledger.
 pub struct Snapshots {
     ledger: PathBuf,
     current: RwLock<Option<Arc<Snapshot>>>,
-    seen: Mutex<Option<Stamp>>,
+    seen: Mutex<Option<Seen>>,
 }
 
+/// What was looked at last.
+struct Seen {
+    stamp: Stamp,
+    /// When it is looked at again though it is as it was: it could not be served.
+    again: Option<Instant>,
+}
+
+/// How soon a ledger that could not be served is copied again.
+const AGAIN: Duration = Duration::from_secs(60);
+
 /// What tells whether a file is as it was.
-type Stamp = (u64, Option<SystemTime>);
+pub(super) type Stamp = (u64, Option<SystemTime>);
+
+/// Of a file; `None` where there is none that can be seen.
+pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.len(), metadata.modified().ok()))
+}
 
 impl Snapshots {
     /// Of the ledger in `path`, which need not be there yet.
@@ -151,11 +154,13 @@ impl Snapshots {
     /// [`SnapshotError`]; the newest snapshot is then served on.
     pub fn take(&self) -> Result<bool, SnapshotError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let Ok(metadata) = std::fs::metadata(&self.ledger) else {
+        let Some(stamp) = stamp(&self.ledger) else {
             return Ok(false);
         };
-        let stamp = (metadata.len(), metadata.modified().ok());
-        if *seen == Some(stamp) {
+        let is_seen = seen
+            .as_ref()
+            .is_some_and(|seen| seen.stamp == stamp && seen.again.is_none_or(|again| Instant::now() < again));
+        if is_seen {
             return Ok(false);
         }
         let open = match Ledger::open_read_only(&self.ledger) {
@@ -169,9 +174,14 @@ impl Snapshots {
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         if build_id == 0 {
-            *seen = Some(stamp);
+            *seen = Some(Seen { stamp, again: None });
             return Ok(false);
         }
+        // Whatever becomes of it: a copy takes the ledger's size, and is not made over and over.
+        *seen = Some(Seen {
+            stamp,
+            again: Some(Instant::now() + AGAIN),
+        });
         let key = key(build_id, &fingerprint, stamp);
         let copy = self.copy()?;
         drop(open);
@@ -180,7 +190,7 @@ impl Snapshots {
         #[cfg(unix)]
         remove(&copy);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(snapshot?));
-        *seen = Some(stamp);
+        *seen = Some(Seen { stamp, again: None });
         Ok(true)
     }
 
@@ -236,7 +246,13 @@ fn forget_lost_copies(ledger: &Path) {
             && Path::new("/proc/self").exists()
             && !Path::new("/proc").join(process).exists()
         {
-            let _ = std::fs::remove_file(entry.path());
+            let path = entry.path();
+            let _ = if path.is_dir() {
+                // What did not fit into memory.
+                std::fs::remove_dir_all(path)
+            } else {
+                std::fs::remove_file(path)
+            };
         }
     }
 }
@@ -251,7 +267,6 @@ fn key(build_id: i64, fingerprint: &str, stamp: Stamp) -> String {
         env!("CARGO_PKG_VERSION"),
         stamp.0
     );
-    let hash = Sha256::digest(text);
-    let short: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("{build_id}-{short}")
+    let hash = hex(&Sha256::digest(text));
+    format!("{build_id}-{}", hash.get(..12).unwrap_or(&hash))
 }

@@ -111,11 +111,10 @@ impl Asking<'_> {
     }
 
     pub(super) fn covered(&self) -> Result<(i64, bool)> {
-        let spans = self.rows(
-            "read how far clusters were observed",
-            "select epoch_ms(observed_from_at), epoch_ms(observed_through_at) from marts.clusters",
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
-        )?;
+        let spans = super::clusters(self.connection).map_err(|source| Error::DuckDb {
+            doing: "read how far clusters were observed",
+            source,
+        })?;
         // A cluster begins with its first machine; a week is observed as far as that of its clusters which was observed least.
         let covered = |week: &Week| {
             let (start, end) = week.bounds_ms();

@@ -5,7 +5,7 @@ use podledger_sql::units::NanoUsd;
 
 use super::figures::job_name;
 use super::words::{nothing_to_do, partial, sentence, trust};
-use super::{PoolRow, RunRow, Weekly};
+use super::{Bar, PoolRow, RunRow, Weekly};
 use crate::charts::{self, HeatRow, HourBar, Paint, RowBar};
 use crate::display::{change, cut, dollars, duration, percent, percent_change, permille, plain, short};
 use crate::error::Result;
@@ -65,7 +65,13 @@ pub fn html(report: &Weekly) -> Result<String> {
 }
 
 fn first_screen(report: &Weekly) -> Result<Markup> {
-    let waterfall = waterfall(report)?;
+    let waterfall = waterfall(
+        report.total,
+        &report.basis,
+        "The week's cost as a waterfall, from the total to what was used",
+        56,
+        report.shown_bars(),
+    )?;
     Ok(html! {
         header {
             p.week {
@@ -73,17 +79,7 @@ fn first_screen(report: &Weekly) -> Result<Markup> {
                 @if let Some(team) = &report.team { " · team " strong { (short(team)) } }
             }
             h1 { (sentence(report, &|text| short(text))) }
-            p.bill {
-                span.total { (dollars(report.total)) }
-                @if let Some(previous) = report.previous {
-                    @let difference = NanoUsd::from_nano(report.total.get() - previous.get());
-                    " " span class=(match difference.get() { ..0 => "down", 0 => "", 1.. => "up" }) {
-                        (change(difference)) (percent_change(difference, previous))
-                    }
-                    " from " (dollars(previous))
-                }
-                " · " (report.basis)
-            }
+            (bill(Some(report.total), report.previous, &report.basis))
             @if let Some(partial) = partial(report) { p.partial { (partial) } }
         }
         div.columns {
@@ -119,41 +115,44 @@ fn first_screen(report: &Weekly) -> Result<Markup> {
     })
 }
 
-fn waterfall(report: &Weekly) -> Result<String> {
-    let total = report.total.get();
+/// Cost as a waterfall, from the total to what was used.
+///
+/// # Errors
+/// [`crate::Error::Chart`].
+pub(crate) fn waterfall<'a>(
+    total: NanoUsd,
+    note: &str,
+    description: &str,
+    row_height: i32,
+    steps: impl Iterator<Item = &'a Bar>,
+) -> Result<String> {
     let mut bars = vec![RowBar {
         label: "total".to_owned(),
-        amount: dollars(report.total),
-        note: report.basis.clone(),
+        amount: dollars(total),
+        note: note.to_owned(),
         from: 0,
-        to: total,
+        to: total.get(),
         paint: Paint::Total,
-        title: format!("total: {}", dollars(report.total)),
+        title: format!("total: {}", dollars(total)),
     }];
-    let mut left = total;
-    for bar in report.shown_bars() {
-        let to = left - bar.cost.get();
-        let parts: Vec<String> = bar
+    let mut left = total.get();
+    for step in steps {
+        let parts: Vec<String> = step
             .categories
             .iter()
             .map(|part| format!("{} {}", short(&part.category), dollars(part.cost)))
             .collect();
-        let owner = bar
-            .largest_owner
-            .as_ref()
-            .map_or_else(String::new, |owner| crate::display::cut(&short(&owner.name), 20));
-        let note = if owner.is_empty() {
-            percent(bar.permille)
-        } else {
-            format!("{} · {owner}", percent(bar.permille))
-        };
+        let owner = step.largest_owner.as_ref().map_or_else(String::new, |owner| {
+            format!(" · {}", crate::display::cut(&short(&owner.name), 20))
+        });
         bars.push(RowBar {
-            label: bar.label.to_owned(),
-            amount: dollars(bar.cost),
-            note,
-            from: to,
-            to: left,
-            paint: match bar.key {
+            label: step.label.to_owned(),
+            amount: dollars(step.cost),
+            note: format!("{}{owner}", percent(step.permille)),
+            // Each begins where the one before ended, so that what is left at last was used.
+            from: left,
+            to: left - step.cost.get(),
+            paint: match step.key {
                 "fixed" => Paint::Fixed,
                 "idle" => Paint::Idle,
                 "node_overhead" => Paint::Overhead,
@@ -162,20 +161,28 @@ fn waterfall(report: &Weekly) -> Result<String> {
                 "unmetered" => Paint::Unmetered,
                 _ => Paint::Used,
             },
-            title: format!("{}: {} = {}", bar.label, dollars(bar.cost), parts.join(" + ")),
+            title: format!("{}: {} = {}", step.label, dollars(step.cost), parts.join(" + ")),
         });
-        left = to;
+        left -= step.cost.get();
     }
-    // Each begins where the one before ended, so that what is left at last was used.
-    for bar in bars.iter_mut().skip(1) {
-        std::mem::swap(&mut bar.from, &mut bar.to);
+    charts::rows("the waterfall", description, row_height, &bars)
+}
+
+/// What it cost, how much more or less that is than before, and what it rests on.
+pub(crate) fn bill(total: Option<NanoUsd>, previous: Option<NanoUsd>, basis: &str) -> Markup {
+    html! {
+        p.bill {
+            span.total { (total.map_or_else(|| "unknown".to_owned(), dollars)) }
+            @if let Some((total, previous)) = total.zip(previous) {
+                @let difference = NanoUsd::from_nano(total.get() - previous.get());
+                " " span class=(match difference.get() { ..0 => "down", 0 => "", 1.. => "up" }) {
+                    (change(difference)) (percent_change(difference, previous))
+                }
+                " from " (dollars(previous))
+            }
+            " · " (basis)
+        }
     }
-    charts::rows(
-        "the waterfall",
-        "The week's cost as a waterfall, from the total to what was used",
-        56,
-        &bars,
-    )
 }
 
 pub(crate) fn bridge(report: &Weekly, previous: NanoUsd) -> Result<String> {
@@ -288,8 +295,8 @@ fn share(direct: i64, loaded: i64, largest: i64) -> Markup {
 }
 
 pub(crate) fn hours(report: &Weekly) -> Result<Markup> {
-    let days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-    let when = |day: usize, hour: usize| format!("{} {hour:02}:00", days.get(day).copied().unwrap_or(""));
+    let when =
+        |day: usize, hour: usize| format!("{} {hour:02}:00", charts::DAYS.get(day).copied().unwrap_or(""));
     let cores = |millicores: i64| {
         if millicores >= 10_000 || millicores % 1000 == 0 {
             format!("{}", millicores / 1000)

@@ -17,11 +17,12 @@ use serde::Serialize;
 
 pub(crate) use figures::{BARS, SHARED};
 pub use html::html;
-pub(crate) use html::{HATCH, bridge, hours};
+pub(crate) use html::{HATCH, bill, bridge, hours, waterfall};
 pub use markdown::markdown;
 pub use tables::{Table, csv, json, tables, xlsx};
 pub use terminal::terminal;
 pub use week::Week;
+pub(crate) use week::{midnight, slot};
 pub(crate) use words::{nothing_to_do, partial, sentence, trust};
 
 use crate::error::Result;
@@ -278,6 +279,19 @@ impl Weekly {
             bar.cost.get() != 0 || !(bar.key == "fixed" || (bar.key == "idle" && is_for_one))
         })
     }
+}
+
+/// From when to when each cluster was observed, ms since 1970.
+///
+/// # Errors
+/// Where the mart cannot be read.
+pub fn clusters(connection: &Connection) -> duckdb::Result<Vec<(i64, i64)>> {
+    let mut statement = connection.prepare(
+        "select epoch_ms(observed_from_at), epoch_ms(observed_through_at) from marts.clusters \
+         where observed_from_at is not null and observed_through_at is not null",
+    )?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
 }
 
 /// Reads the figures of a week from the marts of a ledger.

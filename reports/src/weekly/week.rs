@@ -8,6 +8,22 @@ use jiff::{Span, Timestamp};
 
 use crate::error::{Error, Result};
 
+/// A cluster that was not observed for so long is not waited for any more, ms.
+const GONE_MS: i64 = 14 * 24 * 3_600_000;
+
+/// From when and through when clusters were observed together, of each one's beginning and end (ms since 1970): through the least of those that are still
+/// observed. One that was given up a fortnight before the newest word of any other does not hold up weeks for good.
+pub fn observed(clusters: &[(i64, i64)]) -> Option<(i64, i64)> {
+    let from = clusters.iter().map(|(from, _)| *from).min()?;
+    let latest = clusters.iter().map(|(_, through)| *through).max()?;
+    let through = clusters
+        .iter()
+        .map(|(_, through)| *through)
+        .filter(|through| *through > latest.saturating_sub(GONE_MS))
+        .min()?;
+    Some((from, through))
+}
+
 /// An ISO week in a time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Week {
@@ -64,6 +80,17 @@ impl Week {
         })
     }
 
+    /// The last week in which all clusters that are still observed were observed whole, or else the last that was observed at all; `None` where no
+    /// cluster was.
+    ///
+    /// # Errors
+    /// [`Error::Zone`].
+    pub fn last_observed(clusters: &[(i64, i64)], zone: &str) -> Result<Option<Self>> {
+        observed(clusters)
+            .map(|(from, through)| Self::last_whole(from, through, zone))
+            .transpose()
+    }
+
     fn of(monday: Date, zone: &str) -> Result<Self> {
         Ok(Self {
             monday,
@@ -105,22 +132,13 @@ impl Week {
     }
 
     fn midnight(&self, date: Date) -> i64 {
-        date.to_zoned(self.zone.clone())
-            .map_or(0, |zoned| zoned.timestamp().as_millisecond())
+        midnight(&self.zone, date)
     }
 
     /// Day (0 is Monday) and hour of the local clock at the start of an hour.
     #[must_use]
     pub fn slot(&self, hour_start_ms: i64) -> (usize, usize) {
-        let Ok(at) = Timestamp::from_millisecond(hour_start_ms) else {
-            return (0, 0);
-        };
-        let local = at.to_zoned(self.zone.clone());
-        let day = local.weekday().to_monday_zero_offset();
-        (
-            usize::try_from(day).unwrap_or(0),
-            usize::try_from(local.hour()).unwrap_or(0),
-        )
+        slot(&self.zone, hour_start_ms)
     }
 
     /// An instant by the local clock, to the minute.
@@ -138,6 +156,24 @@ impl fmt::Display for Week {
         let week = self.monday.iso_week_date();
         write!(formatter, "{:04}-W{:02}", week.year(), week.week())
     }
+}
+
+/// When a date begins in a zone, ms since 1970.
+pub(crate) fn midnight(zone: &TimeZone, date: Date) -> i64 {
+    date.to_zoned(zone.clone())
+        .map_or(0, |zoned| zoned.timestamp().as_millisecond())
+}
+
+/// Day (0 is Monday) and hour of the local clock at an instant.
+pub(crate) fn slot(zone: &TimeZone, at_ms: i64) -> (usize, usize) {
+    let Ok(at) = Timestamp::from_millisecond(at_ms) else {
+        return (0, 0);
+    };
+    let local = at.to_zoned(zone.clone());
+    (
+        usize::try_from(local.weekday().to_monday_zero_offset()).unwrap_or(0),
+        usize::try_from(local.hour()).unwrap_or(0),
+    )
 }
 
 fn time_zone(zone: &str) -> Result<TimeZone> {
@@ -162,6 +198,32 @@ mod tests {
         assert_eq!(hours("2026-W46", "UTC"), 168);
         assert_eq!(hours("2026-W43", "Europe/Berlin"), 169);
         assert_eq!(hours("2026-W13", "Europe/Berlin"), 167);
+    }
+
+    #[test]
+    fn a_cluster_that_is_gone_holds_up_no_week() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap().as_millisecond();
+        let last = |clusters: &[(&str, &str)]| {
+            let clusters: Vec<(i64, i64)> = clusters
+                .iter()
+                .map(|(from, through)| (at(from), at(through)))
+                .collect();
+            Week::last_observed(&clusters, "UTC")
+                .unwrap()
+                .map(|week| week.to_string())
+        };
+        let (old, new) = ("2026-01-01T00:00:00Z", "2026-11-18T12:00:00Z");
+        assert_eq!(last(&[]), None);
+        assert_eq!(last(&[(old, new)]).as_deref(), Some("2026-W46"));
+        // One that is late is waited for, one that is gone is not.
+        assert_eq!(
+            last(&[(old, new), (old, "2026-11-14T00:00:00Z")]).as_deref(),
+            Some("2026-W45")
+        );
+        assert_eq!(
+            last(&[(old, new), (old, "2026-03-01T00:00:00Z")]).as_deref(),
+            Some("2026-W46")
+        );
     }
 
     #[test]

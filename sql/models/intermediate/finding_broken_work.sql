@@ -97,6 +97,7 @@ select
     summed.subject || case when summed.kind = '' then '' else ' (' || summed.kind || ')' end as subject,
     summed.team,
     summed.namespace,
+    nullif(summed.pipeline, 'unattributed') as pipeline,
     summed.cost_nano,
     case when summed.cost_nano is not null then coalesce(summed.previous_cost_nano, cast(0 as bigint)) end as previous_cost_nano,
     summed.since_ms,

@@ -3,7 +3,7 @@
 -- guarantee: costs nothing: such pods hold no machine
 -- inputs: stg_kept_pods, stg_pod_identities, int_pod_names, int_finding_weeks
 {{ config(materialized='view') }}
-{%- set key = ['cluster', 'zone', 'iso_week', 'team', 'subject', 'namespace', 'kind'] %}
+{%- set key = ['cluster', 'zone', 'iso_week', 'team', 'subject', 'pipeline', 'namespace', 'kind'] %}
 with owners as (
     select
         cluster,
@@ -22,6 +22,7 @@ kept as (
         weeks.iso_week,
         pods.team,
         case when pods.pipeline = 'unattributed' then coalesce(pods.namespace, 'unattributed') else pods.pipeline end as subject,
+        nullif(pods.pipeline, 'unattributed') as pipeline,
         pods.namespace,
         coalesce(owners.kind, 'none') as kind,
         weeks.observed_to_ms,
@@ -55,6 +56,7 @@ select
     subject,
     team,
     namespace,
+    pipeline,
     cast(0 as bigint) as cost_nano,
     cast(null as bigint) as previous_cost_nano,
     since_ms,

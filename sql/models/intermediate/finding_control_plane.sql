@@ -40,6 +40,7 @@ select
     cluster as subject,
     'unattributed' as team,
     cast(null as string) as namespace,
+    cast(null as string) as pipeline,
     cost_nano,
     previous_cost_nano,
     since_ms,

@@ -72,6 +72,7 @@ select
     pool as subject,
     'unattributed' as team,
     cast(null as string) as namespace,
+    cast(null as string) as pipeline,
     cost_nano,
     case when cost_nano is not null then coalesce(previous_cost_nano, cast(0 as bigint)) end as previous_cost_nano,
     since_ms,

@@ -57,6 +57,7 @@ select
     coalesce(summed.node_name, summed.pool) as subject,
     'unattributed' as team,
     cast(null as string) as namespace,
+    cast(null as string) as pipeline,
     summed.cost_nano,
     case when summed.cost_nano is not null then coalesce(summed.previous_cost_nano, cast(0 as bigint)) end as previous_cost_nano,
     summed.since_ms,

@@ -93,6 +93,7 @@ select
     case when pipeline = 'unattributed' then name else pipeline end as subject,
     team,
     namespace,
+    nullif(pipeline, 'unattributed') as pipeline,
     cast(0 as bigint) as cost_nano,
     cast(null as bigint) as previous_cost_nano,
     since_ms,

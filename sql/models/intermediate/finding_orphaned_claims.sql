@@ -108,6 +108,7 @@ select
     pipeline as subject,
     team,
     namespace,
+    nullif(pipeline, 'unattributed') as pipeline,
     cost_nano,
     previous_cost_nano,
     since_ms,

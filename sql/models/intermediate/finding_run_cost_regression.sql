@@ -161,6 +161,7 @@ select
     told.pipeline as subject,
     coalesce(largest.team, 'unattributed') as team,
     told.installation as namespace,
+    nullif(told.pipeline, 'unattributed') as pipeline,
     (told.after_nano - told.before_nano) * told.runs_after as cost_nano,
     cast(null as bigint) as previous_cost_nano,
     told.day_ms as since_ms,

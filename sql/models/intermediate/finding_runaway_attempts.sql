@@ -119,6 +119,7 @@ select
     subject,
     team,
     namespace,
+    nullif(pipeline, 'unattributed') as pipeline,
     cost_nano,
     case when cost_nano is not null then coalesce(previous_cost_nano, cast(0 as bigint)) end as previous_cost_nano,
     since_ms,

@@ -129,6 +129,7 @@ select
     subject,
     team,
     namespace,
+    nullif(pipeline, 'unattributed') as pipeline,
     cast(0 as bigint) as cost_nano,
     cast(null as bigint) as previous_cost_nano,
     since_ms,

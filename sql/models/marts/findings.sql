@@ -20,6 +20,7 @@ select
     findings.subject,
     findings.team,
     findings.namespace,
+    findings.pipeline,
     {{ usd('findings.cost_nano') }} as cost,
     case when weeks.previous_week is not null then {{ usd('findings.previous_cost_nano') }} end as previous_cost,
     {{ at('findings.since_ms') }} as since_at,

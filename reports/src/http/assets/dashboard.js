@@ -51,12 +51,13 @@ function enhance(root) {
   addCopies(root);
 }
 
-// A new build changes figures: the page fetches itself again, unless somebody is typing or has opened something on it.
+// A new build changes figures: the page fetches itself again, unless somebody is typing, has typed a filter or has opened something on it.
 const build = document.querySelector('meta[name="podledger-build"]');
 
 async function refresh() {
   const main = document.getElementById("main");
-  const isBusy = main.querySelector("details[open]") || main.contains(document.activeElement) || document.hidden;
+  const isFiltered = Array.from(main.querySelectorAll(".find input")).some((input) => input.value);
+  const isBusy = isFiltered || main.querySelector("details[open]") || main.contains(document.activeElement) || document.hidden;
   if (isBusy) return;
   try {
     const answer = await fetch("/api/v1/build", { headers: { Accept: "application/json" } });

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use maud::{Markup, PreEscaped, html};
 
 use super::super::problem::Problem;
-use super::super::question::Answer;
+use super::super::question::{Answer, Question};
 use super::super::questions::{
     FINDINGS, MACHINE_PODS, MACHINE_PRICES, MACHINES, PODS, POOL_HOURS, POOLS, PRICES, STUCK_PODS, WAITS,
 };
 use super::frame::command;
 use super::money::list;
-use super::parts::{Place, card, instant, sum, table, table_of, tile, usd};
+use super::parts::{Place, below, card, csv_link, instant, sum, table, tile, usd};
 use super::{Context, Shown};
 use crate::charts::{self, HeatRow};
 use crate::display::{change, cut, dollars, percent, permille, plain, short};
@@ -19,12 +19,8 @@ use podledger_sql::units::NanoUsd;
 
 pub fn pools(context: &Context<'_>) -> Result<Shown, Problem> {
     let answer = context.ask_main(&POOLS)?;
-    let idle: i64 = IDLE
-        .iter()
-        .filter_map(|kind| sum(&answer, kind))
-        .map(NanoUsd::get)
-        .sum();
-    let cost = sum(&answer, "cost");
+    // The table may show a page of them.
+    let all = context.ask(&POOLS, u64::MAX)?;
     Ok(Shown {
         title: "Node pools".to_owned(),
         body: html! {
@@ -32,11 +28,7 @@ pub fn pools(context: &Context<'_>) -> Result<Shown, Problem> {
                 h1 { "Node pools" }
                 p.lead { "What machines cost, when nobody held them, and how full they were." }
             }
-            div.tiles {
-                (tile("cost", &usd(cost), &html! { "of all pools" }))
-                (tile("idle", &html! { (dollars(NanoUsd::from_nano(idle))) },
-                    &html! { (percent(permille(idle, cost.map_or(0, NanoUsd::get)))) " of the cost" }))
-            }
+            (pool_tiles(&all, "of all pools"))
             (heat(context)?)
             section {
                 h2 { "Idle by kind" }
@@ -48,6 +40,24 @@ pub fn pools(context: &Context<'_>) -> Result<Shown, Problem> {
     })
 }
 
+/// What pools cost, and how much of that nobody held.
+fn pool_tiles(pools: &Answer, of: &str) -> Markup {
+    let cost = sum(pools, "cost");
+    let idle = IDLE
+        .iter()
+        .filter_map(|kind| sum(pools, kind))
+        .reduce(|one, other| NanoUsd::from_nano(one.get() + other.get()));
+    html! {
+        div.tiles {
+            (tile("cost", &usd(cost), &html! { (of) }))
+            (tile("idle", &usd(idle), &html! {
+                @if let (Some(idle), Some(cost)) = (idle, cost) { (percent(permille(idle.get(), cost.get()))) " of the cost" }
+                @else { "no price is known" }
+            }))
+        }
+    }
+}
+
 /// Kinds of idle time, as columns.
 const IDLE: [&str; 5] = [
     "idle_boot_cost",
@@ -57,31 +67,48 @@ const IDLE: [&str; 5] = [
     "idle_unpacked_cost",
 ];
 
+/// Pools that the picture shows, the most expensive first.
+const HEAT_ROWS: usize = 30;
+
+/// What a pool cost, and of each hour of the week the sum of how full it was with how often it was seen.
+struct Week {
+    nano: i64,
+    slots: Vec<(i64, i64)>,
+}
+
 /// How full pools were by hour of the week.
 fn heat(context: &Context<'_>) -> Result<Markup, Problem> {
-    let hours = context.ask(&POOL_HOURS, 1_000_000)?;
-    let mut pools: BTreeMap<&str, Vec<(i64, i64)>> = BTreeMap::new();
-    for row in &hours.rows {
-        let slots = pools
-            .entry(hours.cell(row, "pool").text())
-            .or_insert_with(|| vec![(0, 0); 168]);
+    let mut pools: BTreeMap<String, Week> = BTreeMap::new();
+    context.each(&POOL_HOURS, &mut |row| {
+        let cell = |name: &str| POOL_HOURS.cell(row, name);
+        let pool = pools
+            .entry(cell("pool").text().to_owned())
+            .or_insert_with(|| Week {
+                nano: 0,
+                slots: vec![(0, 0); 168],
+            });
+        pool.nano += cell("cost").whole().unwrap_or(0);
         let fullest = ["cpu_held_permille", "memory_held_permille", "gpu_held_permille"]
-            .iter()
-            .filter_map(|name| hours.cell(row, name).whole())
+            .into_iter()
+            .filter_map(|name| cell(name).whole())
             .max();
-        let at = hours.cell(row, "hour_start_at").whole().unwrap_or(0);
-        let (day, hour) = context.scope.slot(at);
-        if let (Some(fullest), Some(slot)) = (fullest, slots.get_mut(day * 24 + hour)) {
+        let (day, hour) = context.scope.slot(cell("hour_start_at").whole().unwrap_or(0));
+        if let (Some(fullest), Some(slot)) = (fullest, pool.slots.get_mut(day * 24 + hour)) {
             slot.0 += fullest;
             slot.1 += 1;
         }
-    }
+        Ok(())
+    })?;
+    let left_out = pools.len().saturating_sub(HEAT_ROWS);
+    let mut pools: Vec<(String, Week)> = pools.into_iter().collect();
+    pools.sort_by_key(|(_, pool)| std::cmp::Reverse(pool.nano));
     let rows: Vec<HeatRow> = pools
         .into_iter()
-        .take(30)
-        .map(|(pool, slots)| HeatRow {
-            label: cut(&short(pool), 13),
-            shares: slots
+        .take(HEAT_ROWS)
+        .map(|(name, pool)| HeatRow {
+            label: cut(&short(&name), 13),
+            shares: pool
+                .slots
                 .into_iter()
                 .map(|(sum, count)| (count > 0).then(|| sum / count))
                 .collect(),
@@ -97,38 +124,21 @@ fn heat(context: &Context<'_>) -> Result<Markup, Problem> {
             h2 { "How full, hour by hour" }
             p.note { (says) }
             div.scroll.picture role="region" aria-label="How full, hour by hour" tabindex="0" { (PreEscaped(picture)) }
-            (download(context, &hours))
+            @if left_out > 0 { p.note { "The " (HEAT_ROWS) " most expensive; " (left_out) " more are in the CSV." } }
+            (download(context, &POOL_HOURS))
         }
     })
 }
 
 /// Only the download of an answer, which a picture shows.
-fn download(context: &Context<'_>, answer: &Answer) -> Markup {
-    let known = answer.question.filters();
-    let others: Vec<_> = context
-        .scope
-        .names()
-        .filter(|(key, _)| !known.contains(key))
-        .map(|(key, _)| (key, None))
-        .collect();
-    let csv = context
-        .scope
-        .with(&others)
-        .link_same(&format!("/tables/{}.csv", answer.question.name), &[]);
-    html! { p.below { a href=(csv) download { "CSV" } } }
+fn download(context: &Context<'_>, question: &Question) -> Markup {
+    html! { p.below { a href=(csv_link(context.scope, question)) download { "CSV" } } }
 }
 
 pub fn pool(context: &Context<'_>) -> Result<Shown, Problem> {
     let scope = context.scope;
     let pool = scope.required("pool")?;
     let row = context.ask(&POOLS, 1)?;
-    let idle: i64 = IDLE
-        .iter()
-        .filter_map(|kind| sum(&row, kind))
-        .map(NanoUsd::get)
-        .sum();
-    let cost = sum(&row, "cost");
-    let whole = cost.map_or(0, NanoUsd::get);
     Ok(Shown {
         title: format!("Pool {}", short(pool)),
         body: html! {
@@ -136,10 +146,7 @@ pub fn pool(context: &Context<'_>) -> Result<Shown, Problem> {
                 p.crumbs { a href=(scope.link_one("/pools", &[])) { "Node pools" } }
                 h1 { (short(pool)) }
             }
-            div.tiles {
-                (tile("cost", &usd(cost), &html! { "of its machines" }))
-                (tile("idle", &html! { (dollars(NanoUsd::from_nano(idle))) }, &html! { (percent(permille(idle, whole))) " of the cost" }))
-            }
+            (pool_tiles(&row, "of its machines"))
             (heat(context)?)
             section { h2 { "Idle by kind" } (table(context, &row, Place::Beside(None))) }
             (findings_card(context, &context.ask(&FINDINGS, 12)?))
@@ -203,7 +210,7 @@ pub fn waiting(context: &Context<'_>) -> Result<Shown, Problem> {
                 p.lead { "How long pods waited for machines, and pods that held a machine and could not start." }
             }
             section { h2 { "Waiting for a machine" } (table(context, &waits, Place::Main)) }
-            section { h2 { "Stuck pods" } (table_of(context, context.scope, &stuck, Place::Beside(None))) }
+            section { h2 { "Stuck pods" } (table(context, &stuck, Place::Beside(None))) }
         },
         is_of_one: false,
     })
@@ -218,7 +225,7 @@ pub fn findings(context: &Context<'_>) -> Result<Shown, Problem> {
                 h1 { "Findings" }
                 p.lead { "What was wasted, since when, what shows it and what mends it. Those that are part of others say so, and are not to be added to them." }
             }
-            section { (told(context, &answer)) (table_below(context, &answer)) }
+            section { (told(context, &answer)) (below(context, &answer, Place::Main)) }
         },
         is_of_one: false,
     })
@@ -284,9 +291,4 @@ fn told(context: &Context<'_>, answer: &Answer) -> Markup {
             }
         }
     }
-}
-
-/// Paging and download of findings, which are no table.
-fn table_below(context: &Context<'_>, answer: &Answer) -> Markup {
-    super::parts::below(context, context.scope, answer, Place::Main)
 }

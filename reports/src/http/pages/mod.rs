@@ -13,7 +13,7 @@ use duckdb::Connection;
 use maud::Markup;
 
 use super::problem::Problem;
-use super::question::{Answer, Asker, Part, Question, part};
+use super::question::{Answer, Asker, Cell, Part, Question, part};
 use super::scope::{Scope, USUAL_ROWS};
 use super::snapshot::Snapshot;
 use super::{Explain, HTML, Reply};
@@ -54,22 +54,20 @@ impl Context<'_> {
 
     /// Some first rows in the usual order.
     pub fn ask(&self, question: &'static Question, rows: u64) -> Result<Answer, Problem> {
-        self.ask_about(question, self.scope, rows)
-    }
-
-    /// Some first rows in the usual order, with other filters.
-    pub fn ask_about(
-        &self,
-        question: &'static Question,
-        scope: &Scope,
-        rows: u64,
-    ) -> Result<Answer, Problem> {
-        let scope = scope.first_rows();
         let part = Part {
             offset: 0,
             limit: rows,
         };
-        question.ask(&self.asker, &scope, part)
+        question.ask(&self.asker, &self.scope.first_rows(), part)
+    }
+
+    /// All rows in the usual order, one after another.
+    pub fn each(
+        &self,
+        question: &'static Question,
+        row: &mut dyn FnMut(&[Cell]) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        question.each(&self.asker, &self.scope.first_rows(), Part::ALL, row)
     }
 }
 

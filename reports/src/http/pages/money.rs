@@ -7,9 +7,9 @@ use super::super::pictures::{self, Shape};
 use super::super::problem::Problem;
 use super::super::question::Question;
 use super::super::questions::{CATEGORIES, DAYS, FINDINGS, JOBS, NAMESPACES, PIPELINES, TEAMS};
-use super::parts::{Place, card, show, sum, table, tile, usd};
+use super::parts::{Place, card, cell, sum, table, tile, usd};
 use super::{Context, Shown};
-use crate::display::{dollars, percent, permille, short};
+use crate::display::{percent, permille, short};
 
 /// A page that is one table.
 pub fn list(context: &Context<'_>, question: &'static Question, says: &str) -> Result<Shown, Problem> {
@@ -65,17 +65,22 @@ pub fn namespaces(context: &Context<'_>) -> Result<Shown, Problem> {
 pub fn where_it_went(context: &Context<'_>) -> Result<Markup, Problem> {
     let categories = context.ask(&CATEGORIES, 100)?;
     let days = context.ask(&DAYS, 5_000)?;
-    let of = |names: &[&str]| -> i64 {
-        categories
+    let total = sum(&categories, "cost");
+    // What is not there cost nothing; what is there without a price is not known.
+    let of = |names: &[&str]| -> Option<NanoUsd> {
+        let costs: Vec<Option<NanoUsd>> = categories
             .rows
             .iter()
             .filter(|row| names.contains(&categories.cell(row, "cost_category").text()))
-            .filter_map(|row| categories.cell(row, "cost").whole())
-            .sum()
+            .map(|row| categories.cell(row, "cost").usd())
+            .collect();
+        let is_known = costs.is_empty() || costs.iter().any(Option::is_some);
+        is_known.then(|| NanoUsd::from_nano(costs.into_iter().flatten().map(NanoUsd::get).sum()))
     };
-    let total = sum(&categories, "cost");
-    let whole = total.map_or(0, NanoUsd::get);
-    let share = |part: i64| html! { (percent(permille(part, whole))) " of the cost" };
+    let share = |part: Option<NanoUsd>| match part.zip(total) {
+        Some((part, whole)) => html! { (percent(permille(part.get(), whole.get()))) " of the cost" },
+        None => html! { "no price is known" },
+    };
     let (failed, unused, used) = (
         of(&["failed", "lost", "stuck"]),
         of(&["unused_request"]),
@@ -84,9 +89,9 @@ pub fn where_it_went(context: &Context<'_>) -> Result<Markup, Problem> {
     Ok(html! {
         div.tiles {
             (tile("cost", &usd(total), &html! { "what its pods cost" }))
-            (tile("used", &html! { (dollars(NanoUsd::from_nano(used))) }, &share(used)))
-            (tile("unused request", &html! { (dollars(NanoUsd::from_nano(unused))) }, &share(unused)))
-            (tile("failed + stuck", &html! { (dollars(NanoUsd::from_nano(failed))) }, &share(failed)))
+            (tile("used", &usd(used), &share(used)))
+            (tile("unused request", &usd(unused), &share(unused)))
+            (tile("failed + stuck", &usd(failed), &share(failed)))
         }
         div.columns.loose {
             section {
@@ -106,11 +111,8 @@ pub fn team(context: &Context<'_>) -> Result<Shown, Problem> {
     let team = scope.required("team")?;
     let row = context.ask(&TEAMS, 1)?;
     let cell = |name: &str| {
-        let column = TEAMS.columns.iter().find(|column| column.name == name);
-        row.rows.first().zip(column).map_or_else(
-            || html! { "–" },
-            |(cells, column)| show(scope, column, row.cell(cells, name)),
-        )
+        let cells = row.rows.first();
+        cells.map_or_else(|| html! { "–" }, |cells| cell(scope, &row, cells, name))
     };
     Ok(Shown {
         title: format!("Team {}", short(team)),

@@ -12,10 +12,9 @@ use super::super::questions::{BILLED, CATEGORIES, DAYS, NAMESPACES, PIPELINES, T
 use super::parts::{Place, card, sum, table};
 use super::{Context, Shown};
 use crate::basis::basis;
-use crate::charts::{self, Paint, RowBar};
-use crate::display::{change, dollars, percent, percent_change, permille, short};
+use crate::display::{dollars, permille, short};
 use crate::findings::worth_telling;
-use crate::weekly::{self, BARS, Request, Weekly, nothing_to_do, partial, sentence, trust};
+use crate::weekly::{self, BARS, Bar, Part, Request, Weekly, bill, nothing_to_do, partial, sentence, trust};
 
 /// The page.
 pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
@@ -25,23 +24,21 @@ pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
     let report = report(context)?;
     let total = sum(&categories, "cost");
     let billed = sum(&context.ask(&BILLED, 1)?, "billed_cost");
+    let known = total.unwrap_or_default();
+    let waterfall = weekly::waterfall(
+        known,
+        "",
+        "Cost as a waterfall, from the total to what was used; the table of categories below says the same",
+        48,
+        bars(&categories, known, report.as_ref()).iter(),
+    )?;
     let body = html! {
         header {
             @match &report {
                 Some(report) => h1 { (sentence(report, &|text| short(text))) },
                 None => h1 { "What it cost" },
             }
-            p.bill {
-                span.total { (total.map_or_else(|| "unknown".to_owned(), dollars)) }
-                @if let Some((report, previous)) = report.as_ref().and_then(|report| Some((report, report.previous?))) {
-                    @let difference = NanoUsd::from_nano(report.total.get() - previous.get());
-                    " " span class=(match difference.get() { ..0 => "down", 0 => "", 1.. => "up" }) {
-                        (change(difference)) (percent_change(difference, previous))
-                    }
-                    " from " (dollars(previous))
-                }
-                " · " (basis(billed.unwrap_or_default(), total.unwrap_or_default()))
-            }
+            (bill(total, report.as_ref().and_then(|report| report.previous), &basis(billed.unwrap_or_default(), known)))
             @if let Some(partial) = report.as_ref().and_then(partial) { p.partial { (partial) } }
             @else if report.is_none() && !is_observed(context) {
                 p.partial { "Not all of these days were observed; nothing is extrapolated." }
@@ -50,7 +47,7 @@ pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
         div.columns {
             section {
                 h2 { "Where each dollar went" }
-                div.scroll role="region" aria-label="Where each dollar went" tabindex="0" { (PreEscaped(waterfall(&categories, report.as_ref())?)) }
+                div.scroll role="region" aria-label="Where each dollar went" tabindex="0" { (PreEscaped(waterfall)) }
                 details {
                     summary { "Every category" }
                     (table(context, &categories, Place::Beside(None)))
@@ -111,8 +108,8 @@ fn report(context: &Context<'_>) -> Result<Option<Weekly>, Problem> {
     }
 }
 
-/// The range's cost as a waterfall, from the total to what was used.
-fn waterfall(categories: &Answer, report: Option<&Weekly>) -> Result<String, Problem> {
+/// Bars of the range's cost, those without any left out.
+fn bars(categories: &Answer, total: NanoUsd, report: Option<&Weekly>) -> Vec<Bar> {
     let mut costs: BTreeMap<&str, i64> = BTreeMap::new();
     for row in &categories.rows {
         let cost = categories.cell(row, "cost").whole().unwrap_or(0);
@@ -120,69 +117,30 @@ fn waterfall(categories: &Answer, report: Option<&Weekly>) -> Result<String, Pro
             .entry(categories.cell(row, "cost_category").text())
             .or_insert(0) += cost;
     }
-    let total: i64 = costs.values().sum();
-    let mut bars = vec![RowBar {
-        label: "total".to_owned(),
-        amount: dollars(NanoUsd::from_nano(total)),
-        note: String::new(),
-        from: 0,
-        to: total,
-        paint: Paint::Total,
-        title: format!("total: {}", dollars(NanoUsd::from_nano(total))),
-    }];
-    let mut left = total;
-    for (key, label, of_bar) in BARS {
-        let mut parts: Vec<(&str, i64)> = of_bar
+    let bar = |&(key, label, of_bar): &(&'static str, &'static str, &[&str])| {
+        let mut parts: Vec<Part> = of_bar
             .iter()
-            .filter_map(|category| costs.get(category).map(|cost| (*category, *cost)))
-            .filter(|(_, cost)| *cost != 0)
-            .collect();
-        parts.sort_by_key(|(_, cost)| std::cmp::Reverse(*cost));
-        let cost: i64 = parts.iter().map(|(_, cost)| cost).sum();
-        if cost == 0 {
-            continue;
-        }
-        let owner = report
-            .and_then(|report| report.waterfall.iter().find(|bar| bar.key == *key))
-            .and_then(|bar| bar.largest_owner.as_ref())
-            .map_or_else(String::new, |owner| {
-                format!(" · {}", crate::display::cut(&short(&owner.name), 20))
-            });
-        let told: Vec<String> = parts
-            .iter()
-            .map(|(category, cost)| {
-                format!(
-                    "{} {}",
-                    category.replace('_', " "),
-                    dollars(NanoUsd::from_nano(*cost))
-                )
+            .filter_map(|category| {
+                let cost = costs.get(category).copied().filter(|cost| *cost != 0)?;
+                Some(Part {
+                    category: (*category).to_owned(),
+                    cost: NanoUsd::from_nano(cost),
+                })
             })
             .collect();
-        bars.push(RowBar {
-            label: (*label).to_owned(),
-            amount: dollars(NanoUsd::from_nano(cost)),
-            note: format!("{}{owner}", percent(permille(cost, total))),
-            from: left,
-            to: left - cost,
-            paint: match *key {
-                "fixed" => Paint::Fixed,
-                "idle" => Paint::Idle,
-                "node_overhead" => Paint::Overhead,
-                "failed_and_stuck" => Paint::Failed,
-                "unused_request" => Paint::Unused,
-                "unmetered" => Paint::Unmetered,
-                _ => Paint::Used,
-            },
-            title: format!("{label}: {}", told.join(" + ")),
-        });
-        left -= cost;
-    }
-    Ok(charts::rows(
-        "the waterfall",
-        "Cost as a waterfall, from the total to what was used; the table of categories below says the same",
-        48,
-        &bars,
-    )?)
+        parts.sort_by_key(|part| std::cmp::Reverse(part.cost));
+        let cost: i64 = parts.iter().map(|part| part.cost.get()).sum();
+        let of_report = report.and_then(|report| report.waterfall.iter().find(|bar| bar.key == key));
+        (cost != 0).then(|| Bar {
+            key,
+            label,
+            cost: NanoUsd::from_nano(cost),
+            permille: permille(cost, total.get()),
+            largest_owner: of_report.and_then(|bar| bar.largest_owner.clone()),
+            categories: parts,
+        })
+    };
+    BARS.iter().filter_map(bar).collect()
 }
 
 fn by_day(context: &Context<'_>, days: &Answer, shape: Shape) -> Markup {

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use podledger_sql::units::NanoUsd;
 
-use super::super::question::{Answer, Cell, Column, Kind, Link};
-use super::super::scope::{STICKY, Scope};
+use super::super::question::{Answer, Cell, Column, Kind, Link, Question};
+use super::super::scope::Scope;
 use super::Context;
 use crate::display::{change, dollars, duration, percent, short, small_dollars, thousands};
 
@@ -30,11 +30,7 @@ pub fn card(context: &Context<'_>, answer: &Answer, place: Place) -> Markup {
 
 /// An answer as a table, with its download.
 pub fn table(context: &Context<'_>, answer: &Answer, place: Place) -> Markup {
-    table_of(context, context.scope, answer, place)
-}
-
-/// An answer to a question that was asked with other filters than the page's.
-pub fn table_of(context: &Context<'_>, scope: &Scope, answer: &Answer, place: Place) -> Markup {
+    let scope = context.scope;
     // Columns of which nothing is known would only take room.
     let is_shown = |place: usize, column: &Column| {
         let is_known = answer
@@ -79,17 +75,17 @@ pub fn table_of(context: &Context<'_>, scope: &Scope, answer: &Answer, place: Pl
         @if !ignored.is_empty() {
             p.note { "Not filtered by " (ignored.join(", ")) ": what is counted here has none." }
         }
-        (below(context, scope, answer, place))
+        (below(context, answer, place))
     }
 }
 
-/// Filters that hold from page to page and do not apply.
-fn ignored(scope: &Scope, answer: &Answer) -> Vec<&'static str> {
+/// Filters that do not apply.
+fn ignored(scope: &Scope, answer: &Answer) -> Vec<String> {
     let known = answer.question.filters();
     scope
         .names()
-        .map(|(key, _)| key)
-        .filter(|key| STICKY.contains(key) && !known.contains(key))
+        .filter(|(key, _)| !known.contains(key))
+        .map(|(key, _)| key.replace('_', " "))
         .collect()
 }
 
@@ -170,6 +166,13 @@ fn target(scope: &Scope, answer: &Answer, row: &[Cell], link: &Link) -> Option<S
         "/pods" | "/runs" | "/machines" | "/findings" => scope.link(link.path, &values),
         path => scope.link_one(path, &values),
     })
+}
+
+/// The value of a row in a column, as people read it.
+pub fn cell(scope: &Scope, answer: &Answer, row: &[Cell], name: &str) -> Markup {
+    let mut columns = answer.question.columns.iter();
+    let column = columns.find(|column| column.name == name);
+    column.map_or_else(|| html! {}, |column| show(scope, column, answer.cell(row, name)))
 }
 
 /// A value as people read it.
@@ -257,32 +260,34 @@ fn bytes(number: i64) -> String {
     format!("{number} B")
 }
 
-pub fn below(context: &Context<'_>, scope: &Scope, answer: &Answer, place: Place) -> Markup {
-    let shown = answer.rows.len() as u64;
-    let known = answer.question.filters();
-    // The download has the filters that its question knows.
-    let only: Vec<(&'static str, Option<&str>)> = scope
+/// Where the whole answer to a question is downloaded, with the filters that it knows.
+pub fn csv_link(scope: &Scope, question: &Question) -> String {
+    let known = question.filters();
+    let others: Vec<(&'static str, Option<&str>)> = scope
         .names()
         .filter(|(key, _)| !known.contains(key))
         .map(|(key, _)| (key, None))
         .collect();
-    let csv = scope
-        .with(&only)
-        .link_same(&format!("/tables/{}.csv", answer.question.name), &[]);
-    let sort = context
-        .scope
-        .sort
-        .as_ref()
-        .map(|(name, is_descending)| format!("{}{name}", if *is_descending { "-" } else { "" }));
+    scope
+        .with(&others)
+        .link_same(&format!("/tables/{}.csv", question.name), &[])
+}
+
+/// Paging and download of an answer.
+pub fn below(context: &Context<'_>, answer: &Answer, place: Place) -> Markup {
+    let scope = context.scope;
+    let shown = answer.rows.len() as u64;
+    let csv = csv_link(scope, answer.question);
+    let sort = scope.sort_text();
     let page = |offset: u64| {
         let offset = offset.to_string();
-        let limit = context.scope.limit.map(|limit| limit.to_string());
+        let limit = scope.limit.map(|limit| limit.to_string());
         let mut names = vec![("offset", offset.as_str())];
         names.extend(sort.as_deref().map(|sort| ("sort", sort)));
         names.extend(limit.as_deref().map(|limit| ("limit", limit)));
-        context.scope.link_same(context.path, &names)
+        scope.link_same(context.path, &names)
     };
-    let size = context.scope.limit.unwrap_or(super::USUAL_ROWS).max(1);
+    let size = scope.limit.unwrap_or(super::USUAL_ROWS).max(1);
     html! {
         p.below {
             @if shown > 0 {

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::super::problem::Problem;
 use super::super::questions::{POD, POD_HOURS, PODS};
 use super::money::list;
-use super::parts::{Place, card, facts, show};
+use super::parts::{Place, card, cell, facts};
 use super::{Context, Shown};
 use crate::display::short;
 
@@ -25,10 +25,7 @@ pub fn pod(context: &Context<'_>) -> Result<Shown, Problem> {
         return Err(Problem::missing("no pod has this UID"));
     };
     let name = found.cell(row, "pod_name").text();
-    let cell = |name: &str| {
-        let column = POD.columns.iter().find(|column| column.name == name);
-        column.map_or_else(|| html! {}, |column| show(scope, column, found.cell(row, name)))
-    };
+    let cell = |name: &str| cell(scope, &found, row, name);
     Ok(Shown {
         title: format!("Pod {}", short(name)),
         body: html! {
@@ -42,18 +39,19 @@ pub fn pod(context: &Context<'_>) -> Result<Shown, Problem> {
                 (facts(scope, &found, row, &["pod_name", "cost", "outcome"]))
             }
             (card(context, &context.ask(&POD_HOURS, 500)?, Place::Beside(None)))
-            (rules(context, uid)?)
+            (rules(context, uid, Some(found.cell(row, "cluster").text()))?)
         },
         is_of_one: true,
     })
 }
 
 /// Which rule said for whom it works.
-fn rules(context: &Context<'_>, uid: &str) -> Result<Markup, Problem> {
+fn rules(context: &Context<'_>, uid: &str, cluster: Option<&str>) -> Result<Markup, Problem> {
     let Some(explain) = context.explain else {
         return Ok(html! {});
     };
-    let decisions = explain(context.connection(), uid).map_err(|reason| {
+    context.asker.over.check()?;
+    let decisions = explain(context.connection(), uid, cluster).map_err(|reason| {
         tracing::error!(reason, "rules could not be asked");
         Problem::new(
             axum::http::StatusCode::INTERNAL_SERVER_ERROR,

@@ -9,9 +9,10 @@ use super::super::questions::{
     CRITICAL_PATH, FINDINGS, JOBS, PIPELINE_WEEKS, RUN, RUN_ATTEMPTS, RUN_PODS, RUN_TEAMS, RUNS,
 };
 use super::money::{list, where_it_went};
-use super::parts::{Place, card, count, show, table, tile};
+use super::parts::{Place, card, cell, count, table, tile};
 use super::{Context, Shown};
 use crate::display::short;
+use crate::weekly::Week;
 
 pub fn runs(context: &Context<'_>) -> Result<Shown, Problem> {
     list(
@@ -70,17 +71,35 @@ fn first(answer: &Answer, rows: usize) -> Answer {
     }
 }
 
+/// The newest week and the one before it, where one pipeline alone has the name.
+fn last_two(weeks: &Answer) -> Option<(&[Cell], &[Cell])> {
+    let of = |row: &[Cell], name: &str| weeks.cell(row, name).clone();
+    let now = weeks.rows.first()?;
+    let before = Week::parse(of(now, "iso_week").text(), "UTC")
+        .ok()?
+        .plus(-1)
+        .to_string();
+    let mut others = weeks.rows.iter().skip(1);
+    if others.any(|row| of(row, "iso_week") == of(now, "iso_week")) {
+        return None;
+    }
+    let before = weeks.rows.iter().find(|row| {
+        let is_same = |key| of(row, key) == of(now, key);
+        of(row, "iso_week").text() == before && ["cluster", "system", "installation"].into_iter().all(is_same)
+    })?;
+    Some((now.as_slice(), before.as_slice()))
+}
+
 /// Whether a run costs more than in the week before, in words.
 fn regression(weeks: &Answer) -> maud::Markup {
-    let of = |row: usize, name: &str| weeks.rows.get(row).map(|cells| weeks.cell(cells, name).clone());
-    let is_same_system = of(0, "system") == of(1, "system");
-    let costs = (of(0, "cost_per_success"), of(1, "cost_per_success"));
+    let cost = |row: &[Cell]| weeks.cell(row, "cost_per_success").usd();
+    let two = last_two(weeks).and_then(|(now, before)| Some((now, cost(now)?, before, cost(before)?)));
     html! {
-        @if let ((Some(Cell::Usd(now)), Some(Cell::Usd(before))), true) = (costs, is_same_system && before_is_known(&weeks.rows)) {
+        @if let Some((this_week, now, last_week, before)) = two {
             @let more = crate::display::permille(now.get() - before.get(), before.get());
             p {
-                "A successful run cost " strong { (crate::display::small_dollars(now)) } " in " (of(0, "iso_week").unwrap_or(Cell::Null).text())
-                ", " (crate::display::small_dollars(before)) " in " (of(1, "iso_week").unwrap_or(Cell::Null).text())
+                "A successful run cost " strong { (crate::display::small_dollars(now)) } " in " (weeks.cell(this_week, "iso_week").text())
+                ", " (crate::display::small_dollars(before)) " in " (weeks.cell(last_week, "iso_week").text())
                 @if before.get() > 0 {
                     ": " span class=(if more > 0 { "up" } else { "down" }) {
                         @if more > 0 { "+" } (crate::display::percent(more))
@@ -90,10 +109,6 @@ fn regression(weeks: &Answer) -> maud::Markup {
             }
         }
     }
-}
-
-fn before_is_known(rows: &[Vec<Cell>]) -> bool {
-    rows.len() >= 2
 }
 
 /// Bars that a Gantt chart shows.
@@ -125,10 +140,7 @@ pub fn run(context: &Context<'_>) -> Result<Shown, Problem> {
     }
     let pods = context.ask(&RUN_PODS, BARS)?;
     let path = context.ask(&CRITICAL_PATH, 200)?;
-    let cell = |name: &str| {
-        let column = RUNS.columns.iter().find(|column| column.name == name);
-        column.map_or_else(|| html! {}, |column| show(scope, column, found.cell(row, name)))
-    };
+    let cell = |name: &str| cell(scope, &found, row, name);
     let failed = found.cell(row, "failed_attempts").whole().unwrap_or(0);
     Ok(Shown {
         title,
@@ -163,4 +175,68 @@ pub fn run(context: &Context<'_>) -> Result<Shown, Problem> {
         },
         is_of_one: true,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use podledger_sql::units::NanoUsd;
+
+    use super::*;
+
+    fn weeks(rows: &[(&str, &str, i64)]) -> Answer {
+        let row = |(week, cluster, nano): &(&str, &str, i64)| {
+            let cell = |name: &str| match name {
+                "iso_week" => Cell::Text((*week).to_owned()),
+                "cluster" => Cell::Text((*cluster).to_owned()),
+                "system" => Cell::Text("airflow".to_owned()),
+                "cost_per_success" => Cell::Usd(NanoUsd::from_nano(*nano)),
+                _ => Cell::Null,
+            };
+            PIPELINE_WEEKS
+                .columns
+                .iter()
+                .map(|column| cell(column.name))
+                .collect()
+        };
+        Answer {
+            question: &PIPELINE_WEEKS,
+            rows: rows.iter().map(row).collect(),
+            offset: 0,
+            total: rows.len() as u64,
+        }
+    }
+
+    #[test]
+    fn weeks_are_compared_of_one_pipeline_that_follow_each_other() {
+        const DOLLAR: i64 = 1_000_000_000;
+        let told = |rows: &[(&str, &str, i64)]| regression(&weeks(rows)).into_string();
+        let two = told(&[("2026-W01", "a", 2 * DOLLAR), ("2025-W52", "a", DOLLAR)]);
+        assert!(
+            two.contains("in 2026-W01") && two.contains("in 2025-W52") && two.contains("+100"),
+            "{two}"
+        );
+        for unlike in [
+            // Two pipelines of one name.
+            &[("2026-W46", "a", 2 * DOLLAR), ("2026-W46", "b", DOLLAR)][..],
+            &[
+                ("2026-W46", "a", 2 * DOLLAR),
+                ("2026-W46", "b", DOLLAR),
+                ("2026-W45", "a", DOLLAR),
+            ],
+            &[("2026-W46", "a", 2 * DOLLAR), ("2026-W45", "b", DOLLAR)],
+            // A week lies between.
+            &[("2026-W46", "a", 2 * DOLLAR), ("2026-W44", "a", DOLLAR)],
+            &[("2026-W46", "a", 2 * DOLLAR)],
+            &[],
+        ] {
+            assert_eq!(told(unlike), "", "{unlike:?}");
+        }
+        // Of several that were there in the week before, the same.
+        let same = told(&[
+            ("2026-W46", "b", 2 * DOLLAR),
+            ("2026-W45", "a", 5 * DOLLAR),
+            ("2026-W45", "b", DOLLAR),
+        ]);
+        assert!(same.contains("+100"), "{same}");
+    }
 }

@@ -1,12 +1,12 @@
 //! What was there to run on, what it cost, and what was wasted.
 
-use super::super::question::Kind::{Count, Duration, Instant, Permille, SmallUsd, Text, Usd};
-use super::super::question::{Column, Question, column, key};
-
-const CLUSTER: Column = key(
-    "cluster",
-    "UID of the cluster (or the name that an import was given).",
-);
+use super::super::question::Kind::{Count, Duration, Instant, SmallUsd, Text, Usd};
+use super::super::question::{Question, column, key};
+use super::columns::{
+    CAPACITY_TYPE, CLUSTER, COST, COST_CATEGORY, COST_USD, CPU_COST, CPU_HELD, GPU_COST, GPU_HELD, HOUR,
+    INSTANCE_TYPE, ISO_WEEK, LIST_HOURLY_PRICE, MACHINE, MEMORY_COST, MEMORY_HELD, NODE_NAME, PIPELINE, POOL,
+    PRICE_SOURCE, TEAM,
+};
 
 /// What each pool cost, and how it idled.
 pub static POOLS: Question = Question {
@@ -20,21 +20,14 @@ pub static POOLS: Question = Question {
               cast(sum(cpu_request_millicore_ms) as hugeint) * 1000 // nullif(cast(sum(cpu_capacity_millicore_ms) as hugeint), 0) as cpu_held_permille, \
               cast(sum(memory_request_byte_ms) as hugeint) * 1000 // nullif(cast(sum(memory_capacity_byte_ms) as hugeint), 0) as memory_held_permille, \
               cast(sum(gpu_request_milligpu_ms) as hugeint) * 1000 // nullif(cast(sum(gpu_capacity_milligpu_ms) as hugeint), 0) as gpu_held_permille \
-          from marts.pools_hourly where hour_start_at >= make_timestamp_ms($from) and hour_start_at < make_timestamp_ms($to) \
+          from marts.pools_hourly where {hours} \
               [[and cluster = $cluster]] [[and pool = $pool]] \
           group by all",
     order: "cost desc nulls last, pool",
     columns: &[
-        column(
-            "pool",
-            "pool",
-            Text,
-            "Node pool; `unattributed` where the node names none.",
-        )
-        .to("/pool", &[("pool", "pool")]),
+        POOL.to("/pool", &[("pool", "pool")]),
         column("instance_types", "machines", Text, "Instance types in it."),
-        column("cost", "cost", Usd, "Cost, USD; NULL where no price is known.")
-            .to("/machines", &[("pool", "pool")]),
+        COST_USD.to("/machines", &[("pool", "pool")]),
         column(
             "idle_boot_cost",
             "boot",
@@ -71,24 +64,9 @@ pub static POOLS: Question = Question {
             Usd,
             "Cost of what nodes keep for themselves, USD.",
         ),
-        column(
-            "cpu_held_permille",
-            "CPU held",
-            Permille,
-            "Of its CPU, held by pods, in tenths of a percent.",
-        ),
-        column(
-            "memory_held_permille",
-            "memory held",
-            Permille,
-            "Of its memory, held by pods, in tenths of a percent.",
-        ),
-        column(
-            "gpu_held_permille",
-            "GPU held",
-            Permille,
-            "Of its accelerators, held by pods, in tenths of a percent; NULL where it has none.",
-        ),
+        CPU_HELD,
+        MEMORY_HELD,
+        GPU_HELD,
         column(
             "up_ms",
             "up",
@@ -114,43 +92,23 @@ pub static POOL_HOURS: Question = Question {
               cast(sum(cpu_request_millicore_ms) as hugeint) * 1000 // nullif(cast(sum(cpu_capacity_millicore_ms) as hugeint), 0) as cpu_held_permille, \
               cast(sum(memory_request_byte_ms) as hugeint) * 1000 // nullif(cast(sum(memory_capacity_byte_ms) as hugeint), 0) as memory_held_permille, \
               cast(sum(gpu_request_milligpu_ms) as hugeint) * 1000 // nullif(cast(sum(gpu_capacity_milligpu_ms) as hugeint), 0) as gpu_held_permille \
-          from marts.pools_hourly where hour_start_at >= make_timestamp_ms($from) and hour_start_at < make_timestamp_ms($to) \
+          from marts.pools_hourly where {hours} \
               [[and cluster = $cluster]] [[and pool = $pool]] \
           group by all",
     order: "pool, hour_start_at",
     columns: &[
-        column(
-            "pool",
-            "pool",
-            Text,
-            "Node pool; `unattributed` where the node names none.",
-        ),
-        column("hour_start_at", "hour", Instant, "Start of the hour."),
+        POOL,
+        HOUR,
         column(
             "machines",
             "machines",
             Count,
             "Machines that were up in the hour.",
         ),
-        column("cost", "cost", Usd, "Cost, USD; NULL where no price is known."),
-        column(
-            "cpu_held_permille",
-            "CPU held",
-            Permille,
-            "Of its CPU, held by pods, in tenths of a percent.",
-        ),
-        column(
-            "memory_held_permille",
-            "memory held",
-            Permille,
-            "Of its memory, held by pods, in tenths of a percent.",
-        ),
-        column(
-            "gpu_held_permille",
-            "GPU held",
-            Permille,
-            "Of its accelerators, held by pods, in tenths of a percent; NULL where it has none.",
-        ),
+        COST_USD,
+        CPU_HELD,
+        MEMORY_HELD,
+        GPU_HELD,
     ],
     required: &[],
 };
@@ -167,9 +125,9 @@ pub static MACHINES: Question = Question {
           ), \
           costs as ( \
               select cluster, machine, sum(total_cost) as cost, \
-                  coalesce(sum(total_cost) filter (consumer_kind = 'pod'), 0) as pods_cost, \
-                  coalesce(sum(total_cost) filter (consumer_kind = 'idle'), 0) as idle_cost, count(distinct pod_uid) as pods \
-              from marts.allocations_hourly where hour_start_at >= make_timestamp_ms($from) and hour_start_at < make_timestamp_ms($to) \
+                  {total_cost where consumer_kind = 'pod'} as pods_cost, \
+                  {total_cost where consumer_kind = 'idle'} as idle_cost, count(distinct pod_uid) as pods \
+              from marts.allocations_hourly where {hours} \
                   [[and cluster = $cluster]] [[and machine = $machine]] group by all \
           ) \
           select costs.*, machines.node_name, coalesce(machines.pool, 'unattributed') as pool, machines.instance_type, machines.capacity_type, \
@@ -178,32 +136,14 @@ pub static MACHINES: Question = Question {
           where true [[and coalesce(machines.pool, 'unattributed') = $pool]]",
     order: "cost desc nulls last, cluster, machine",
     columns: &[
-        column("node_name", "node", Text, "Name of its node.")
-            .to("/machine", &[("machine", "machine"), ("cluster", "cluster")]),
-        column(
-            "pool",
-            "pool",
-            Text,
-            "Node pool; `unattributed` where the node names none.",
-        )
-        .to("/pool", &[("pool", "pool")]),
-        column(
-            "instance_type",
-            "type",
-            Text,
-            "Instance type, as its provider names it.",
-        ),
-        column("capacity_type", "bought as", Text, "on-demand, spot or reserved."),
+        NODE_NAME.to("/machine", &[("machine", "machine"), ("cluster", "cluster")]),
+        POOL.to("/pool", &[("pool", "pool")]),
+        INSTANCE_TYPE,
+        CAPACITY_TYPE,
         column("started_at", "from", Instant, "When it began to cost."),
         column("ended_at", "to", Instant, "Until when it is known to cost."),
         column("pods", "pods", Count, "Pods that it held in the range."),
-        column(
-            "cost",
-            "cost",
-            SmallUsd,
-            "Cost, USD; NULL where no price is known.",
-        )
-        .to("/machine", &[("machine", "machine"), ("cluster", "cluster")]),
+        COST.to("/machine", &[("machine", "machine"), ("cluster", "cluster")]),
         column("pods_cost", "pods", SmallUsd, "Of it what pods held, USD."),
         column("idle_cost", "idle", SmallUsd, "Of it what nobody held, USD."),
         column(
@@ -225,19 +165,17 @@ pub static MACHINE_PODS: Question = Question {
     sql: "select cost_category, sum(total_cost) as cost, sum(cpu_cost) as cpu_cost, sum(memory_cost) as memory_cost, sum(gpu_cost) as gpu_cost, \
               count(distinct pod_uid) as pods, max(machine) as machine, \
               max(case when pod_uid is not null then cost_category end) as pod_category \
-          from marts.allocations_hourly where machine = $machine and hour_start_at >= make_timestamp_ms($from) \
-              and hour_start_at < make_timestamp_ms($to) [[and cluster = $cluster]] group by all",
+          from marts.allocations_hourly where machine = $machine and {hours} [[and cluster = $cluster]] group by all",
     order: "cost desc nulls last, cost_category",
     columns: &[
-        column("cost_category", "category", Text, "Cost category.")
-            .to("/pods", &[("category", "pod_category"), ("machine", "machine")]),
+        COST_CATEGORY.to("/pods", &[("category", "pod_category"), ("machine", "machine")]),
         column("pods", "pods", Count, "Pods that have it."),
-        column("cpu_cost", "CPU", SmallUsd, "Cost of CPU, USD."),
-        column("memory_cost", "memory", SmallUsd, "Cost of memory, USD."),
-        column("gpu_cost", "GPU", SmallUsd, "Cost of accelerators, USD."),
+        CPU_COST,
+        MEMORY_COST,
+        GPU_COST,
         column("cost", "cost", SmallUsd, "Cost, USD."),
-        key("machine", "Identifier of the machine."),
-        key("pod_category", "The category, where pods have its cost."),
+        MACHINE,
+        key("pod_category", Text, "The category, where pods have its cost."),
     ],
     required: &["machine"],
 };
@@ -250,16 +188,11 @@ pub static MACHINE_PRICES: Question = Question {
     sql: "select * from marts.machine_prices where machine = $machine [[and cluster = $cluster]]",
     order: "start_at, cluster",
     columns: &[
-        column("node_name", "node", Text, "Name of its node."),
+        NODE_NAME,
         column("pool", "pool", Text, "Node pool; NULL where the node names none.")
             .to("/pool", &[("pool", "pool")]),
-        column(
-            "instance_type",
-            "type",
-            Text,
-            "Instance type, as its provider names it.",
-        ),
-        column("capacity_type", "bought as", Text, "on-demand, spot or reserved."),
+        INSTANCE_TYPE,
+        CAPACITY_TYPE,
         column("start_at", "from", Instant, "Start of the stretch."),
         column(
             "end_at",
@@ -267,19 +200,14 @@ pub static MACHINE_PRICES: Question = Question {
             Instant,
             "End of the stretch, as far as it is known.",
         ),
-        column(
-            "list_hourly_price",
-            "list price of an hour",
-            SmallUsd,
-            "List price of an hour, USD; NULL where none is known.",
-        ),
+        LIST_HOURLY_PRICE,
         column(
             "hourly_price",
             "price of an hour",
             SmallUsd,
             "Price that is used, USD; NULL where none is known.",
         ),
-        column("price_source", "price from", Text, "Where the price was read."),
+        PRICE_SOURCE,
     ],
     required: &["machine"],
 };
@@ -296,20 +224,9 @@ pub static PRICES: Question = Question {
               [[and cluster = $cluster]] [[and coalesce(pool, 'unattributed') = $pool]] group by all",
     order: "hourly_price is null desc, up_ms desc, instance_type, capacity_type, pool, hourly_price, list_hourly_price, price_source",
     columns: &[
-        column(
-            "instance_type",
-            "type",
-            Text,
-            "Instance type, as its provider names it.",
-        ),
-        column("capacity_type", "bought as", Text, "on-demand, spot or reserved."),
-        column(
-            "pool",
-            "pool",
-            Text,
-            "Node pool; `unattributed` where the node names none.",
-        )
-        .to("/pool", &[("pool", "pool")]),
+        INSTANCE_TYPE,
+        CAPACITY_TYPE,
+        POOL.to("/pool", &[("pool", "pool")]),
         column("machines", "machines", Count, "Machines with this price."),
         column(
             "up_ms",
@@ -317,19 +234,14 @@ pub static PRICES: Question = Question {
             Duration,
             "Time that they were up in the range together, ms.",
         ),
-        column(
-            "list_hourly_price",
-            "list price of an hour",
-            SmallUsd,
-            "List price of an hour, USD; NULL where none is known.",
-        ),
+        LIST_HOURLY_PRICE,
         column(
             "hourly_price",
             "price of an hour",
             SmallUsd,
             "Price that is used, USD; NULL where none is known: such time costs nothing here.",
         ),
-        column("price_source", "price from", Text, "Where the price was read."),
+        PRICE_SOURCE,
     ],
     required: &[],
 };
@@ -344,7 +256,7 @@ pub static WAITS: Question = Question {
               select cluster, pod_uid, team, pipeline, queue_wait_ms, scheduled_at from marts.attempt_pods \
               where created_at >= make_timestamp_ms($from) and created_at < make_timestamp_ms($to) \
                   [[and cluster = $cluster]] [[and pipeline = $pipeline]] [[and namespace = $namespace]] \
-                  [[and (team = $team or team in (select team from marts.team_shares where member = $team))]] \
+                  [[and {of_team}]] \
           ) \
           select pods.team, pods.pipeline, count(*) as pods, count(*) filter (pods.scheduled_at is null) as unbound_pods, \
               quantile_disc(pods.queue_wait_ms, 0.5) as queue_wait_p50_ms, quantile_disc(pods.queue_wait_ms, 0.95) as queue_wait_p95_ms, \
@@ -354,9 +266,8 @@ pub static WAITS: Question = Question {
           group by all",
     order: "queue_wait_total_ms desc nulls last, team, pipeline",
     columns: &[
-        column("pipeline", "pipeline", Text, "The recurring definition.")
-            .to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
-        column("team", "team", Text, "Who answers for the cost.").to("/team", &[("team", "team")]),
+        PIPELINE.to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
+        TEAM.to("/team", &[("team", "team")]),
         column("pods", "pods", Count, "Pods that were created in the range."),
         column(
             "unbound_pods",
@@ -400,13 +311,12 @@ pub static FINDINGS: Question = Question {
     title: "Findings",
     about: "One row per finding and week: what was wasted, since when, what shows it and what mends it. Findings that are `counted_in` others \
             must not be added to them. From `findings`, in the zones that reports are built for.",
-    sql: "select *, replace(finding, '_', ' ') as kind, case when subject_kind = 'pool' then subject end as pool, \
-              case when subject_kind = 'pipeline' then subject when subject_kind = 'job' then split_part(subject, '/', 1) end as pipeline \
+    sql: "select *, replace(finding, '_', ' ') as kind, case when subject_kind = 'pool' then subject end as pool \
           from marts.findings where zone = $zone \
               and iso_week in (select iso_week from build.calendar where zone = $zone and hour_start_ms >= $from and hour_start_ms < $to) \
               [[and cluster = $cluster]] [[and team = $team]] [[and namespace = $namespace]] [[and finding = $finding]] \
               [[and subject_kind = 'pool' and subject = $pool]] \
-              [[and subject_kind <> 'pool' and (subject = $pipeline or starts_with(subject, concat($pipeline, '/')))]]",
+              [[and pipeline = $pipeline]]",
     order: "cost desc nulls last, finding, subject, team, cluster, iso_week",
     columns: &[
         column("kind", "what", Text, "The kind of finding in words.")
@@ -447,16 +357,21 @@ pub static FINDINGS: Question = Question {
             Text,
             "A command, or the fields of an object, that mend it.",
         ),
-        column("iso_week", "week", Text, "ISO 8601 week."),
-        key("finding", "The kind of finding."),
+        ISO_WEEK,
+        key("finding", Text, "The kind of finding."),
         key(
             "subject_kind",
+            Text,
             "What the subject is: job, pipeline, pool or node.",
         ),
-        key("counted_in", "What has the same money already."),
-        key("namespace", "Namespace of the subject."),
-        key("pool", "The pool, if it is about one."),
-        key("pipeline", "The pipeline, if it is about one or its job."),
+        key("counted_in", Text, "What has the same money already."),
+        key("namespace", Text, "Namespace of the subject."),
+        key("pool", Text, "The pool, if it is about one."),
+        key(
+            "pipeline",
+            Text,
+            "The pipeline, if it is about one or its job, and it is known.",
+        ),
         CLUSTER,
     ],
     required: &[],

@@ -1,6 +1,7 @@
 //! Every question, by what it is about.
 
 mod capacity;
+mod columns;
 mod money;
 mod pods;
 mod runs;

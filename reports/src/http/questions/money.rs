@@ -1,7 +1,11 @@
 //! What it cost, by who and for what.
 
-use super::super::question::Kind::{Count, Text, Usd};
+use super::super::question::Kind::{Count, Duration, SmallUsd, Text, Usd};
 use super::super::question::{Question, column, key};
+use super::columns::{
+    CATEGORY_GROUP, COST_OF_PART, COST_OF_PODS, COST_USD, FAILED, PIPELINE_OR_NONE, TEAM_OR_NONE,
+    UNUSED_REQUEST,
+};
 
 /// What each category of cost has of the whole.
 pub static CATEGORIES: Question = Question {
@@ -25,21 +29,22 @@ pub static CATEGORIES: Question = Question {
         )
         .to("/pods", &[("category", "pod_category")])
         .to("/pools", &[("", "machine_category")]),
-        column(
-            "category_group",
-            "kind",
-            Text,
-            "Group of the category: used, waste, idle, overhead, ...",
-        ),
-        column("cost", "cost", Usd, "Cost, USD."),
+        CATEGORY_GROUP,
+        COST_OF_PART,
         column("description", "what it is", Text, "What belongs to the category."),
-        key("position", "Place in the order in which categories are told."),
+        key(
+            "position",
+            Count,
+            "Place in the order in which categories are told.",
+        ),
         key(
             "pod_category",
+            Text,
             "The category, where pods have its cost; NULL where machines have.",
         ),
         key(
             "machine_category",
+            Text,
             "The category, where machines have its cost; NULL where pods have.",
         ),
     ],
@@ -80,13 +85,8 @@ pub static DAYS: Question = Question {
     order: "local_date, category_group",
     columns: &[
         column("local_date", "date", Text, "Date in the zone of the request."),
-        column(
-            "category_group",
-            "kind",
-            Text,
-            "Group of the category: used, waste, idle, overhead, ...",
-        ),
-        column("cost", "cost", Usd, "Cost, USD."),
+        CATEGORY_GROUP,
+        COST_OF_PART,
     ],
     required: &[],
 };
@@ -102,11 +102,11 @@ pub static TEAMS: Question = Question {
               where hour_start_at >= make_timestamp_ms($before) and hour_start_at < make_timestamp_ms($to) [[and cluster = $cluster]] \
           ), \
           direct as ( \
-              select team, coalesce(sum(cost) filter (is_now), 0) as direct_cost, \
-                  case when $is_compared then coalesce(sum(cost) filter (not is_now), 0) end as previous_cost, \
-                  coalesce(sum(cost) filter (is_now and cost_category in ('failed', 'lost', 'stuck')), 0) as failed_cost, \
-                  coalesce(sum(cost) filter (is_now and cost_category = 'unused_request'), 0) as unused_request_cost, \
-                  coalesce(sum(cost) filter (is_now and cost_category in ('used', 'unmetered')), 0) as used_cost \
+              select team, {cost where is_now} as direct_cost, \
+                  case when $is_compared then {cost where not is_now} end as previous_cost, \
+                  {cost where is_now and cost_category in ('failed', 'lost', 'stuck')} as failed_cost, \
+                  {cost where is_now and cost_category = 'unused_request'} as unused_request_cost, \
+                  {cost where is_now and cost_category in ('used', 'unmetered')} as used_cost \
               from costs where cost_category not in ({shared}) group by team \
               having $is_compared or count(*) filter (is_now) > 0 \
           ), \
@@ -114,7 +114,7 @@ pub static TEAMS: Question = Question {
               select *, cast(direct_cost * 1000000000 as hugeint) as nano, \
                   cast(sum(direct_cost) over () * 1000000000 as hugeint) as all_nano, \
                   cast((select coalesce(sum(cost) filter (is_now), 0) from costs) * 1000000000 as hugeint) as whole_nano, \
-                  row_number() over (order by direct_cost desc, team) as place \
+                  row_number() over (order by direct_cost desc nulls last, team) as place \
               from direct \
           ), \
           shares as (select *, nano + (whole_nano - all_nano) * nano // nullif(all_nano, 0) as loaded_nano from nano), \
@@ -126,17 +126,16 @@ pub static TEAMS: Question = Question {
               cast(coalesce(whole_loaded_nano, nano) as decimal(29,0)) * 0.000000001 as fully_loaded_cost, \
               used_cost, unused_request_cost, failed_cost \
           from loaded where true [[and team = $team]]",
-    order: "direct_cost desc, team",
+    order: "direct_cost desc nulls last, team",
     columns: &[
+        TEAM_OR_NONE.to("/team", &[("team", "team")]),
         column(
-            "team",
-            "team",
-            Text,
-            "Who answers for the cost; `unattributed` where unknown.",
+            "direct_cost",
+            "direct",
+            Usd,
+            "What the team's pods cost, USD; NULL where no price is known.",
         )
-        .to("/team", &[("team", "team")]),
-        column("direct_cost", "direct", Usd, "What the team's pods cost, USD.")
-            .to("/pods", &[("team", "team")]),
+        .to("/pods", &[("team", "team")]),
         column(
             "change",
             "change",
@@ -183,48 +182,35 @@ pub static PIPELINES: Question = Question {
           ), \
           direct as ( \
               select team, pipeline, sum(cost) filter (is_now) as cost, \
-                  case when $is_compared then coalesce(sum(cost) filter (not is_now), 0) end as previous_cost, \
-                  coalesce(sum(cost) filter (is_now and cost_category in ('failed', 'lost', 'stuck')), 0) as failed_cost, \
-                  coalesce(sum(cost) filter (is_now and cost_category = 'unused_request'), 0) as unused_request_cost \
+                  case when $is_compared then {cost where not is_now} end as previous_cost, \
+                  {cost where is_now and cost_category in ('failed', 'lost', 'stuck')} as failed_cost, \
+                  {cost where is_now and cost_category = 'unused_request'} as unused_request_cost \
               from costs group by all having count(*) filter (is_now) > 0 \
           ), \
           begun as ( \
-              select teams.team, runs.pipeline, count(*) as runs, count(*) filter (runs.status in ('failed', 'lost')) as failed_runs, \
-                  count(*) filter (runs.status = 'succeeded') as succeeded_runs, sum(teams.cost) as cost \
+              select coalesce(shares.member, teams.team) as team, runs.pipeline, runs.status, \
+                  sum(cast(cast(teams.cost as decimal(38,9)) * 1000000000 as hugeint) * coalesce(shares.to_part - shares.from_part, 1) // coalesce(shares.whole, 1)) as nano \
               from marts.runs as runs \
-              inner join marts.run_teams as teams on runs.cluster = teams.cluster and runs.system is not distinct from teams.system \
-                  and runs.installation is not distinct from teams.installation and runs.pipeline = teams.pipeline and runs.run = teams.run \
-                  and runs.run_epoch is not distinct from teams.run_epoch \
+              inner join marts.run_teams as teams on {teams_of_runs} \
+              left join marts.team_shares as shares on teams.team = shares.team \
               where runs.started_at >= make_timestamp_ms($from) and runs.started_at < make_timestamp_ms($to) [[and runs.cluster = $cluster]] \
-              group by all \
+                  [[and exists (select 1 from marts.attempt_pods as pods where pods.namespace = $namespace and {pods_of_runs})]] \
+              group by coalesce(shares.member, teams.team), runs.cluster, runs.system, runs.installation, runs.pipeline, runs.run, runs.run_epoch, runs.status \
+          ), \
+          counted as ( \
+              select team, pipeline, count(*) as runs, count(*) filter (status in ('failed', 'lost')) as failed_runs, \
+                  sum(nano) // nullif(count(*) filter (status = 'succeeded' and nano is not null), 0) as nano_per_success \
+              from begun group by all \
           ) \
-          select direct.*, direct.cost - direct.previous_cost as change, coalesce(begun.runs, 0) as runs, \
-              coalesce(begun.failed_runs, 0) as failed_runs, \
-              cast(cast(begun.cost * 1000000000 as hugeint) // nullif(begun.succeeded_runs, 0) as decimal(29,0)) * 0.000000001 as cost_per_success \
-          from direct left join begun on direct.team = begun.team and direct.pipeline = begun.pipeline",
-    order: "cost desc, team, pipeline",
+          select direct.*, direct.cost - direct.previous_cost as change, coalesce(counted.runs, 0) as runs, \
+              coalesce(counted.failed_runs, 0) as failed_runs, \
+              cast(counted.nano_per_success as decimal(29,0)) * 0.000000001 as cost_per_success \
+          from direct left join counted on direct.team = counted.team and direct.pipeline = counted.pipeline",
+    order: "cost desc nulls last, team, pipeline",
     columns: &[
-        column(
-            "pipeline",
-            "pipeline",
-            Text,
-            "The recurring definition; `unattributed` where unknown.",
-        )
-        .to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
-        column(
-            "team",
-            "team",
-            Text,
-            "Who answers for the cost; `unattributed` where unknown.",
-        )
-        .to("/team", &[("team", "team")]),
-        column(
-            "cost",
-            "cost",
-            Usd,
-            "What its pods cost, USD; NULL where no price is known.",
-        )
-        .to("/pods", &[("pipeline", "pipeline"), ("team", "team")]),
+        PIPELINE_OR_NONE.to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
+        TEAM_OR_NONE.to("/team", &[("team", "team")]),
+        COST_OF_PODS.to("/pods", &[("pipeline", "pipeline"), ("team", "team")]),
         column(
             "change",
             "change",
@@ -237,21 +223,11 @@ pub static PIPELINES: Question = Question {
         column(
             "cost_per_success",
             "per success",
-            super::super::question::Kind::SmallUsd,
-            "Cost of all runs that started in the range, divided by those that succeeded, USD; NULL where none did.",
+            SmallUsd,
+            "Cost of all runs that started in the range and have a price, divided by those of them that succeeded, USD; NULL where none did.",
         ),
-        column(
-            "failed_cost",
-            "failed",
-            Usd,
-            "Cost of tries that failed, were lost or were stuck, USD.",
-        ),
-        column(
-            "unused_request_cost",
-            "unused request",
-            Usd,
-            "Cost of what was asked for and not used, USD.",
-        ),
+        FAILED,
+        UNUSED_REQUEST,
     ],
     required: &[],
 };
@@ -263,23 +239,26 @@ pub static JOBS: Question = Question {
     about: "One row per team, pipeline and job: what its pods cost, and tries that ended in the range. From `costs_hourly` and `job_attempts`.",
     sql: "with costs as ( \
               select team, pipeline, job, sum(cost) as cost, \
-                  coalesce(sum(cost) filter (cost_category in ('failed', 'lost', 'stuck')), 0) as failed_cost, \
-                  coalesce(sum(cost) filter (cost_category = 'unused_request'), 0) as unused_request_cost, \
-                  coalesce(sum(cost) filter (cost_category = 'unmetered'), 0) as unmetered_cost \
+                  {cost where cost_category in ('failed', 'lost', 'stuck')} as failed_cost, \
+                  {cost where cost_category = 'unused_request'} as unused_request_cost, \
+                  {cost where cost_category = 'unmetered'} as unmetered_cost \
               from marts.costs_hourly where {costs} and cost_category not in ({shared}) group by all \
           ), \
           tries as ( \
-              select team, pipeline, job, count(*) as attempts, count(*) filter (outcome in ('failed', 'lost')) as failed_attempts, \
+              select coalesce(shares.member, runs.team) as team, pipeline, job, \
+                  count(*) as attempts, count(*) filter (outcome in ('failed', 'lost')) as failed_attempts, \
                   quantile_disc(duration_ms, 0.5) as duration_p50_ms, quantile_disc(duration_ms, 0.95) as duration_p95_ms, \
                   quantile_disc(queue_wait_ms, 0.5) as queue_wait_p50_ms \
-              from marts.job_attempts where ended_at >= make_timestamp_ms($from) and ended_at < make_timestamp_ms($to) \
-                  [[and cluster = $cluster]] \
+              from marts.job_attempts as runs left join marts.team_shares as shares on runs.team = shares.team \
+              where ended_at >= make_timestamp_ms($from) and ended_at < make_timestamp_ms($to) [[and cluster = $cluster]] \
+                  [[and exists (select 1 from marts.attempt_pods as pods where pods.namespace = $namespace and pods.job = runs.job \
+                      and pods.attempt = runs.attempt and pods.team = runs.team and {pods_of_runs})]] \
               group by all \
           ) \
           select costs.*, coalesce(tries.attempts, 0) as attempts, coalesce(tries.failed_attempts, 0) as failed_attempts, \
               tries.duration_p50_ms, tries.duration_p95_ms, tries.queue_wait_p50_ms \
           from costs left join tries on costs.team = tries.team and costs.pipeline = tries.pipeline and costs.job = tries.job",
-    order: "cost desc, team, pipeline, job",
+    order: "cost desc nulls last, team, pipeline, job",
     columns: &[
         column(
             "job",
@@ -291,38 +270,11 @@ pub static JOBS: Question = Question {
             "/pods",
             &[("job", "job"), ("pipeline", "pipeline"), ("team", "team")],
         ),
-        column(
-            "pipeline",
-            "pipeline",
-            Text,
-            "The recurring definition; `unattributed` where unknown.",
-        )
-        .to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
-        column(
-            "team",
-            "team",
-            Text,
-            "Who answers for the cost; `unattributed` where unknown.",
-        )
-        .to("/team", &[("team", "team")]),
-        column(
-            "cost",
-            "cost",
-            Usd,
-            "What its pods cost, USD; NULL where no price is known.",
-        ),
-        column(
-            "unused_request_cost",
-            "unused request",
-            Usd,
-            "Cost of what was asked for and not used, USD.",
-        ),
-        column(
-            "failed_cost",
-            "failed",
-            Usd,
-            "Cost of tries that failed, were lost or were stuck, USD.",
-        ),
+        PIPELINE_OR_NONE.to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
+        TEAM_OR_NONE.to("/team", &[("team", "team")]),
+        COST_OF_PODS,
+        UNUSED_REQUEST,
+        FAILED,
         column(
             "unmetered_cost",
             "unmetered",
@@ -339,19 +291,19 @@ pub static JOBS: Question = Question {
         column(
             "duration_p50_ms",
             "half took",
-            super::super::question::Kind::Duration,
+            Duration,
             "Median time of a try, ms.",
         ),
         column(
             "duration_p95_ms",
             "1 in 20 took",
-            super::super::question::Kind::Duration,
+            Duration,
             "95th percentile of the time of a try, ms.",
         ),
         column(
             "queue_wait_p50_ms",
             "half waited",
-            super::super::question::Kind::Duration,
+            Duration,
             "Median wait of a try for a machine, ms.",
         ),
     ],
@@ -364,9 +316,9 @@ pub static NAMESPACES: Question = Question {
     title: "Namespaces",
     about: "One row per namespace: what its pods cost. Capacity that nobody held has none. From `costs_hourly`.",
     sql: "select namespace, sum(cost) as cost, \
-              coalesce(sum(cost) filter (cost_category in ('failed', 'lost', 'stuck', 'unused_request')), 0) as wasted_cost \
+              {cost where cost_category in ('failed', 'lost', 'stuck', 'unused_request')} as wasted_cost \
           from marts.costs_hourly where {costs} group by all",
-    order: "cost desc, namespace",
+    order: "cost desc nulls last, namespace",
     columns: &[
         column(
             "namespace",
@@ -375,7 +327,7 @@ pub static NAMESPACES: Question = Question {
             "Namespace; `unattributed` where there is none.",
         )
         .to("/pods", &[("namespace", "namespace")]),
-        column("cost", "cost", Usd, "Cost, USD; NULL where no price is known."),
+        COST_USD,
         column(
             "wasted_cost",
             "wasted",

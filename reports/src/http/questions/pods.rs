@@ -1,24 +1,23 @@
 //! The lowest level: pods, and the hours and prices behind what they cost.
 
 use super::super::question::Kind::{Bytes, Count, Duration, Instant, Millicores, Milligpus, SmallUsd, Text};
-use super::super::question::{Column, Question, column, key};
-
-const CLUSTER: Column = key(
-    "cluster",
-    "UID of the cluster (or the name that an import was given).",
-);
-const POD_UID: Column = key("pod_uid", "UID of the pod.");
+use super::super::question::{Question, column};
+use super::columns::{
+    ATTEMPT, BOUND_AT, CAPACITY_TYPE, CLUSTER, CLUSTER_SHOWN, COST, COST_CATEGORY, CPU_COST, END_REASON,
+    FINISHED_AT, GPU_COST, HOUR, JOB, MACHINE, MEMORY_COST, NAMESPACE, OUTCOME, PIPELINE, POD_CREATED_AT,
+    POD_NAME, POD_UID, PRICE_SOURCE, RELEASED_AT, RUN_EPOCH, RUN_NAME, STARTED_AT, TEAM, WAITED,
+};
 
 /// What each pod cost.
 pub static PODS: Question = Question {
     name: "pods",
     title: "Pods",
-    about: "One row per pod that held a machine in the range: what its hours of the range cost. From `allocations_hourly` and `pods`.",
+    about: "One row per pod that held a machine in the range: what its hours of the range cost, whole, also where several teams share it. From `allocations_hourly` and `pods`.",
     sql: "with costs as ( \
               select cluster, pod_uid, sum(total_cost) as cost, sum(unused_cost) as unused_cost, count(distinct hour_start_at) as hours \
               from marts.allocations_hourly \
-              where consumer_kind = 'pod' and hour_start_at >= make_timestamp_ms($from) and hour_start_at < make_timestamp_ms($to) \
-                  [[and cluster = $cluster]] [[and team = $team and cost_category not in ({shared})]] \
+              where consumer_kind = 'pod' and {hours} \
+                  [[and cluster = $cluster]] [[and {of_team} and cost_category not in ({shared})]] \
                   [[and pipeline = $pipeline and cost_category not in ({shared})]] [[and namespace = $namespace]] [[and job = $job]] \
                   [[and run = $run]] [[and cost_category = $category]] [[and machine = $machine]] \
               group by all \
@@ -28,30 +27,18 @@ pub static PODS: Question = Question {
           from costs inner join marts.pods as pods on costs.cluster = pods.cluster and costs.pod_uid = pods.pod_uid",
     order: "cost desc nulls last, cluster, pod_uid",
     columns: &[
-        column("pod_name", "pod", Text, "Name of the pod.")
-            .to("/pod", &[("pod", "pod_uid"), ("cluster", "cluster")]),
-        column("namespace", "namespace", Text, "Namespace of the pod."),
-        column("team", "team", Text, "Who answers for the cost.").to("/team", &[("team", "team")]),
-        column("pipeline", "pipeline", Text, "The recurring definition.")
-            .to("/pipeline", &[("pipeline", "pipeline")]),
-        column("job", "job", Text, "The unit of work inside a run."),
-        column("run", "run", Text, "One execution of the pipeline.").to(
+        POD_NAME.to("/pod", &[("pod", "pod_uid"), ("cluster", "cluster")]),
+        NAMESPACE,
+        TEAM.to("/team", &[("team", "team")]),
+        PIPELINE.to("/pipeline", &[("pipeline", "pipeline")]),
+        JOB,
+        RUN_NAME.to(
             "/run",
             &[("run", "run"), ("pipeline", "pipeline"), ("cluster", "cluster")],
         ),
-        column(
-            "outcome",
-            "outcome",
-            Text,
-            "succeeded, failed, lost, retired, cancelled, running or unknown.",
-        ),
-        column("end_reason", "why it ended", Text, "In the words of who said so."),
-        column(
-            "scheduled_at",
-            "bound",
-            Instant,
-            "When it was bound to a machine.",
-        ),
+        OUTCOME,
+        END_REASON,
+        BOUND_AT,
         column(
             "held_ms",
             "held it for",
@@ -64,13 +51,7 @@ pub static PODS: Question = Question {
             Count,
             "Hours of the range in which it held a machine.",
         ),
-        column(
-            "cost",
-            "cost",
-            SmallUsd,
-            "Cost, USD; NULL where no price is known.",
-        )
-        .to("/pod", &[("pod", "pod_uid"), ("cluster", "cluster")]),
+        COST.to("/pod", &[("pod", "pod_uid"), ("cluster", "cluster")]),
         column(
             "unused_cost",
             "unused",
@@ -98,15 +79,10 @@ pub static POD: Question = Question {
           where pods.pod_uid = $pod [[and pods.cluster = $cluster]]",
     order: "cluster",
     columns: &[
-        column("pod_name", "pod", Text, "Name of the pod."),
-        column("namespace", "namespace", Text, "Namespace of the pod."),
+        POD_NAME,
+        NAMESPACE,
         column("pod_uid", "UID", Text, "UID of the pod."),
-        column(
-            "cluster",
-            "cluster",
-            Text,
-            "UID of the cluster (or the name that an import was given).",
-        ),
+        CLUSTER_SHOWN,
         column(
             "node_name",
             "node",
@@ -120,16 +96,15 @@ pub static POD: Question = Question {
             Text,
             "Identifier of the machine: its provider's ID and its boot.",
         ),
-        column("team", "team", Text, "Who answers for the cost.").to("/team", &[("team", "team")]),
+        TEAM.to("/team", &[("team", "team")]),
         column(
             "system",
             "system",
             Text,
             "What made the pod: a system of the identity rules.",
         ),
-        column("pipeline", "pipeline", Text, "The recurring definition.")
-            .to("/pipeline", &[("pipeline", "pipeline")]),
-        column("run", "run", Text, "One execution of the pipeline.").to(
+        PIPELINE.to("/pipeline", &[("pipeline", "pipeline")]),
+        RUN_NAME.to(
             "/run",
             &[
                 ("run", "run"),
@@ -138,42 +113,22 @@ pub static POD: Question = Question {
                 ("run_epoch", "run_epoch"),
             ],
         ),
-        column("job", "job", Text, "The unit of work inside a run."),
-        column("attempt", "try", Text, "Which try of the job."),
+        JOB,
+        ATTEMPT,
         column("pod_class", "class", Text, "system, platform or workload."),
-        column(
-            "outcome",
-            "outcome",
-            Text,
-            "succeeded, failed, lost, retired, cancelled, running or unknown.",
-        ),
-        column("end_reason", "why it ended", Text, "In the words of who said so."),
+        OUTCOME,
+        END_REASON,
         column(
             "exit_code",
             "exit code",
             Count,
             "Exit code of the main container.",
         ),
-        column("created_at", "created", Instant, "When it was created."),
-        column(
-            "scheduled_at",
-            "bound",
-            Instant,
-            "When it was bound to a machine.",
-        ),
-        column("started_at", "started", Instant, "When its containers started."),
-        column(
-            "finished_at",
-            "finished",
-            Instant,
-            "When its containers finished.",
-        ),
-        column(
-            "released_at",
-            "released",
-            Instant,
-            "When it let go of its resources; NULL while it holds them.",
-        ),
+        POD_CREATED_AT,
+        BOUND_AT,
+        STARTED_AT,
+        FINISHED_AT,
+        RELEASED_AT,
         column("end_source", "end read from", Text, "Where the end was read."),
         column(
             "end_earliest_at",
@@ -187,12 +142,7 @@ pub static POD: Question = Question {
             Instant,
             "The end lies not after.",
         ),
-        column(
-            "queue_wait_ms",
-            "waited",
-            Duration,
-            "From creation to binding, ms.",
-        ),
+        WAITED,
         column(
             "cpu_request_millicores",
             "CPU asked for",
@@ -217,7 +167,7 @@ pub static POD: Question = Question {
             SmallUsd,
             "Cost of all its hours, USD; NULL where no price is known.",
         ),
-        key("run_epoch", "Tells executions of the same name apart."),
+        RUN_EPOCH,
     ],
     required: &["pod"],
 };
@@ -229,16 +179,15 @@ pub static POD_HOURS: Question = Question {
     about: "One row per hour and cost category of the pod, whenever it ran, with the price of its machine. From `allocations_hourly` and `machine_prices`.",
     sql: "select allocations.*, prices.hourly_price, prices.price_source, prices.instance_type, prices.capacity_type \
           from marts.allocations_hourly as allocations \
-          left join (select cluster, machine, min(hourly_price) as hourly_price, min(price_source) as price_source, \
-                  min(instance_type) as instance_type, min(capacity_type) as capacity_type from marts.machine_prices \
-                  where machine in (select machine from marts.pods where pod_uid = $pod) group by all) as prices \
+          asof left join (select * from marts.machine_prices where machine in (select machine from marts.pods where pod_uid = $pod)) as prices \
               on allocations.cluster = prices.cluster and allocations.machine = prices.machine \
+              and allocations.hour_start_at + interval 1 hour > prices.start_at \
           where allocations.pod_uid = $pod [[and allocations.cluster = $cluster]]",
     order: "hour_start_at, cost_category, team, cluster, machine",
     columns: &[
-        column("hour_start_at", "hour", Instant, "Start of the hour."),
-        column("cost_category", "category", Text, "Cost category."),
-        column("team", "team", Text, "Who answers for the cost.").to("/team", &[("team", "team")]),
+        HOUR,
+        COST_CATEGORY,
+        TEAM.to("/team", &[("team", "team")]),
         column("node_name", "node", Text, "Name of the node.")
             .to("/machine", &[("machine", "machine"), ("cluster", "cluster")]),
         column(
@@ -247,24 +196,24 @@ pub static POD_HOURS: Question = Question {
             Text,
             "Instance type, as its provider names it.",
         ),
-        column("capacity_type", "bought as", Text, "on-demand, spot or reserved."),
+        CAPACITY_TYPE,
         column(
             "hourly_price",
             "price of an hour",
             SmallUsd,
-            "Price of an hour of the machine, USD; the lowest, if it changed; NULL where none is known.",
+            "Price of an hour of the machine at that time, USD; the last, if it changed within the hour; NULL where none is known.",
         ),
-        column("price_source", "price from", Text, "Where the price was read."),
-        column("cpu_cost", "CPU", SmallUsd, "Cost of CPU, USD."),
-        column("memory_cost", "memory", SmallUsd, "Cost of memory, USD."),
-        column("gpu_cost", "GPU", SmallUsd, "Cost of accelerators, USD."),
+        PRICE_SOURCE,
+        CPU_COST,
+        MEMORY_COST,
+        GPU_COST,
         column(
             "total_cost",
             "cost",
             SmallUsd,
             "Cost, USD; NULL where no price is known.",
         ),
-        key("machine", "Identifier of the machine."),
+        MACHINE,
         CLUSTER,
     ],
     required: &["pod"],
@@ -277,8 +226,8 @@ pub static STUCK_PODS: Question = Question {
     about: "One row per pod that held a machine while it waited on an image, a configuration or a crash loop. From `allocations_hourly`, `pods` and `pod_waits`.",
     sql: "with costs as ( \
               select cluster, pod_uid, sum(total_cost) as cost from marts.allocations_hourly \
-              where cost_category = 'stuck' and hour_start_at >= make_timestamp_ms($from) and hour_start_at < make_timestamp_ms($to) \
-                  [[and cluster = $cluster]] [[and team = $team]] [[and pipeline = $pipeline]] [[and namespace = $namespace]] \
+              where cost_category = 'stuck' and {hours} \
+                  [[and cluster = $cluster]] [[and {of_team}]] [[and pipeline = $pipeline]] [[and namespace = $namespace]] \
               group by all \
           ) \
           select costs.*, pods.pod_name, pods.namespace, pods.team, pods.pipeline, pods.job, pods.outcome, pods.end_reason, \
@@ -287,26 +236,14 @@ pub static STUCK_PODS: Question = Question {
           left join marts.pod_waits as waits on costs.cluster = waits.cluster and costs.pod_uid = waits.pod_uid",
     order: "cost desc nulls last, cluster, pod_uid",
     columns: &[
-        column("pod_name", "pod", Text, "Name of the pod.")
-            .to("/pod", &[("pod", "pod_uid"), ("cluster", "cluster")]),
-        column("namespace", "namespace", Text, "Namespace of the pod."),
-        column("team", "team", Text, "Who answers for the cost.").to("/team", &[("team", "team")]),
-        column("pipeline", "pipeline", Text, "The recurring definition.")
-            .to("/pipeline", &[("pipeline", "pipeline")]),
-        column("job", "job", Text, "The unit of work inside a run."),
-        column(
-            "outcome",
-            "outcome",
-            Text,
-            "succeeded, failed, lost, retired, cancelled, running or unknown.",
-        ),
-        column("end_reason", "why it ended", Text, "In the words of who said so."),
-        column(
-            "scheduled_at",
-            "bound",
-            Instant,
-            "When it was bound to a machine.",
-        ),
+        POD_NAME.to("/pod", &[("pod", "pod_uid"), ("cluster", "cluster")]),
+        NAMESPACE,
+        TEAM.to("/team", &[("team", "team")]),
+        PIPELINE.to("/pipeline", &[("pipeline", "pipeline")]),
+        JOB,
+        OUTCOME,
+        END_REASON,
+        BOUND_AT,
         column(
             "stuck_ms",
             "stuck for",

@@ -2,6 +2,7 @@
 
 use super::super::question::Kind::{Count, Duration, Instant, Text, Usd};
 use super::super::question::{Question, column};
+use super::columns::CLUSTER_SHOWN;
 
 /// How far clusters were observed.
 pub static CLUSTERS: Question = Question {
@@ -11,13 +12,7 @@ pub static CLUSTERS: Question = Question {
     sql: "select * from marts.clusters where true [[and cluster = $cluster]]",
     order: "cluster",
     columns: &[
-        column(
-            "cluster",
-            "cluster",
-            Text,
-            "UID of the cluster (or the name that an import was given).",
-        )
-        .to("/", &[("cluster", "cluster")]),
+        CLUSTER_SHOWN.to("/", &[("cluster", "cluster")]),
         column(
             "observed_from_at",
             "observed from",
@@ -58,12 +53,7 @@ pub static DATA_QUALITY: Question = Question {
         column("cost", "money", Usd, "Its value, if it is money, USD."),
         column("unit", "unit", Text, "The unit of the mart's value."),
         column("measure", "name", Text, "The measure, as the mart names it."),
-        column(
-            "cluster",
-            "cluster",
-            Text,
-            "UID of the cluster (or the name that an import was given).",
-        ),
+        CLUSTER_SHOWN,
     ],
     required: &[],
 };
