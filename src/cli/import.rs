@@ -19,6 +19,7 @@ use podledger_sql::units::NanoUsd;
 
 use super::Cli;
 use super::import_bills::Bill;
+use super::import_cost_explorer::CostExplorer;
 use super::import_prometheus::Prometheus;
 
 #[derive(Debug, Subcommand)]
@@ -180,9 +181,10 @@ pub enum Import {
     #[command(
         after_help = "Example: aws ce get-cost-and-usage --time-period Start=2026-11-01,End=2026-12-01 --granularity DAILY \\\n           \
                       --metrics UnblendedCost AmortizedCost --group-by Type=DIMENSION,Key=SERVICE > november.json\n         \
-                      podledger import cost-explorer november.json --billing-account 123456789012"
+                      podledger import cost-explorer november.json --billing-account 123456789012\n         \
+                      podledger import cost-explorer --live --since 2026-11-01"
     )]
-    CostExplorer(Bill),
+    CostExplorer(CostExplorer),
     /// The rows of a query over any file that DuckDB reads.
     #[command(
         after_help = "Example: podledger import query --into prices --from \"select * from 'prices.parquet'\""
@@ -371,7 +373,7 @@ impl Import {
             Self::Cur(bill) => bill.run(cli, Format::Cur, &bar, today())?,
             Self::GcpBilling(bill) => bill.run(cli, Format::Gcp, &bar, today())?,
             Self::AzureCosts(bill) => bill.run(cli, Format::Azure, &bar, today())?,
-            Self::CostExplorer(bill) => bill.run(cli, Format::CostExplorer, &bar, today())?,
+            Self::CostExplorer(answers) => answers.run(cli, &bar, today())?,
             Self::Query {
                 into,
                 from,

@@ -14,6 +14,7 @@ mod export;
 mod findings;
 mod import;
 mod import_bills;
+mod import_cost_explorer;
 mod import_prometheus;
 mod recommend;
 mod reconcile;
