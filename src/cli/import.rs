@@ -18,6 +18,7 @@ use podledger_collector::import::{
 use podledger_sql::units::NanoUsd;
 
 use super::Cli;
+use super::import_aws_prices::AwsPrices;
 use super::import_bills::Bill;
 use super::import_cost_explorer::CostExplorer;
 use super::import_prometheus::Prometheus;
@@ -185,6 +186,11 @@ pub enum Import {
                       podledger import cost-explorer --live --since 2026-11-01"
     )]
     CostExplorer(CostExplorer),
+    /// What AWS lists now: on-demand prices of machines, and prices of volumes, load balancers and control planes.
+    #[command(
+        after_help = "Example: podledger import aws-prices\n         podledger import aws-prices --region eu-central-1 --all-types"
+    )]
+    AwsPrices(AwsPrices),
     /// The rows of a query over any file that DuckDB reads.
     #[command(
         after_help = "Example: podledger import query --into prices --from \"select * from 'prices.parquet'\""
@@ -374,6 +380,7 @@ impl Import {
             Self::GcpBilling(bill) => bill.run(cli, Format::Gcp, &bar, today())?,
             Self::AzureCosts(bill) => bill.run(cli, Format::Azure, &bar, today())?,
             Self::CostExplorer(answers) => answers.run(cli, &bar, today())?,
+            Self::AwsPrices(prices) => prices.run(cli, &bar, today())?,
             Self::Query {
                 into,
                 from,

@@ -13,6 +13,7 @@ mod demo;
 mod export;
 mod findings;
 mod import;
+mod import_aws_prices;
 mod import_bills;
 mod import_cost_explorer;
 mod import_prometheus;

@@ -2,6 +2,7 @@
 
 mod cost_explorer;
 mod moto;
+mod prices;
 mod refused;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,5 +1,6 @@
 //! Imports: files that others recorded, as one commit of the lake each.
 
+pub mod aws_prices;
 pub mod bills;
 pub mod catalogue;
 pub mod engines;
