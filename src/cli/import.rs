@@ -22,6 +22,7 @@ use super::import_aws_prices::AwsPrices;
 use super::import_bills::Bill;
 use super::import_cost_explorer::CostExplorer;
 use super::import_prometheus::Prometheus;
+use super::import_spot_prices::SpotPrices;
 
 #[derive(Debug, Subcommand)]
 pub enum Import {
@@ -191,6 +192,13 @@ pub enum Import {
         after_help = "Example: podledger import aws-prices\n         podledger import aws-prices --region eu-central-1 --all-types"
     )]
     AwsPrices(AwsPrices),
+    /// Spot prices by zone, as EC2 tells their history.
+    #[command(
+        after_help = "Example: aws ec2 describe-spot-price-history --product-descriptions Linux/UNIX --start-time 2026-11-01 \\\n           \
+                      --instance-types m5.large m5.xlarge > spot.json\n         \
+                      podledger import spot-prices spot.json"
+    )]
+    SpotPrices(SpotPrices),
     /// The rows of a query over any file that DuckDB reads.
     #[command(
         after_help = "Example: podledger import query --into prices --from \"select * from 'prices.parquet'\""
@@ -381,6 +389,7 @@ impl Import {
             Self::AzureCosts(bill) => bill.run(cli, Format::Azure, &bar, today())?,
             Self::CostExplorer(answers) => answers.run(cli, &bar, today())?,
             Self::AwsPrices(prices) => prices.run(cli, &bar, today())?,
+            Self::SpotPrices(history) => history.run(cli, today())?,
             Self::Query {
                 into,
                 from,

@@ -17,6 +17,7 @@ mod import_aws_prices;
 mod import_bills;
 mod import_cost_explorer;
 mod import_prometheus;
+mod import_spot_prices;
 mod recommend;
 mod reconcile;
 mod record;

@@ -4,6 +4,7 @@ mod cost_explorer;
 mod moto;
 mod prices;
 mod refused;
+mod spot;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

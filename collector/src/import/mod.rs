@@ -12,6 +12,7 @@ pub mod prices;
 pub mod prometheus;
 pub mod query;
 pub mod recording;
+pub mod spot_prices;
 pub mod usage;
 
 use duckdb::Connection;
