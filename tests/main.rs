@@ -5,6 +5,7 @@
 mod harness;
 
 mod attribution;
+mod aws;
 mod backfill;
 mod bench;
 mod bills;

@@ -37,6 +37,18 @@ pub enum Error {
     #[error("{url}: {reason}")]
     Prometheus { url: String, reason: String },
 
+    /// A service of AWS that cannot be asked, or does not answer what it should.
+    #[error("{asked}: {reason}")]
+    Aws { asked: String, reason: String },
+
+    /// A file could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+
     /// A recording could not be written.
     #[error("cannot write the recording")]
     Recording {
@@ -84,6 +96,17 @@ impl Error {
             source: Box::new(source),
         }
     }
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
 }
 
 /// The result of everything fallible in this crate.

@@ -9,6 +9,7 @@
 //! Architecture invariant: all input ends as segments of the lake; nothing here opens a ledger.
 //! Architecture invariant: an import is one commit: all of it becomes visible, or none.
 
+pub mod aws;
 pub mod error;
 pub mod facts;
 pub mod fargate;

@@ -18,8 +18,11 @@ use podledger_collector::import::{
 use podledger_sql::units::NanoUsd;
 
 use super::Cli;
+use super::import_aws_prices::AwsPrices;
 use super::import_bills::Bill;
+use super::import_cost_explorer::CostExplorer;
 use super::import_prometheus::Prometheus;
+use super::import_spot_prices::SpotPrices;
 
 #[derive(Debug, Subcommand)]
 pub enum Import {
@@ -180,9 +183,22 @@ pub enum Import {
     #[command(
         after_help = "Example: aws ce get-cost-and-usage --time-period Start=2026-11-01,End=2026-12-01 --granularity DAILY \\\n           \
                       --metrics UnblendedCost AmortizedCost --group-by Type=DIMENSION,Key=SERVICE > november.json\n         \
-                      podledger import cost-explorer november.json --billing-account 123456789012"
+                      podledger import cost-explorer november.json --billing-account 123456789012\n         \
+                      podledger import cost-explorer --live --since 2026-11-01"
     )]
-    CostExplorer(Bill),
+    CostExplorer(CostExplorer),
+    /// What AWS lists now: on-demand prices of machines, and prices of volumes, load balancers and control planes.
+    #[command(
+        after_help = "Example: podledger import aws-prices\n         podledger import aws-prices --region eu-central-1 --all-types"
+    )]
+    AwsPrices(AwsPrices),
+    /// Spot prices by zone, as EC2 tells their history.
+    #[command(
+        after_help = "Example: aws ec2 describe-spot-price-history --product-descriptions Linux/UNIX --start-time 2026-11-01 \\\n           \
+                      --instance-types m5.large m5.xlarge > spot.json\n         \
+                      podledger import spot-prices spot.json"
+    )]
+    SpotPrices(SpotPrices),
     /// The rows of a query over any file that DuckDB reads.
     #[command(
         after_help = "Example: podledger import query --into prices --from \"select * from 'prices.parquet'\""
@@ -371,7 +387,9 @@ impl Import {
             Self::Cur(bill) => bill.run(cli, Format::Cur, &bar, today())?,
             Self::GcpBilling(bill) => bill.run(cli, Format::Gcp, &bar, today())?,
             Self::AzureCosts(bill) => bill.run(cli, Format::Azure, &bar, today())?,
-            Self::CostExplorer(bill) => bill.run(cli, Format::CostExplorer, &bar, today())?,
+            Self::CostExplorer(answers) => answers.run(cli, &bar, today())?,
+            Self::AwsPrices(prices) => prices.run(cli, &bar, today())?,
+            Self::SpotPrices(history) => history.run(cli, today())?,
             Self::Query {
                 into,
                 from,

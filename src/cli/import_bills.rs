@@ -1,6 +1,6 @@
-//! `podledger import focus`, `cur`, `gcp-billing`, `azure-costs`, `cost-explorer`.
+//! `podledger import focus`, `cur`, `gcp-billing`, `azure-costs`, and what these bills have in common with `cost-explorer`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -17,6 +17,13 @@ use super::Cli;
 pub struct Bill {
     /// A file, or a folder whose files are one delivery of the bill.
     path: PathBuf,
+    #[command(flatten)]
+    filing: Filing,
+}
+
+/// How a bill is filed.
+#[derive(Debug, Args)]
+pub struct Filing {
     /// What the bill is filed under. Of one source, billing account and billing period only the newest delivery counts; bills of other
     /// sources stand beside it [default: exports; cost-explorer for what Cost Explorer answered].
     #[arg(long, value_name = "NAME")]
@@ -37,30 +44,53 @@ pub struct Bill {
 
 impl Bill {
     pub fn run(&self, cli: &Cli, format: Format, bar: &ProgressBar, today: Date) -> anyhow::Result<Imported> {
-        let source = match format {
-            Format::CostExplorer => bills::COST_EXPLORER,
-            Format::Focus | Format::Cur | Format::Gcp | Format::Azure => bills::EXPORTS,
-        };
-        let options = bills::Options {
+        import(cli, &self.path, format, &self.filing, bar, today)
+    }
+}
+
+impl Filing {
+    pub fn options(&self, source: &str, today: Date) -> bills::Options {
+        bills::Options {
             source: self.source.clone().unwrap_or_else(|| source.to_owned()),
             billing_account: self.billing_account.clone(),
             assume_usd: self.assume_usd,
             delivered_at: self.delivered_at.unwrap_or_else(Timestamp::now),
             recorded_date: self.recorded_date.unwrap_or(today),
-        };
-        let progress = |file: &str| {
-            bar.set_message(format!("importing {file}"));
-            bar.tick();
-        };
-        let (imported, totals) = bills::import(&cli.lake()?, &self.path, format, &options, &progress)
-            .with_context(|| format!("cannot import {}; nothing was written", self.path.display()))?;
-        bar.finish_and_clear();
-        print(&totals);
-        Ok(imported)
+        }
     }
 }
 
-fn print(totals: &Totals) {
+/// Imports files.
+pub fn import(
+    cli: &Cli,
+    path: &Path,
+    format: Format,
+    filing: &Filing,
+    bar: &ProgressBar,
+    today: Date,
+) -> anyhow::Result<Imported> {
+    let source = match format {
+        Format::CostExplorer => bills::COST_EXPLORER,
+        Format::Focus | Format::Cur | Format::Gcp | Format::Azure => bills::EXPORTS,
+    };
+    let progress = |file: &str| {
+        bar.set_message(format!("importing {file}"));
+        bar.tick();
+    };
+    let (imported, totals) = bills::import(
+        &cli.lake()?,
+        path,
+        format,
+        &filing.options(source, today),
+        &progress,
+    )
+    .with_context(|| format!("cannot import {}; nothing was written", path.display()))?;
+    bar.finish_and_clear();
+    print(&totals);
+    Ok(imported)
+}
+
+pub fn print(totals: &Totals) {
     let days = totals
         .days
         .as_ref()

@@ -1,5 +1,6 @@
 //! Imports: files that others recorded, as one commit of the lake each.
 
+pub mod aws_prices;
 pub mod bills;
 pub mod catalogue;
 pub mod engines;
@@ -11,6 +12,7 @@ pub mod prices;
 pub mod prometheus;
 pub mod query;
 pub mod recording;
+pub mod spot_prices;
 pub mod usage;
 
 use duckdb::Connection;

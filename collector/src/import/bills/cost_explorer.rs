@@ -1,11 +1,12 @@
 //! What AWS's Cost Explorer answers to `GetCostAndUsage`, flattened to rows.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use duckdb::Connection;
 use podledger_sql::Doing;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -30,64 +31,76 @@ pub(super) const COLUMNS: &[&str] = &[
     "Tags",
 ];
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    #[serde(default)]
-    group_definitions: Vec<Definition>,
-    results_by_time: Vec<Of>,
+/// The dimensions by which answers may be grouped: the columns that a charge has for them.
+pub(super) fn dimensions() -> impl Iterator<Item = &'static str> {
+    let columns = COLUMNS.iter().copied();
+    columns
+        .skip_while(|column| *column != "SERVICE")
+        .take_while(|column| *column != "Tags")
 }
 
-#[derive(Deserialize)]
+/// An answer to `GetCostAndUsage`, in the words of AWS.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Definition {
-    r#type: String,
-    key: String,
+pub(super) struct Answer {
+    #[serde(default)]
+    pub group_definitions: Vec<Definition>,
+    pub results_by_time: Vec<Of>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Definition {
+    pub r#type: String,
+    pub key: String,
 }
 
 /// What it cost in a time.
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Of {
-    time_period: Time,
+pub(super) struct Of {
+    pub time_period: Time,
     #[serde(default)]
-    estimated: bool,
+    pub estimated: bool,
     #[serde(default)]
-    groups: Vec<Group>,
+    pub groups: Vec<Group>,
     #[serde(default)]
-    total: BTreeMap<String, Metric>,
+    pub total: BTreeMap<String, Metric>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Time {
-    start: String,
-    end: String,
+pub(super) struct Time {
+    pub start: String,
+    pub end: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Group {
-    keys: Vec<String>,
-    metrics: BTreeMap<String, Metric>,
+pub(super) struct Group {
+    pub keys: Vec<String>,
+    pub metrics: BTreeMap<String, Metric>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Metric {
-    amount: String,
-    unit: Option<String>,
+pub(super) struct Metric {
+    pub amount: String,
+    pub unit: Option<String>,
 }
 
-/// Makes the table `answers` of the file `path`: one answer, or several one after another.
+/// Makes the table `answers` of the file `path`, or of `text` that stands for it: one answer, or several one after another.
 ///
 /// # Errors
 /// [`Error::Input`] for text that is no answer of Cost Explorer, or breaks off; and for one without the metric `UnblendedCost`.
-pub(super) fn load(connection: &Connection, path: &Path) -> Result<()> {
-    let text = std::fs::read(path).map_err(|source| Error::Io {
-        path: path.to_path_buf(),
-        source,
-    })?;
+pub(super) fn load(connection: &Connection, path: &Path, text: Option<&[u8]>) -> Result<()> {
+    let text = match text {
+        Some(text) => Cow::Borrowed(text),
+        None => Cow::Owned(std::fs::read(path).map_err(|source| Error::Io {
+            path: path.to_path_buf(),
+            source,
+        })?),
+    };
     let input = |reason: String| Error::Input {
         path: path.to_path_buf(),
         reason,
@@ -177,10 +190,8 @@ fn cells(
     for (definition, key) in definitions.iter().zip(&group.keys) {
         match definition.r#type.as_str() {
             "DIMENSION" => {
-                let column = COLUMNS
-                    .iter()
-                    .skip_while(|column| **column != "SERVICE")
-                    .find(|column| **column == definition.key && **column != "Tags")
+                let column = dimensions()
+                    .find(|column| *column == definition.key)
                     .ok_or_else(|| {
                         format!(
                             "is grouped by {}, which no charge has; group by another dimension",

@@ -3,6 +3,7 @@
 //! ```text
 //! files of rows -> cells by header (formats) -> typed and checked (table) -> sql/imports/bills/*.sql ─┐
 //! Cost Explorer's answers -> one charge per group and time (cost_explorer) ──────────────────────────┴> billed_charges
+//! Cost Explorer itself (live) -> answers, all of them ┘
 //! ```
 //!
 //! Architecture invariant: an import is one delivery; what stands instead of what is decided by models, so a delivery that came
@@ -10,6 +11,7 @@
 
 mod cost_explorer;
 mod formats;
+pub mod live;
 mod rows;
 mod table;
 
@@ -113,19 +115,46 @@ pub fn import(
     options: &Options,
     progress: &dyn Fn(&str),
 ) -> Result<(Imported, Totals)> {
-    let files = files(path, format)?;
     let mut hash = Sha256::new();
-    for file in &files {
-        hash.update(format!("{}\n{}\n", format.name(), name_in(path, file)));
-        hash_file(file, &mut hash)?;
+    let mut pieces = Vec::new();
+    for file in files(path, format)? {
+        let name = name_in(path, &file);
+        hash.update(format!("{}\n{name}\n", format.name()));
+        hash_file(&file, &mut hash)?;
+        pieces.push(Piece {
+            path: file,
+            name,
+            text: None,
+        });
     }
-    let delivery = hex(hash);
+    deliver(lake, path, &pieces, &hex(hash), format, options, progress)
+}
+
+/// A file of a bill.
+struct Piece {
+    path: PathBuf,
+    /// Its name within the delivery.
+    name: String,
+    /// What it says, where it was never a file.
+    text: Option<Vec<u8>>,
+}
+
+/// Writes the charges of all pieces as one commit.
+fn deliver(
+    lake: &Lake,
+    path: &Path,
+    pieces: &[Piece],
+    delivery: &str,
+    format: Format,
+    options: &Options,
+    progress: &dyn Fn(&str),
+) -> Result<(Imported, Totals)> {
     let connection = scratch()?;
     let mut totals = Totals {
-        files: files.len(),
+        files: pieces.len(),
         ..Totals::default()
     };
-    let (origin, id) = (origin(options), commit_id(&delivery, options));
+    let (origin, id) = (origin(&options.source), commit_id(delivery, options));
     let is_committed = lake.is_committed(&origin, &id);
     let note = format!("import {} as {}", format.name(), options.source);
     let mut commit = if is_committed {
@@ -137,20 +166,25 @@ pub fn import(
     connection
         .execute_batch("create temp table totals (charges bigint, billed decimal(38,18), effective decimal(38,18), unknown bigint, first_at timestamp, last_at timestamp)")
         .doing("set up the import")?;
-    for file in &files {
-        let name = name_in(path, file);
-        progress(&name);
-        let contents = table::read(&connection, file, format, options.assume_usd)?;
+    for piece in pieces {
+        progress(&piece.name);
+        let contents = table::read(
+            &connection,
+            &piece.path,
+            piece.text.as_deref(),
+            format,
+            options.assume_usd,
+        )?;
         totals.rows += contents.rows;
         totals.rounded_rows += contents.rounded_rows;
         totals.rounding_usd.extend(contents.rounding_usd);
-        charges(&connection, file, format)?;
+        charges(&connection, &piece.path, format)?;
         if let Some(commit) = &mut commit {
             let (_, rows) = write_query(
                 &connection,
                 commit,
                 "billed_charges",
-                &facts(format.name(), &delivery, &name, options),
+                &facts(format.name(), delivery, &piece.name, options),
             )?;
             written += rows;
         }
@@ -169,8 +203,9 @@ pub fn import(
     Ok((Imported::Written(vec![("billed_charges", written)]), totals))
 }
 
-fn origin(options: &Options) -> String {
-    format!("bills-{}", options.source)
+/// Who writes bills that are filed under `source`.
+fn origin(source: &str) -> String {
+    format!("bills-{source}")
 }
 
 /// The same files under the same name are imported once.

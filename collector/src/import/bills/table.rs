@@ -35,18 +35,20 @@ pub(super) struct Contents {
     pub rounding_usd: Option<String>,
 }
 
-/// Makes the table `bill` of `path`: one row per row of the file, numbered from 1, with a column for each field of `format`.
+/// Makes the table `bill` of `path`, or of `text` that stands for the file: one row per row, numbered from 1, with a column for
+/// each field of `format`.
 ///
 /// # Errors
 /// [`Error::Input`] for a torn file, a column that is missing, and the first cell that is not what its column must be.
 pub(super) fn read(
     connection: &Connection,
     path: &Path,
+    text: Option<&[u8]>,
     format: Format,
     assume_usd: bool,
 ) -> Result<Contents> {
     let (columns, relation) = if format == Format::CostExplorer {
-        cost_explorer::load(connection, path)?;
+        cost_explorer::load(connection, path, text)?;
         (answered(), Some("answers".to_owned()))
     } else if is_parquet(path) {
         let relation = format!("read_parquet({})", quote(&path.to_string_lossy()));

@@ -12,7 +12,7 @@ use prometheus_http_query::response::Data;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, StatusCode};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 
 /// How a server is reached. It cannot be printed: it holds secrets.
 #[derive(Clone)]
@@ -352,15 +352,4 @@ fn failure(error: &prometheus_http_query::Error) -> Failure {
         },
         _ => Failure::Never(reason),
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
