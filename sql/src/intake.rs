@@ -531,7 +531,9 @@ impl ClusterIntake {
 
 /// Tables of facts that a cluster tells: prices and the like have no cluster, and are written by whoever knows them.
 fn tables() -> impl Iterator<Item = &'static Fact> {
-    FACTS.iter().filter(|fact| fact.column("cluster").is_some())
+    FACTS
+        .iter()
+        .filter(|fact| fact.column("cluster").is_some() && !fact.is_of_closing())
 }
 
 fn with_batch(rows: &RecordBatch, batch: i64) -> Result<RecordBatch> {

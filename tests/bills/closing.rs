@@ -8,6 +8,7 @@ use podledger_analyzer::Error;
 use podledger_analyzer::build::{build, check};
 use podledger_analyzer::close::{Closed, Request, close};
 use podledger_collector::import::bills::Format;
+use podledger_collector::import::query::import_query;
 
 use super::restated::{HOUR, Row, charges, focus, ledger_of, others, scope};
 use super::{deliver, given_a_busy_machine, hours_of};
@@ -344,6 +345,14 @@ fn a_month_of_which_the_bill_is_an_estimate_is_not_closed() {
     assert!(refusal(&world, &elsewhere).contains("no cluster `elsewhere` is known; those that are: c"));
     charge("final", "2026-12-03 12:00:00");
     world.build(false);
+    let forged = import_query(&world.lake(), "closed_months", "select 1 as basis", NOVEMBER);
+    assert!(
+        forged
+            .unwrap_err()
+            .to_string()
+            .contains("`closed_months` is no table"),
+        "only a close writes it"
+    );
 
     // With other rules than those of the build it would close what nobody has looked at.
     scope(&mut world, "platform_namespaces = ['ns']\n");

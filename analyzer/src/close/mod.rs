@@ -32,7 +32,7 @@ const CLOSING: i64 = -1;
 /// Which month is closed, and what of it was decided.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The first day of the month, UTC.
+    /// A day of the month, UTC.
     pub month: Date,
     /// Close it without a bill.
     pub at_list_price: bool,
@@ -99,7 +99,7 @@ impl Month {
 /// [`Error::NotClosed`] while anything of the month may still come, if it is closed, or if the ledger is not up to date;
 /// [`Error::Sql`]. Nothing is written then.
 pub fn close(ledger: &Ledger, lake: &Lake, config: &Config, request: &Request) -> Result<Closed> {
-    let month = Month::of(request.month)?;
+    let month = Month::of(request.month.first_of_month())?;
     let basis = refusals::basis(ledger, lake, config, month, request)?;
     let id = format!("month-{}", month.name());
     let date = request.closed_at.to_zoned(TimeZone::UTC).date();

@@ -89,8 +89,14 @@ fn digest<P: AsRef<[u8]>>(pieces: impl IntoIterator<Item = P>) -> String {
 }
 
 fn fact(table: &str) -> Result<&'static Table> {
-    Table::named(table).ok_or_else(|| Error::NoTable {
-        table: table.to_owned(),
-        known: FACTS.iter().map(|fact| fact.table).collect(),
-    })
+    Table::named(table)
+        .filter(|fact| !fact.is_of_closing())
+        .ok_or_else(|| Error::NoTable {
+            table: table.to_owned(),
+            known: FACTS
+                .iter()
+                .filter(|fact| !fact.is_of_closing())
+                .map(|fact| fact.table)
+                .collect(),
+        })
 }

@@ -28,6 +28,12 @@ pub struct Fact {
 }
 
 impl Fact {
+    /// Whether it is written when a month is closed, and by nothing else: its rows have to hash to what was noted then.
+    #[must_use]
+    pub fn is_of_closing(&self) -> bool {
+        self.table.starts_with("closed_")
+    }
+
     /// The fact of this table name, or `None` where there is no such table.
     #[must_use]
     pub fn named(table: &str) -> Option<&'static Self> {
