@@ -22,8 +22,8 @@ const MIGRATIONS: &[&str] = &[
 /// Most memory that DuckDB takes for tables and intermediate results, where the machine has more.
 const MEMORY_GIB: f64 = 4.0;
 
-/// The same for a copy that is served: its questions are small, several copies may be open while builds run in the same process, and what does not fit
-/// goes to disk.
+/// The same for a copy that is served: its questions are small, several copies may be open while builds run in the same process,
+/// and what does not fit goes to disk.
 const SERVED_MEMORY_GIB: f64 = 1.0;
 
 /// Most threads that questions to a served copy share.

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 /// A cluster that was not observed for so long is not waited for any more, ms.
 const GONE_MS: i64 = 14 * 24 * 3_600_000;
 
-/// From when and through when clusters were observed together, of each one's beginning and end (ms since 1970): through the least of those that are still
-/// observed. One that was given up a fortnight before the newest word of any other does not hold up weeks for good.
+/// From when and through when clusters were observed together, of each one's beginning and end (ms since 1970): through the least of
+/// those that are still observed. One that was given up a fortnight before the newest word of any other does not hold up weeks for good.
 pub fn observed(clusters: &[(i64, i64)]) -> Option<(i64, i64)> {
     let from = clusters.iter().map(|(from, _)| *from).min()?;
     let latest = clusters.iter().map(|(_, through)| *through).max()?;
@@ -80,8 +80,8 @@ impl Week {
         })
     }
 
-    /// The last week in which all clusters that are still observed were observed whole, or else the last that was observed at all; `None` where no
-    /// cluster was.
+    /// The last week in which all clusters that are still observed were observed whole, or else the last that was observed at all;
+    /// `None` where no cluster was.
     ///
     /// # Errors
     /// [`Error::Zone`].
