@@ -213,6 +213,9 @@ fn same_run(one: &str, other: &str) -> String {
     same.join(" and ")
 }
 
+/// Takes a row of an answer, with how many rows there are in all.
+type TakeRow<'a> = dyn FnMut(i64, &[Cell]) -> Result<(), Problem> + 'a;
+
 impl Question {
     /// The text with what many questions share.
     fn text(&self) -> String {
@@ -304,7 +307,7 @@ impl Question {
         scope: &Scope,
         part: Part,
         total: &str,
-        row: &mut dyn FnMut(i64, &[Cell]) -> Result<(), Problem>,
+        row: &mut TakeRow<'_>,
     ) -> Result<(), Problem> {
         for key in self.required {
             scope.required(key)?;
