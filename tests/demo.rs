@@ -50,8 +50,16 @@ fn the_demo_collects_builds_checks_and_reports_two_weeks() {
     left.sort();
     assert_eq!(
         left,
-        ["demo.txt", "intake.duckdb", "lake", "ledger.duckdb", "reports"]
+        [
+            "demo.txt",
+            "intake.duckdb",
+            "lake",
+            "ledger.duckdb",
+            "published",
+            "reports"
+        ]
     );
+    assert!(data.join("published/current/runs.parquet").exists());
 }
 
 #[test]
