@@ -3,6 +3,7 @@
 
 mod storage;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use jiff::civil::date;
@@ -433,11 +434,30 @@ fn where_nothing_goes_wrong_nothing_is_found_to_have() {
     }
 }
 
-/// Runs that cost more from a day on are found, with the day and the job; no other pipeline is told to have changed.
+/// How surely costs after a day differ from those before it: the square of Mann and Whitney's z, counted pair by pair.
+fn z_squared(before: &[i128], after: &[i128]) -> f64 {
+    let count = |values: &[i128]| f64::from(u32::try_from(values.len()).unwrap());
+    let (n, m) = (count(before), count(after));
+    let above = |after: i128, before: i128| match after.cmp(&before) {
+        Ordering::Greater => 1.0,
+        Ordering::Equal => 0.5,
+        Ordering::Less => 0.0,
+    };
+    let u: f64 = after
+        .iter()
+        .flat_map(|after| before.iter().map(|before| above(*after, *before)))
+        .sum();
+    12.0 * (u - n * m / 2.0).powi(2) / (n * m * (n + m + 1.0))
+}
+
+/// Runs that cost more from a day on are found, with the day and the job; no other pipeline is told to have changed. What is not
+/// found is what the costs of a few dozen runs do not tell apart, and that is seldom.
 #[test]
 fn a_job_that_becomes_slower_is_found_with_its_day() {
     let soak = std::env::var_os("PODLEDGER_SOAK").is_some();
-    for seed in 401..=if soak { 420 } else { 402 } {
+    let seeds = 401..=if soak { 420 } else { 402 };
+    let (all, mut faint) = (seeds.clone().count(), Vec::new());
+    for seed in seeds {
         let quiet = scenario(seed, 3, 10);
         let from_ms = quiet.start_ms + 2 * 86_400_000;
         let (world, truth) = ledger_of(Scenario {
@@ -448,6 +468,26 @@ fn a_job_that_becomes_slower_is_found_with_its_day() {
         let found = world.rows(
             "select team, subject, epoch_ms(since_at), evidence from marts.findings where zone = 'UTC' and finding = 'run_cost_regression'",
         );
+        let costs = |is_after: bool| -> Vec<i128> {
+            world
+                .rows(&format!(
+                    "select cast(cost * 1000000000 as hugeint) from marts.runs where pipeline = '{}' and status = 'succeeded' \
+                     and cost is not null and (epoch_ms(created_at) >= {from_ms}) = {is_after}",
+                    slower.pipeline
+                ))
+                .iter()
+                .map(|cost| cost.parse().unwrap())
+                .collect()
+        };
+        if found.is_empty() {
+            let z_squared = z_squared(&costs(false), &costs(true));
+            assert!(
+                z_squared < 20.0,
+                "seed {seed}: {slower:?} is not found, z squared {z_squared}"
+            );
+            faint.push(seed);
+            continue;
+        }
         let [found] = found.as_slice() else {
             panic!("seed {seed}: {slower:?}, and found {found:?}");
         };
@@ -458,6 +498,8 @@ fn a_job_that_becomes_slower_is_found_with_its_day() {
             "seed {seed}: {found}, not {slower:?}"
         );
     }
+    println!("{all} seeds, too faint to be found: {faint:?}");
+    assert!(faint.len() * 4 <= all, "too faint: {faint:?} of {all}");
 }
 
 /// Late, cut off and missing reports, clocks that differ, labels that change: what podledger makes of them must lie within the

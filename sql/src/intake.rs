@@ -26,7 +26,7 @@ use crate::ledger::{connect, private};
 const MIGRATIONS: &[&str] = &[include_str!("../migrations/intake_0001.sql")];
 
 /// Most memory that DuckDB takes for the intake: it holds what is not sealed yet, and what the index knows.
-const MEMORY: &str = "128 MiB";
+const MEMORY: &str = "64 MiB";
 
 /// Rows that more than double what is kept of the index are worth a clean-up.
 const ENTRIES_BEFORE_PRUNING: u64 = 50_000;

@@ -28,11 +28,21 @@ disrupted as (
     where events.reason = 'DisruptionTerminating' and events.involved_kind = 'Node'
 ),
 
+-- The kubelet says so of a pod that it evicts. Of a machine that shuts down it ends pods too, with the same reason and without this.
+evicted as (
+    select distinct
+        cluster,
+        involved_uid as pod_uid
+    from {{ ref('stg_cluster_events') }}
+    where reason = 'Evicted' and involved_kind = 'Pod'
+),
+
 own as (
     select
         broken.*,
         case
             when broken.outcome not in ('failed', 'lost') then cast(null as string)
+            when broken.outcome = 'lost' and evicted.pod_uid is not null then 'node_pressure'
             when broken.outcome = 'lost' and machines.end_reason = 'SpotInterrupted' and broken.released_ms >= machines.end_ms - 120000 then 'spot_interruption'
             when broken.outcome = 'lost' and broken.pod_end_reason in ('TerminationByKubelet', 'Evicted') then 'node_pressure'
             when broken.outcome = 'lost' and broken.pod_end_reason in ('PreemptionByScheduler', 'Preempting') then 'preemption'
@@ -48,6 +58,7 @@ own as (
     left join {{ ref('int_machines') }} as machines
         on broken.cluster = machines.cluster and broken.machine = machines.machine
     left join disrupted on broken.cluster = disrupted.cluster and broken.pod_uid = disrupted.pod_uid
+    left join evicted on broken.cluster = evicted.cluster and broken.pod_uid = evicted.pod_uid
 ),
 
 -- What broke a try breaks all of its pods: memory that ran out speaks before an exit code does.
