@@ -206,7 +206,12 @@ fn a_team_without_a_covered_machine_neither_profits_from_a_plan_nor_pays_for_it(
         assert_eq!(unused, with_plan.then_some(300_000_000));
         let benefits =
             world.rows("select team, covered_cost from marts.commitment_benefits_daily order by all");
-        let covered: &[&str] = if with_plan { &["red|0.500000000"] } else { &[] };
+        // Half of the covered machine was idle.
+        let covered: &[&str] = if with_plan {
+            &["red|0.250000000", "unattributed|0.250000000"]
+        } else {
+            &[]
+        };
         assert_eq!(benefits, covered);
         // What is unused is in no total of the clusters, so no way of sharing spreads it.
         let total = if with_plan { "1.750000000" } else { "2.500000000" };
