@@ -260,6 +260,112 @@ fn a_claim_that_waits_for_its_volume_costs_nothing() {
     );
 }
 
+/// A volume of a class and size in GiB that nobody mounts, from 10:00 on.
+fn given_volume(world: &World, name: &str, class: &str, gib: u32) {
+    world.given(
+        "volume_states",
+        &format!(
+            "select 'c' as cluster, '{name}' as volume_uid, timestamp '2026-11-16 10:00:00' as observed_at, '{name}' as volume, \
+             'Bound' as phase, '{class}' as storage_class, {gib}::bigint * 1073741824 as capacity_bytes, 'of-{name}' as claim_uid, \
+             'data' as claim_namespace, timestamp '2026-11-16 09:00:00' as created_at"
+        ),
+    );
+}
+
+#[test]
+fn disks_of_azure_cost_what_the_next_larger_size_costs() {
+    let mut world = World::new();
+    world.given(
+        "machines",
+        "select 'c' as cluster, 'm' as machine, timestamp '2026-11-16 10:00:00' as observed_at, 'n' as node_name, 'azure' as provider, \
+         'eastus' as region, 't' as instance_type, 'on-demand' as capacity_type, 'unbilled' as billing_model, \
+         timestamp '2026-11-16 10:00:00' as launched_at, 'declared' as launch_source",
+    );
+    watermark(&world, "12:00");
+    // A disk of 128 GiB costs a cent an hour.
+    for (item, price) in [
+        ("P10 LRS (128 GiB premium SSD)", "7.3"),
+        ("P15 LRS", "14.6"),
+        ("P10 ZRS", "10.95"),
+        ("S4 LRS", "1.46"),
+    ] {
+        world.given(
+            "service_prices",
+            &format!(
+                "select 'azure' as provider, 'eastus' as region, 'ManagedDisk' as service, '{item}' as item, 'disk-month' as unit, \
+                 timestamp '2026-01-01 00:00:00' as valid_from_at, {price}::decimal(18,9) as price_usd, 'test' as source"
+            ),
+        );
+    }
+    for (name, class, gib) in [
+        ("a", "Premium_LRS", 65),
+        ("b", "Premium_LRS", 128),
+        ("c", "Premium_LRS", 129),
+        ("d", "Premium_ZRS", 100),
+        ("e", "Standard_LRS", 1),
+        // The list has no disk of this size, and none of this class.
+        ("f", "Premium_LRS", 64),
+        ("g", "quick", 100),
+    ] {
+        given_volume(&world, name, class, gib);
+    }
+    world.build(true);
+    let costs = |world: &World| {
+        world.rows(
+            "select service_id, sum(cost_nano) from intermediate.int_service_hours where service_kind = 'volume' and cost_nano is not null \
+             group by all order by all",
+        )
+    };
+    let priced = [
+        "a|20000000",
+        "b|20000000",
+        "c|40000000",
+        "d|30000000",
+        "e|4000000",
+    ];
+    assert_eq!(costs(&world), priced);
+    let unpriced = |world: &World| {
+        world.rows(
+            "select resource_kind, provider, region, resource_type, resources, unpriced_ms // 3600000, configuration \
+             from marts.unpriced_resources order by all",
+        )
+    };
+    assert_eq!(
+        unpriced(&world),
+        [
+            "volume|azure|eastus|Premium_LRS|1|2|price_overrides = [{storage_class = \"Premium_LRS\", hourly_usd = \"...\"}]",
+            "volume|azure|eastus|quick|1|2|price_overrides = [{storage_class = \"quick\", hourly_usd = \"...\"}]",
+        ]
+    );
+    assert_eq!(
+        world.rows("select value from marts.data_quality where measure = 'unpriced_service_hours'"),
+        ["4"]
+    );
+    // It is said what the class is; a disk that grows is of the next size from then on.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("podledger.toml");
+    std::fs::write(&path, "[storage_classes]\nquick = 'Premium_LRS'\n").unwrap();
+    world.config = Config::read(&path).unwrap();
+    world.given(
+        "volume_states",
+        "select 'c' as cluster, 'f' as volume_uid, timestamp '2026-11-16 11:30:00' as observed_at, 'f' as volume, 'Bound' as phase, \
+         'Premium_LRS' as storage_class, 70::bigint * 1073741824 as capacity_bytes, 'of-f' as claim_uid, 'data' as claim_namespace, \
+         timestamp '2026-11-16 09:00:00' as created_at",
+    );
+    world.build(false);
+    assert_eq!(
+        costs(&world),
+        [&priced[..], &["f|5000000", "g|20000000"]].concat()
+    );
+    assert_eq!(
+        world.rows("select resource_type, unpriced_ms // 60000 from marts.unpriced_resources"),
+        ["Premium_LRS|90"]
+    );
+    let incremental = crate::harness::contents(&world);
+    world.build_anew();
+    assert_eq!(crate::harness::contents(&world), incremental);
+}
+
 #[test]
 fn what_all_share_is_distributed_to_the_last_nano_dollar_by_every_method() {
     let mut world = World::new();

@@ -48,6 +48,9 @@ pub struct Config {
     /// How long runs may take; the first that names a pipeline holds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Target>,
+    /// As what the provider sells volumes of a storage class, where the class has another name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage_classes: BTreeMap<String, String>,
 }
 
 fn is_default(sharing: &Sharing) -> bool {
@@ -113,6 +116,7 @@ impl Default for Config {
             billing: Billing::default(),
             sharing: Sharing::default(),
             targets: Vec::new(),
+            storage_classes: BTreeMap::new(),
         }
     }
 }
@@ -155,6 +159,15 @@ impl Config {
         parsed.sharing.check().map_err(&config)?;
         for target in &parsed.targets {
             target.variable().map_err(&config)?;
+        }
+        if let Some(class) = parsed
+            .storage_classes
+            .iter()
+            .find_map(|(class, sold_as)| sold_as.trim().is_empty().then_some(class))
+        {
+            return Err(config(format!(
+                "`storage_classes.{class}` is empty; write what the provider sells it as, such as \"gp3\" or \"Premium_LRS\""
+            )));
         }
         for zone in &parsed.report_zones {
             TimeZone::get(zone).map_err(|error| config(format!("report_zones: `{zone}`: {error}")))?;
@@ -209,6 +222,11 @@ impl Config {
                 path: "configuration".into(),
                 reason,
             })?;
+        let storage_classes: Vec<_> = self
+            .storage_classes
+            .iter()
+            .map(|(class, sold_as)| json!({"storage_class": class, "sold_as": sold_as}))
+            .collect();
         let project = prices::apply(&self.price_overrides, &self.discounts, project).map_err(|reason| {
             Error::Config {
                 path: "configuration".into(),
@@ -224,6 +242,7 @@ impl Config {
             .with_var("report_zones", json!(self.report_zones))
             .with_var("team_mappings", json!(mappings))
             .with_var("sharing_weights", json!(self.sharing.variable()))
+            .with_var("storage_classes", json!(storage_classes))
             .with_var("targets", json!(targets)))
     }
 
@@ -322,6 +341,14 @@ mod tests {
         }
         let config = read("[[teams]]\nshares = {ml = 3, growth = 1}\nnamespace = 'x'").unwrap();
         assert_eq!(config.teams[0].name(), "growth 1 + ml 3");
+        assert_eq!(read(&toml::to_string(&config).unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_storage_class_is_sold_as_something() {
+        let error = read("[storage_classes]\nfast = ' '").unwrap_err().to_string();
+        assert!(error.contains("`storage_classes.fast` is empty"), "{error}");
+        let config = read("[storage_classes]\nfast = 'gp3'\n[sharing.weights]\nml = 1").unwrap();
         assert_eq!(read(&toml::to_string(&config).unwrap()).unwrap(), config);
     }
 

@@ -97,6 +97,7 @@ impl Finding {
         match self.finding.as_str() {
             "oom_kills" => "OOM kills".to_owned(),
             "gpu_without_work" => "GPUs without work".to_owned(),
+            "gpu_held_idle" => "GPUs held idle".to_owned(),
             other => other.replace('_', " "),
         }
     }
@@ -124,6 +125,7 @@ pub const KINDS: &[&str] = &[
     "idle_between_work",
     "slow_start",
     "gpu_without_work",
+    "gpu_held_idle",
     "daemon_overhead",
     "run_cost_regression",
 ];

@@ -20,6 +20,27 @@
         end
     ){% endmacro %}
 
+{# Whether a charge is for traffic or what carries it, load balancers apart: by the category of FOCUS, else by what its provider calls that. #}
+{% macro is_network_charge(charges) %}(
+        {{ charges }}.charge_category = 'Usage'
+        and regexp_extract(lower(coalesce({{ charges }}.service_name, '') || ' ' || coalesce({{ charges }}.usage_type, '')), '(load ?balanc|forwarding rule)', 1) = ''
+        and (
+            coalesce({{ charges }}.service_category, '') = 'Networking'
+            or case {{ charges }}.provider
+                when 'aws' then regexp_extract({{ charges }}.usage_type, '(DataTransfer|AWS-In-Bytes|AWS-Out-Bytes|NatGateway|TransitGateway|VpcEndpoint|VpcPeering|PublicIPv4)', 1) <> ''
+                when 'azure' then coalesce({{ charges }}.service_name, '') in ('Bandwidth', 'Virtual Network', 'NAT Gateway', 'VPN Gateway', 'ExpressRoute')
+                when 'gcp' then regexp_extract({{ charges }}.usage_type, '(Egress|Ingress|Data Transfer|Cloud NAT|External IP)', 1) <> ''
+                else false
+            end
+        )
+    ){% endmacro %}
+
+{# Whether a charge is for being looked after: a support plan. #}
+{% macro is_support_charge(charges) %}(
+        {{ charges }}.charge_category in ('Usage', 'Purchase')
+        and regexp_extract(lower(coalesce({{ charges }}.service_name, '')), '(support)', 1) <> ''
+    ){% endmacro %}
+
 {# Whether a charge counts hours of the whole machine. Azure's `10 Hours` may mean either of two things, and Google counts cores and
    bytes: how long such a machine was billed is not known. #}
 {% macro hours_unit(charges) %}(lower(coalesce({{ charges }}.consumed_unit, '')) in ('h', 'hr', 'hrs', 'hour', 'hours', '1 hour', '1 hours', 'instance-hours')){% endmacro %}

@@ -136,6 +136,8 @@ const LINES: &[(&str, &str)] = &[
         "commitment_unused",
         "savings plans and reservations that nobody used",
     ),
+    ("network", "traffic, and what carries it"),
+    ("fees", "support plans"),
     ("other_services", "usage that is no machine's time"),
     ("purchases", "fees of commitments and others"),
     ("amortization", "fees paid at another time than what they are for"),

@@ -89,6 +89,25 @@ impl Summary {
             };
             println!("  {:<34} {shown:>24}", measure.trim_end_matches("_nano"));
         }
+        let mut statement = connection.prepare(
+            "select resource_kind, coalesce(resource_type, '(none)'), coalesce(region, '(unknown)'), cast(sum(resources) as bigint), \
+             max(mend), max(configuration) from marts.unpriced_resources group by 1, 2, 3 order by sum(unpriced_ms) desc, 1, 2, 3",
+        )?;
+        let rows = statement.query_map([], |row| {
+            let texts = [
+                row.get::<_, String>(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get(4)?,
+                row.get(5)?,
+            ];
+            Ok((texts, row.get::<_, i64>(3)?))
+        })?;
+        for row in rows {
+            let (texts, resources) = row?;
+            let [kind, name, region, mend, configuration] = texts.map(|text| plain(&text));
+            println!("  no price: {resources} of {kind} {name} in {region}: {mend}: {configuration}");
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

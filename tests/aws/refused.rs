@@ -1,5 +1,8 @@
 //! What cannot be asked or is not answered: it is said clearly, nothing is stored of it, and asking again goes well.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+
 use serde_json::json;
 
 use super::cost_explorer::{asking, day, page};
@@ -215,4 +218,49 @@ fn wrong_questions_are_told_before_anything_is_sent() {
         "{said}"
     );
     assert_eq!(server.sent().len(), 0);
+}
+
+/// A proxy that lets nobody through: its address, and the first line of the first thing that it is asked.
+fn closed_proxy() -> (String, std::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (sender, asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut line = String::new();
+            let _ = BufReader::new(&stream).read_line(&mut line);
+            let _ = sender.send(line.trim_end().to_owned());
+            let _ =
+                stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    (address, asked)
+}
+
+#[test]
+fn aws_is_asked_through_the_proxy_of_the_environment() {
+    let world = World::new();
+    let (address, asked) = closed_proxy();
+    let mut command = podledger(&world, &asking("https://ce.example.invalid", &[]));
+    let said = error(command.env("HTTPS_PROXY", format!("http://me:of%20the%20test@{address}")));
+    assert_eq!(
+        asked.try_recv().unwrap(),
+        "CONNECT ce.example.invalid:443 HTTP/1.1"
+    );
+    assert!(
+        said.contains("nothing was written") && !said.contains("of%20the%20test"),
+        "{said}"
+    );
+
+    // What is on this machine needs none.
+    let server = Server::new(|_, _| bad("Unasked"));
+    let mut command = podledger(&world, &asking(&server.url, &[]));
+    let said = error(
+        command
+            .env("HTTP_PROXY", format!("http://{address}"))
+            .env("NO_PROXY", "localhost,127.0.0.1"),
+    );
+    assert!(said.contains("AWS answers Unasked"), "{said}");
+    assert_eq!(server.sent().len(), 1);
+    assert!(asked.try_recv().is_err());
 }

@@ -373,6 +373,31 @@ fn a_month_of_which_the_bill_is_an_estimate_is_not_closed() {
 }
 
 #[test]
+fn a_month_is_not_closed_before_it_is_over() {
+    let world = World::new();
+    given_a_busy_machine(&world);
+    world.build(true);
+    let closing_at = |at: &str| Request {
+        at_list_price: true,
+        closed_at: at.parse().unwrap(),
+        ..of_ended_clusters(&world, NOVEMBER)
+    };
+    // The second is December already where it was said, but bills are in UTC.
+    for (at, told) in [
+        ("2026-11-16T12:00:00Z", "2026-11-16 12:00 UTC"),
+        ("2026-12-01T00:59:59.999+01:00", "2026-11-30 23:59 UTC"),
+    ] {
+        assert_eq!(
+            refusal(&world, &closing_at(at)),
+            format!(
+                "cannot close 2026-11: it is not over: it ends at 2026-12-01 00:00 UTC, and it is {told} now"
+            )
+        );
+    }
+    try_to_close(&world, &closing_at("2026-12-01T00:00:00Z")).unwrap();
+}
+
+#[test]
 fn a_closed_month_that_was_tampered_with_fails_the_checks() {
     let world = World::new();
     given_a_busy_machine(&world);
@@ -389,21 +414,35 @@ fn a_closed_month_that_was_tampered_with_fails_the_checks() {
             String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         (output.status.code(), text)
     };
-    let (code, said) = run(&["reconcile", "close", "2026-11"]);
+    let reason = refusal(&world, &request(NOVEMBER));
+    assert!(
+        reason.contains("--ended c") && reason.contains("--at-list-price"),
+        "{reason}"
+    );
+    let (code, said) = run(&["reconcile", "close", "2999-01", "--at-list-price", "--ended", "c"]);
     assert_eq!(code, Some(1), "{said}");
     assert!(
-        said.contains("--ended c") && said.contains("--at-list-price"),
+        said.contains("cannot close 2999-01: it is not over: it ends at 2999-02-01 00:00 UTC"),
         "{said}"
     );
-    let (code, said) = run(&["reconcile", "close", "2026-11", "--at-list-price", "--ended", "c"]);
+    let closed = try_to_close(
+        &world,
+        &Request {
+            at_list_price: true,
+            ..of_ended_clusters(&world, NOVEMBER)
+        },
+    )
+    .unwrap();
+    let (code, said) = run(&["build"]);
     assert_eq!(code, Some(0), "{said}");
     let hash = world
         .rows("select content_hash from marts.closed_months")
         .remove(0);
-    assert!(said.contains(&format!("without a bill, hash {hash}")), "{said}");
+    assert_eq!(hash, closed.content_hash);
     let (_, said) = run(&["reconcile", "2026-11"]);
     assert!(
-        said.contains(&hash) && said.contains("by later bills; the next in 2026-12"),
+        said.contains(&format!("without a bill, hash {hash}"))
+            && said.contains("by later bills; the next in 2026-12"),
         "{said}"
     );
     assert_eq!(run(&["check"]).0, Some(0));

@@ -2,7 +2,7 @@
 
 use podledger_collector::import::bills::{self, Format};
 
-use super::restated::{cur, given_two_machines, lines, machine_costs, scope};
+use super::restated::{HOUR_OF, cur, given_two_machines, lines, machine_costs, scope};
 use super::{file, import, options};
 use crate::harness::World;
 
@@ -156,4 +156,117 @@ fn an_answer_by_days_replaces_the_answers_by_hours_of_that_day() {
         world.rows("select count(*), count(*) filter (is_newest) from marts.bill_revisions"),
         ["4|2"]
     );
+}
+
+/// A plan covers one machine: whose pods run beside it neither profits from it nor pays for what of it nobody used, in no view.
+#[test]
+fn a_team_without_a_covered_machine_neither_profits_from_a_plan_nor_pays_for_it() {
+    let of_blue = |with_plan: bool| {
+        let world = World::new();
+        given_two_machines(&world);
+        world.given_pod("red", 2000, 8 * 1024, 0);
+        world.given(
+            "pod_states",
+            "select 'c' as cluster, 'blue' as pod_uid, timestamp '2026-11-16 11:00:00' as observed_at, 'blue' as pod_name, 'ns' as namespace, \
+             'n' as machine, timestamp '2026-11-16 10:00:00' as created_at, timestamp '2026-11-16 10:00:00' as bound_at, \
+             'scheduled' as start_source, timestamp '2026-11-16 10:00:00' as running_at, timestamp '2026-11-16 11:00:00' as finished_at, \
+             timestamp '2026-11-16 11:00:00' as released_at, 'watch' as end_source, 'Succeeded' as phase, \
+             4000 as cpu_request_millicores, 17179869184 as memory_request_bytes",
+        );
+        for team in ["red", "blue"] {
+            world.given(
+                "pod_identities",
+                &format!(
+                    "select 'c' as cluster, '{team}' as pod_uid, timestamp '2026-11-16 10:00:00' as valid_from_at, \
+                     map {{'team': '{team}'}} as labels"
+                ),
+            );
+        }
+        let mut rows = vec![format!(
+            "1,2,Usage,{HOUR_OF},BoxUsage:t,i-2,1,Hrs,1.25,USD,us-east-1,,,,,,"
+        )];
+        if with_plan {
+            rows.extend([
+                format!(
+                    "1,2,SavingsPlanCoveredUsage,{HOUR_OF},BoxUsage:t,i-1,1,Hrs,1.25,USD,us-east-1,sp,0.5,,,,"
+                ),
+                format!("1,2,SavingsPlanNegation,{HOUR_OF},BoxUsage:t,,1,Hrs,-1.25,USD,us-east-1,sp,,,,,"),
+                format!("1,2,SavingsPlanRecurringFee,{HOUR_OF},ComputeSP,,1,,0.8,USD,,sp,,0.8,0.5,,"),
+            ]);
+        } else {
+            rows.push(format!(
+                "1,2,Usage,{HOUR_OF},BoxUsage:t,i-1,1,Hrs,1.25,USD,us-east-1,,,,,,"
+            ));
+        }
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        let path = file(&world, "cur.csv", &cur(&rows));
+        import(&world, &path, Format::Cur);
+        world.build(true);
+        let unused = lines(&world).get("commitment_unused").copied();
+        assert_eq!(unused, with_plan.then_some(300_000_000));
+        let benefits =
+            world.rows("select team, covered_cost from marts.commitment_benefits_daily order by all");
+        // Half of the covered machine was idle.
+        let covered: &[&str] = if with_plan {
+            &["red|0.250000000", "unattributed|0.250000000"]
+        } else {
+            &[]
+        };
+        assert_eq!(benefits, covered);
+        // What is unused is in no total of the clusters, so no way of sharing spreads it.
+        let total = if with_plan { "1.750000000" } else { "2.500000000" };
+        assert_eq!(
+            world.rows(
+                "select distinct sum(fully_loaded_cost) from marts.shared_costs_weekly group by method"
+            ),
+            [total]
+        );
+        let of = |table: &str, column: &str| {
+            world.rows(&format!(
+                "select sum({column}) from marts.{table} where team = 'blue'"
+            ))
+        };
+        [
+            of("costs_daily", "cost"),
+            of("teams_weekly", "cost"),
+            world.rows("select cost from marts.machines_daily where machine = 'n'"),
+        ]
+    };
+    let alone = of_blue(false);
+    assert_eq!(alone, [["1.250000000"], ["1.250000000"], ["1.250000000"]]);
+    assert_eq!(of_blue(true), alone);
+}
+
+/// What a bill says beside machines has lines with the field's names, and all of them are the invoice.
+#[test]
+fn traffic_and_support_are_lines_of_their_own() {
+    let world = World::new();
+    given_two_machines(&world);
+    let charge = |product: &str, usage: &str, resource: &str, cost: &str| {
+        let hour = HOUR_OF.replace("AmazonEC2", product);
+        format!("1,2,Usage,{hour},{usage},{resource},1,,{cost},USD,us-east-1,,,,,,")
+    };
+    let rows = [
+        format!("1,2,Usage,{HOUR_OF},BoxUsage:t,i-1,1,Hrs,1,USD,us-east-1,,,,,,"),
+        // Traffic of a machine that is known is not its time.
+        charge("AmazonEC2", "USE1-DataTransfer-Regional-Bytes", "i-1", "0.01"),
+        charge("AmazonEC2", "NatGateway-Hours", "nat-1", "0.045"),
+        charge("AWSELB", "LoadBalancerUsage", "lb-1", "0.0225"),
+        charge("AmazonS3", "TimedStorage-ByteHrs", "bucket", "0.3"),
+        charge("AWSSupportBusiness", "Dollar", "", "100"),
+    ];
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    let path = file(&world, "cur.csv", &cur(&rows));
+    import(&world, &path, Format::Cur);
+    world.build(true);
+    let found = lines(&world);
+    for (line, nano) in [
+        ("idle", 1_000_000_000),
+        ("network", 55_000_000),
+        ("fees", 100_000_000_000),
+        ("other_services", 322_500_000),
+    ] {
+        assert_eq!(found.get(line), Some(&nano), "{line}: {found:?}");
+    }
+    assert_eq!(found.values().sum::<i128>(), 101_377_500_000, "{found:?}");
 }

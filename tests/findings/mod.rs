@@ -225,6 +225,51 @@ fn a_machine_with_gpus_whose_pods_want_none() {
 }
 
 #[test]
+fn pods_that_hold_gpus_and_do_not_use_them() {
+    let world = World::new();
+    given_machine(&world, "m", "gpu", (8, 4), 1);
+    // Of a GPU each, for ten hours: one is at half a percent, one at 40, one at 2, one nearly idle in the hour that was measured, one failed.
+    for (uid, usage_thousandths, measured_hours, is_failed) in [
+        ("stalled", 5, 10, false),
+        ("busy", 400, 10, false),
+        ("seldom", 20, 10, false),
+        ("unseen", 0, 1, false),
+        ("broken", 0, 10, true),
+    ] {
+        let from = if is_failed { 12 } else { 2 };
+        let hours = (from, from + 10);
+        let mut state = succeeded(hours);
+        if is_failed {
+            state = state.replace("'Succeeded' as phase, 0", "'Failed' as phase, 1");
+        }
+        given_pod(&world, uid, Some("m"), hours, &size(1, 4, 1), &state);
+        world.given(
+            "usage_hours",
+            &format!(
+                "select 'c' as cluster, '{uid}' as pod_uid, 'main' as container_name, \
+                 timestamp '2026-11-02 00:00:00' + interval ({from} + hour) hour as hour_start_at, 'prometheus' as source, \
+                 {usage_thousandths}::bigint * 3600000 as gpu_usage_milligpu_ms, 3600000::bigint as gpu_measured_ms \
+                 from range({measured_hours}) as hours(hour)"
+            ),
+        );
+    }
+    let rows = found(&world, "gpu_held_idle");
+    let cost = world.rows(
+        "select sum(gpu_cost) from marts.allocations_hourly where pod_uid = 'stalled' and cost_category in ('used', 'unused_request', 'unmetered')",
+    );
+    assert_eq!(
+        rows,
+        [format!(
+            "stalled|unattributed|{}|1 pod held GPUs for 10.0 h and used 0% of what was measured of them|ask for no GPU where the work \
+             needs none, or find why it does not reach it: a driver, a library without CUDA, a wait for data|kubectl -n data exec \
+             stalled-x -- nvidia-smi",
+            cost[0]
+        )]
+    );
+    assert!(cost[0].as_str() > "1.", "{cost:?}");
+}
+
+#[test]
 fn what_runs_far_longer_than_it_ever_did() {
     let world = World::new();
     given_machine(&world, "m", "batch", (32, 0), 3);

@@ -81,6 +81,14 @@ impl Month {
         })
     }
 
+    /// When it ends, as people read it. Bills are in UTC, so months are.
+    fn end(self) -> String {
+        Timestamp::from_millisecond(self.end_ms).map_or_else(
+            |error| error.to_string(),
+            |end| end.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        )
+    }
+
     fn name(self) -> String {
         self.first.strftime("%Y-%m").to_string()
     }
@@ -96,7 +104,7 @@ impl Month {
 /// Closes a month of a ledger that is built of all that `lake` has; the commit is in the lake then, and not yet in the ledger.
 ///
 /// # Errors
-/// [`Error::NotClosed`] while anything of the month may still come, if it is closed, or if the ledger is not up to date;
+/// [`Error::NotClosed`] before the month has ended, while anything of it may still come, if it is closed, or if the ledger is not up to date;
 /// [`Error::Sql`]. Nothing is written then.
 pub fn close(ledger: &Ledger, lake: &Lake, config: &Config, request: &Request) -> Result<Closed> {
     let month = Month::of(request.month.first_of_month())?;

@@ -25,6 +25,13 @@ pub(super) fn basis(
     month: Month,
     request: &Request,
 ) -> Result<&'static str> {
+    if request.closed_at.as_millisecond() < month.end_ms {
+        return Err(month.refused(format!(
+            "it is not over: it ends at {}, and it is {} now",
+            month.end(),
+            request.closed_at.strftime("%Y-%m-%d %H:%M UTC")
+        )));
+    }
     let connection = ledger.connection();
     let project = config.apply(Project::embedded()?)?;
     let is_current: bool = connection

@@ -24,6 +24,7 @@ stretches as (
         and come.quantity = gone.quantity
         and come.price_nano is not distinct from gone.price_nano
         and come.price_ms is not distinct from gone.price_ms
+        and come.price_quantity is not distinct from gone.price_quantity
     union all
     select
         coalesce(come.cluster, gone.cluster),

@@ -44,9 +44,11 @@ lines as (
             when charges.commitment_discount_status = 'Unused' then 'commitment_unused'
             when charges.charge_category = 'Tax' then 'tax'
             when charges.charge_category = 'Credit' then 'credits'
+            when {{ is_support_charge('charges') }} then 'fees'
             when charges.charge_category = 'Purchase' then 'purchases'
             when charges.charge_category = 'Adjustment' then 'adjustments'
             when charges.is_machine then {% if var('billing_scope').exclusive %}'machines_not_seen'{% else %}'out_of_scope'{% endif %}
+            when coalesce({{ is_network_charge('charges') }}, false) then 'network'
             else 'other_services'
         end as line
     from charges

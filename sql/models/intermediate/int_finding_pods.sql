@@ -12,6 +12,7 @@ with costs as (
         costs.stage,
         hours.is_this,
         costs.held_ms,
+        costs.gpu_nano,
         costs.cpu_nano + costs.memory_nano + costs.gpu_nano as cost_nano
     from {{ ref('machine_pod_hours') }} as costs
     inner join {{ ref('int_finding_hours') }} as hours
@@ -29,6 +30,8 @@ select
     {{ priced_sum('cost_nano', "not is_this and stage = '" ~ stage ~ "'") }} as previous_{{ stage }}_nano,
     cast(sum(case when is_this and stage = '{{ stage }}' then held_ms else cast(0 as bigint) end) as bigint) as {{ stage }}_ms
 {%- endfor %},
+    {{ priced_sum('gpu_nano', "is_this and stage = 'running'") }} as running_gpu_nano,
+    {{ priced_sum('gpu_nano', "not is_this and stage = 'running'") }} as previous_running_gpu_nano,
     {{ priced_sum('cost_nano', 'is_this') }} as cost_nano,
     {{ priced_sum('cost_nano', 'not is_this') }} as previous_cost_nano,
     max(case when is_this then 1 else 0 end) = 1 as is_this

@@ -24,6 +24,8 @@ with cuts as (
         on resources.cluster = prices.cluster
         and resources.service_kind = prices.service_kind
         and resources.service_id = prices.service_id
+        and resources.quantity > prices.over_quantity
+        and resources.quantity <= prices.up_to_quantity
         and prices.{{ edge }} > resources.start_ms
         and prices.{{ edge }} < resources.end_ms
     {% if not loop.last %}union{% endif %}
@@ -46,7 +48,7 @@ priced as (
         coalesce(pieces.next_ms, resources.end_ms) as piece_end_ms,
         prices.price_nano,
         prices.price_ms,
-        prices.price_quantity,
+        coalesce(prices.price_quantity, greatest(resources.quantity, cast(1 as bigint))) as price_quantity,
         prices.source as price_source,
         cast(row_number() over (
             partition by resources.cluster, resources.service_kind, resources.service_id, pieces.from_ms
@@ -62,6 +64,8 @@ priced as (
         on resources.cluster = prices.cluster
         and resources.service_kind = prices.service_kind
         and resources.service_id = prices.service_id
+        and resources.quantity > prices.over_quantity
+        and resources.quantity <= prices.up_to_quantity
         and prices.valid_from_ms <= pieces.from_ms
         and prices.valid_to_ms > pieces.from_ms
 )

@@ -2,15 +2,25 @@
 -- guarantee: a pod holds a volume for as long as its machine; one that never got a machine holds none
 -- inputs: stg_claims, lake.pod_claims, int_pods, int_pod_spans, stg_volumes
 {{ config(materialized='table') }}
+-- Each pod's time stands beside its claims before claims are looked for: by time alone every claim of a cluster would meet every pod.
 with mounts as (
-    select distinct
-        cluster,
-        pod_uid,
-        namespace,
-        claim_name
-    from {{ source('lake', 'pod_claims') }}
+    select
+        mounts.cluster,
+        mounts.pod_uid,
+        mounts.namespace,
+        mounts.claim_name,
+        max(pods.created_ms) as created_ms,
+        max(pods.released_ms) as released_ms
+    from {{ source('lake', 'pod_claims') }} as mounts
+    inner join {{ ref('int_pods') }} as pods on mounts.cluster = pods.cluster and mounts.pod_uid = pods.pod_uid
+    group by
+        mounts.cluster,
+        mounts.pod_uid,
+        mounts.namespace,
+        mounts.claim_name
 ),
 
+-- Names are used again: a pod mounts the claim that is there while it is.
 mounted as (
     select
         claims.cluster,
@@ -18,13 +28,11 @@ mounted as (
         mounts.pod_uid
     from {{ ref('stg_claims') }} as claims
     inner join mounts
-        on claims.cluster = mounts.cluster and claims.namespace = mounts.namespace and claims.claim_name = mounts.claim_name
-    -- Names are used again: a pod mounts the claim that is there while it is.
-    inner join {{ ref('int_pods') }} as pods
-        on mounts.cluster = pods.cluster
-        and mounts.pod_uid = pods.pod_uid
-        and coalesce(pods.released_ms, claims.created_ms) >= claims.created_ms
-        and pods.created_ms <= coalesce(claims.deleted_ms, pods.created_ms)
+        on claims.cluster = mounts.cluster
+        and claims.namespace = mounts.namespace
+        and claims.claim_name = mounts.claim_name
+        and coalesce(mounts.released_ms, claims.created_ms) >= claims.created_ms
+        and mounts.created_ms <= coalesce(claims.deleted_ms, mounts.created_ms)
 ),
 
 held as (
