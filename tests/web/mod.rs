@@ -1,5 +1,7 @@
 //! The dashboard and the API over whole ledgers: who is answered, with which figures, and how names are shown.
 
+mod browser;
+mod clusters;
 mod figures;
 mod names;
 mod safety;
