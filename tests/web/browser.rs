@@ -45,7 +45,11 @@ impl Served {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let told = lines.find_map(|line| line.unwrap().split_once("http://").map(|(_, rest)| rest.to_owned()));
+        let told = lines.find_map(|line| {
+            line.unwrap()
+                .split_once("http://")
+                .map(|(_, rest)| rest.to_owned())
+        });
         let address = told.unwrap().split_whitespace().next().unwrap().to_owned();
         Self { child, address }
     }
@@ -186,7 +190,13 @@ fn the_proof_is_that_of_the_command_line(data: &Path, served: &Served) {
     let total = told["backtest"]["total"].as_array().unwrap();
     assert_eq!(shown.len(), total.len() * 5, "a sum and four windows");
     for (row, outcome) in shown.iter().zip(total) {
-        for name in ["strategy", "attempts", "failed_attempts", "failed_runs", "templates_advised"] {
+        for name in [
+            "strategy",
+            "attempts",
+            "failed_attempts",
+            "failed_runs",
+            "templates_advised",
+        ] {
             assert_eq!(row[name], outcome[name], "{name}");
         }
         let bytes = outcome["wasted_byte_ms"].to_string().parse::<u128>().unwrap();
@@ -195,7 +205,8 @@ fn the_proof_is_that_of_the_command_line(data: &Path, served: &Served) {
 }
 
 fn patches_change_what_is_advised_and_back(served: &Served) {
-    let shown: serde_json::Value = serde_json::from_str(&served.get("/api/v1/rightsizing?limit=5000")).unwrap();
+    let shown: serde_json::Value =
+        serde_json::from_str(&served.get("/api/v1/rightsizing?limit=5000")).unwrap();
     let mut patched = 0;
     for row in shown["rows"].as_array().unwrap() {
         let (Some(patch), Some(inverse)) = (row["patch"].as_str(), row["inverse_patch"].as_str()) else {
@@ -204,7 +215,9 @@ fn patches_change_what_is_advised_and_back(served: &Served) {
         patched += 1;
         let read = |text: &str| -> serde_json::Value { yaml_serde::from_str(text).unwrap() };
         let requests = |patch: &serde_json::Value| -> BTreeMap<String, serde_json::Value> {
-            let template = patch.pointer("/spec/jobTemplate/spec/template").or(patch.pointer("/spec/template"));
+            let template = patch
+                .pointer("/spec/jobTemplate/spec/template")
+                .or(patch.pointer("/spec/template"));
             let pod = &template.unwrap()["spec"];
             let list = pod.get("containers").or(pod.get("initContainers")).unwrap();
             assert_eq!(list[0]["name"], row["container"]);
@@ -217,42 +230,69 @@ fn patches_change_what_is_advised_and_back(served: &Served) {
 }
 
 fn every_page_works_in_a_browser(served: &Served) {
-    let (Some(python), Some(_), Some(_)) = (tool("python"), tool("playwright"), system_tool("chromium")) else {
+    let (Some(python), Some(_), Some(_)) = (tool("python"), tool("playwright"), system_tool("chromium"))
+    else {
         return;
     };
     let all = routes();
     let pages = all
         .iter()
         .map(|route| route.path.as_str())
-        .filter(|path| !["/api/", "/assets/", "/tables/"].iter().any(|prefix| path.starts_with(prefix)))
+        .filter(|path| {
+            !["/api/", "/assets/", "/tables/"]
+                .iter()
+                .any(|prefix| path.starts_with(prefix))
+        })
         .filter(|path| {
             ![
-                "/healthz", "/readyz", "/metrics", "/sign-in", "/sign-out", "/report",
+                "/healthz",
+                "/readyz",
+                "/metrics",
+                "/sign-in",
+                "/sign-out",
+                "/report",
             ]
             .contains(path)
         });
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/web/browser.py");
-    said(Command::new(python)
-        .arg(program)
-        .arg(served.url())
-        .arg(artifacts("screenshots"))
-        .args(pages));
+    said(
+        Command::new(python)
+            .arg(program)
+            .arg(served.url())
+            .arg(artifacts("screenshots"))
+            .args(pages),
+    );
 }
 
 fn the_api_keeps_what_its_document_says(served: &Served) {
-    let Some(schemathesis) = tool("schemathesis") else { return };
+    let Some(schemathesis) = tool("schemathesis") else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     // A schema's properties are read as conditions on requests and answers; the seed makes each run the same.
-    said(Command::new(schemathesis)
-        .current_dir(folder.path())
-        .arg("run")
-        .arg(format!("{}/api/v1/openapi.json", served.url()))
-        .args(["--seed", "7", "--generation-deterministic", "--generation-database", "none"])
-        .args(["--phases", "fuzzing", "--max-examples", "6", "--mode", "all"])
-        .args(["--checks", CHECKS, "--continue-on-failure", "--suppress-health-check", "all"])
-        .args(["--no-color", "--warnings", "off"]));
+    said(
+        Command::new(schemathesis)
+            .current_dir(folder.path())
+            .arg("run")
+            .arg(format!("{}/api/v1/openapi.json", served.url()))
+            .args([
+                "--seed",
+                "7",
+                "--generation-deterministic",
+                "--generation-database",
+                "none",
+            ])
+            .args(["--phases", "fuzzing", "--max-examples", "6", "--mode", "all"])
+            .args([
+                "--checks",
+                CHECKS,
+                "--continue-on-failure",
+                "--suppress-health-check",
+                "all",
+            ])
+            .args(["--no-color", "--warnings", "off"]),
+    );
 }
 
 /// No answer of the server's fault, none that the document does not describe.
-const CHECKS: &str =
-    "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance";
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance";

@@ -81,7 +81,12 @@ fn clusters_are_told_together_and_apart() {
         }
         // Who has several clusters can choose one.
         assert!(overview.contains("name=\"cluster\""), "{filter}");
-        let rows = |name: &str| get(&format!("/api/v1/{name}")).json()["rows"].as_array().unwrap().clone();
+        let rows = |name: &str| {
+            get(&format!("/api/v1/{name}")).json()["rows"]
+                .as_array()
+                .unwrap()
+                .clone()
+        };
         let mut told: Vec<String> = rows("pods")
             .iter()
             .map(|row| row["pod_uid"].as_str().unwrap().to_owned())
@@ -92,14 +97,33 @@ fn clusters_are_told_together_and_apart() {
         assert_eq!(rows("clusters").len(), pods.len(), "{filter}");
         let direct: Vec<String> = rows("teams")
             .iter()
-            .map(|row| format!("{} {}", row["team"].as_str().unwrap(), row["direct_cost"].as_str().unwrap()))
+            .map(|row| {
+                format!(
+                    "{} {}",
+                    row["team"].as_str().unwrap(),
+                    row["direct_cost"].as_str().unwrap()
+                )
+            })
             .filter(|row| row.starts_with("alpha"))
             .collect();
         let cost = total.trim_start_matches('$');
-        let expected: Vec<String> = pods.first().map(|_| format!("alpha {cost}0000000")).into_iter().collect();
+        let expected: Vec<String> = pods
+            .first()
+            .map(|_| format!("alpha {cost}0000000"))
+            .into_iter()
+            .collect();
         assert_eq!(direct, expected, "{filter}");
         // The filter holds from page to page.
-        for path in ["/teams", "/pools", "/machines", "/pods", "/waiting", "/prices", "/bills", "/rightsizing"] {
+        for path in [
+            "/teams",
+            "/pools",
+            "/machines",
+            "/pods",
+            "/waiting",
+            "/prices",
+            "/bills",
+            "/rightsizing",
+        ] {
             let page = get(path).body;
             let kept = filter.trim_start_matches('&');
             assert!(
@@ -110,7 +134,9 @@ fn clusters_are_told_together_and_apart() {
     }
     // Machines of one name are two.
     for (cluster, instance_type, pod) in [("c", ">t<", "one"), ("d", ">half<", "two")] {
-        let page = server.get(&format!("/machine?week=2026-W47&machine=m&cluster={cluster}")).body;
+        let page = server
+            .get(&format!("/machine?week=2026-W47&machine=m&cluster={cluster}"))
+            .body;
         assert!(page.contains(instance_type) && page.contains(pod), "{cluster}");
         let other = if pod == "one" { "two" } else { "one" };
         assert!(!page.contains(&format!(">{other}<")), "{cluster}");
