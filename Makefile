@@ -51,10 +51,11 @@ debian: ## install the programs that tests run beside, where Debian's packages a
 	@missing=; \
 	command -v kubectl > /dev/null || missing="$$missing kubernetes-client"; \
 	command -v promtool > /dev/null || missing="$$missing prometheus"; \
+	command -v chromium > /dev/null || missing="$$missing chromium"; \
 	[ -z "$$missing" ] || { \
 	    command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ] && apt-get update --quiet --quiet && \
 	    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --quiet --quiet --no-install-recommends $$missing > /dev/null; \
-	} || { echo "these are missing, by Debian's names:$$missing: install them (macOS: brew install kubernetes-cli prometheus)" >&2; exit 1; }
+	} || { echo "these are missing, by Debian's names:$$missing: install them (macOS: brew install kubernetes-cli prometheus chromium)" >&2; exit 1; }
 
 test: venv debian ## run every test; a tool that a test needs and does not find is a failure
 	PODLEDGER_REQUIRE_TOOLS=1 cargo test --release --workspace

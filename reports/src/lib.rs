@@ -10,6 +10,7 @@
 //! Architecture invariant: names from outside reach a rendering through [`display`] alone.
 
 pub mod basis;
+pub mod bill_lines;
 pub mod charts;
 pub mod display;
 mod error;

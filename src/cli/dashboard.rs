@@ -12,6 +12,7 @@ use podledger_analyzer::rules::Rules;
 use podledger_reports::http::{App, Decision, Explain, Listener, Settings, Snapshots, Tls};
 use tokio::sync::watch;
 
+use super::advice::advise;
 use super::collect::stopped_by_signal;
 
 /// How often a ledger that another process builds is looked at.
@@ -87,6 +88,7 @@ impl Dashboard {
             is_tls: tls.is_some(),
             requests_per_second: self.requests_per_second,
             explain: Some(explain(config)?),
+            advise: Some(advise()),
             fingerprint: fingerprint(config),
         };
         let app = App::new(Arc::clone(snapshots), settings)?;

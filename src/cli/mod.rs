@@ -1,5 +1,6 @@
 //! The command line: wiring only, one file per command.
 
+mod advice;
 mod bench;
 mod bench_collect;
 mod bench_recommend;

@@ -17,6 +17,7 @@ use podledger_sql::units::NanoUsd;
 use serde::Serialize;
 
 use super::Cli;
+use super::advice::WINDOWS;
 
 /// Say what containers should ask for, with the evidence; or prove it on runs that the advice has not seen.
 #[derive(Debug, Args)]
@@ -179,7 +180,7 @@ impl Recommend {
     fn prove(&self, observed: &Observed, settings: &Settings) -> anyhow::Result<()> {
         let splits: Vec<Split> = if self.train_until.is_empty() {
             let mut percents = if self.train_runs.is_empty() {
-                vec![10, 25, 50, 75]
+                WINDOWS.to_vec()
             } else {
                 self.train_runs.clone()
             };

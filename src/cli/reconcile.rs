@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use podledger_analyzer::build::build;
 use podledger_analyzer::close::{Request, close};
+use podledger_reports::bill_lines::{BILL_LINES, PRICE_VARIANCE};
 use podledger_reports::display::{dollars, plain};
 use podledger_sql::units::NanoUsd;
 
@@ -123,31 +124,6 @@ fn month(text: &str) -> Result<Date, String> {
         .map_err(|_| format!("`{text}` is no month; write YYYY-MM, such as 2026-11"))
 }
 
-/// What each line says to who reads it, in the order of the tie-out.
-const LINES: &[(&str, &str)] = &[
-    ("attributed", "pods of teams and jobs"),
-    ("shared", "node reservation, system, platform"),
-    ("idle", "capacity that nobody held"),
-    ("unobserved", "time in which nobody watched"),
-    ("quantity_variance", "machine time charged for and not seen"),
-    ("machines_not_seen", "machines of the scope that nobody saw"),
-    ("out_of_scope", "charges outside of the scope"),
-    (
-        "commitment_unused",
-        "savings plans and reservations that nobody used",
-    ),
-    ("network", "traffic, and what carries it"),
-    ("fees", "support plans"),
-    ("other_services", "usage that is no machine's time"),
-    ("purchases", "fees of commitments and others"),
-    ("amortization", "fees paid at another time than what they are for"),
-    ("credits", ""),
-    ("tax", ""),
-    ("adjustments", ""),
-    ("partly_billed", "hours of machines that were charged for in part"),
-    ("rounding", "below a nano-dollar per hour and charge"),
-];
-
 impl Reconcile {
     pub fn run(&self, cli: &Cli) -> anyhow::Result<ExitCode> {
         if let Some(ReconcileCommand::Close(command)) = &self.command {
@@ -205,7 +181,7 @@ impl Reconcile {
                 of_line.map(|(.., nano)| nano).sum()
             };
             let mut invoice = 0;
-            for (line, meaning) in LINES {
+            for (line, meaning) in BILL_LINES {
                 let nano = amount(line);
                 invoice += nano;
                 if nano != 0 {
@@ -215,7 +191,7 @@ impl Reconcile {
             println!("  {:<20} {:>18}", "= invoice", exact(invoice));
             println!(
                 "  machines were billed {} more than estimated",
-                dollars(NanoUsd::from_nano(amount("price_variance")))
+                dollars(NanoUsd::from_nano(amount(PRICE_VARIANCE)))
             );
         }
         print_closed(connection, &month)?;

@@ -6,6 +6,7 @@ mod matched;
 mod refused;
 mod restated;
 mod samples;
+mod shown;
 
 use std::path::Path;
 

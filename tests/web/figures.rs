@@ -5,6 +5,7 @@ use podledger_reports::http::routes;
 use podledger_sql::units::NanoUsd;
 
 use super::Server;
+use super::names::form;
 use crate::harness::World;
 use crate::weekly::fortnight;
 
@@ -176,9 +177,94 @@ fn every_figure_is_that_of_its_mart() {
         assert_eq!(shown, expected, "{name}");
     }
 
+    the_gantt_shows_what_the_mart_says(&world, &server);
     the_api_says_the_same_page_by_page(&server);
     every_link_leads_somewhere(&world, &server, &total);
     the_document_names_every_path(&server);
+}
+
+/// Each pod of a run has a bar, that says how long it waited and worked, and leads to it.
+fn the_gantt_shows_what_the_mart_says(world: &World, server: &Server) {
+    let runs = table(server, "/tables/runs.csv?week=2026-W46&sort=-failed_attempts");
+    let cell = |name: &str| runs[0].iter().find(|(known, _)| known == name).unwrap().1.clone();
+    let names = [
+        "run",
+        "pipeline",
+        "cluster",
+        "system",
+        "installation",
+        "run_epoch",
+    ]
+    .map(|name| (name, cell(name)));
+    let given = names.iter().filter(|(_, value)| !value.is_empty());
+    let query: Vec<String> = given
+        .map(|(name, value)| format!("{name}={}", form(value)))
+        .collect();
+    let url = format!("/run?{}", query.join("&"));
+    let page = server.get(&url).body;
+    let svg = page
+        .split("aria-label=\"Pods of the run on their machines")
+        .nth(1)
+        .unwrap();
+    let svg = svg.split("</svg>").next().unwrap();
+    let mut shown: Vec<String> = svg
+        .split("<a ")
+        .skip(1)
+        .map(|bar| {
+            let uid = bar
+                .split("pod=")
+                .nth(1)
+                .unwrap()
+                .split(['&', '"'])
+                .next()
+                .unwrap();
+            let title = bar
+                .split("<title>")
+                .nth(1)
+                .unwrap()
+                .split("</title>")
+                .next()
+                .unwrap();
+            let part = |word: &str| {
+                let mut parts = title.split(", ");
+                let found = parts.find_map(|part| part.strip_prefix(word)).unwrap_or_default();
+                found.trim().to_owned()
+            };
+            let is_red = bar.contains("fill=\"var(--failed)\"");
+            format!("{uid}|{}|{}|{is_red}", part("waited"), part("worked"))
+        })
+        .collect();
+    shown.sort();
+    let condition: Vec<String> = names
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name} = '{value}'"))
+        .collect();
+    let told = world.rows(&format!(
+        "select pod_uid, coalesce(cast(queue_wait_ms as varchar), ''), coalesce(cast(epoch_ms(finished_at) - epoch_ms(started_at) as varchar), ''), \
+             started_at is not null and outcome in ('failed', 'lost') \
+         from marts.attempt_pods where {} order by pod_uid",
+        condition.join(" and ")
+    ));
+    let mut told: Vec<String> = told
+        .iter()
+        .map(|row| {
+            let cells: Vec<&str> = row.split('|').collect();
+            let time = |cell: &str| {
+                cell.parse::<i64>().map_or_else(
+                    |_| String::new(),
+                    |ms| podledger_reports::display::duration(ms.max(0)),
+                )
+            };
+            format!("{}|{}|{}|{}", cells[0], time(cells[1]), time(cells[2]), cells[3])
+        })
+        .collect();
+    told.sort();
+    assert!(
+        told.len() > 1 && told.iter().any(|row| row.ends_with("true")),
+        "{told:?}"
+    );
+    assert_eq!(shown, told, "{url}");
 }
 
 fn the_api_says_the_same_page_by_page(server: &Server) {

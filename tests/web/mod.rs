@@ -1,5 +1,7 @@
 //! The dashboard and the API over whole ledgers: who is answered, with which figures, and how names are shown.
 
+mod browser;
+mod clusters;
 mod figures;
 mod names;
 mod safety;
@@ -48,6 +50,7 @@ pub fn settings(tokens: &Path) -> Settings {
         is_tls: false,
         requests_per_second: 1_000_000,
         explain: None,
+        advise: None,
         fingerprint: String::new(),
     }
 }

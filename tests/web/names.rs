@@ -131,6 +131,6 @@ fn names_that_try_to_act_are_inert_on_every_page() {
 }
 
 /// A value in a query.
-fn form(text: &str) -> String {
+pub fn form(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

@@ -10,6 +10,7 @@
 //! Architecture invariant: nothing is written, and no value of a request becomes text of a query.
 
 mod access;
+mod advice;
 mod answers;
 mod guard;
 mod listen;
@@ -46,6 +47,7 @@ use tokio::sync::Semaphore;
 pub use access::{
     Access, AccessError, Role, create as create_token, read as read_tokens, revoke as revoke_token,
 };
+pub use advice::{Advice, Advise, Amount, Judged, NoAdvice, Template};
 pub use guard::{Hosts, LARGEST_BODY};
 pub use listen::{ListenError, Listener, Tls};
 pub use routes::{Route, routes};
@@ -77,6 +79,8 @@ pub struct Settings {
     /// Requests of one address, per second.
     pub requests_per_second: u32,
     pub explain: Option<Box<Explain>>,
+    /// Says what containers should ask for.
+    pub advise: Option<Box<Advise>>,
     /// Tells what answers depend on beside the build from what it was in another process: the configuration.
     pub fingerprint: String,
 }

@@ -201,7 +201,7 @@ fn answer(question: &Question) -> Schema {
 fn cell(column: &Column) -> Schema {
     match column.kind {
         Kind::Text => nullable(text(column.about)),
-        Kind::Usd | Kind::SmallUsd => Schema::Object(
+        kind if kind.is_usd() => Schema::Object(
             ObjectBuilder::new()
                 .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
                 .description(Some(column.about))

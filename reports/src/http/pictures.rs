@@ -384,6 +384,8 @@ pub fn critical_path(scope: &Scope, answer: &Answer) -> Markup {
         ("work_ms", Paint::Used, "worked"),
         ("release_ms", Paint::Overhead, "let go"),
     ];
+    let failed = (Paint::Failed, "worked, and failed or was lost");
+    let is_failed = |row: &[Cell]| matches!(answer.cell(row, "outcome").text(), "failed" | "lost");
     let of = |row: &[Cell], name: &str| answer.cell(row, name).whole().unwrap_or(0).max(0);
     let whole: i64 = answer
         .rows
@@ -393,8 +395,8 @@ pub fn critical_path(scope: &Scope, answer: &Answer) -> Markup {
     let height = ROW * i64::try_from(answer.rows.len()).unwrap_or(1) + 4;
     let mut at = 0;
     html! {
-        (legend(parts.map(|(_, paint, words)| (paint, words))))
-        div.scroll.picture role="region" aria-label="Critical path" tabindex="0" {
+        (legend(parts.map(|(_, paint, words)| (paint, words)).into_iter().chain([failed])))
+        div.scroll.picture role="region" aria-label="Critical path, drawn" tabindex="0" {
             svg.chart.long viewBox={ "0 0 " (LEFT + WIDTH + 8) " " (height) } role="img"
                 aria-label={ "The critical path, step by step, in " (scope.zone()) "; the table below says the same" } {
                 @for (step, row) in answer.rows.iter().enumerate() {
@@ -402,6 +404,7 @@ pub fn critical_path(scope: &Scope, answer: &Answer) -> Markup {
                     text x=(LEFT - 8) y=(y + 13) text-anchor="end" font-size="11" fill=(Paint::Text.css()) { (cut(&short(answer.cell(row, "job").text()), 22)) }
                     @for (name, paint, words) in parts {
                         @let ms = of(row, name);
+                        @let (paint, words) = if name == "work_ms" && is_failed(row) { failed } else { (paint, words) };
                         @if ms > 0 {
                             @let start = LEFT + scaled(at, whole, WIDTH);
                             @let end = { at += ms; LEFT + scaled(at, whole, WIDTH) };

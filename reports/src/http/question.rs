@@ -26,6 +26,10 @@ pub enum Kind {
     Usd,
     /// US dollars of small things: shown with four decimals below a dollar.
     SmallUsd,
+    /// US dollars where the row is about money at all.
+    UsdIfAny,
+    /// US dollars to the last digit, for what has to add up.
+    ExactUsd,
     /// A number of things.
     Count,
     /// Milliseconds.
@@ -38,6 +42,17 @@ pub enum Kind {
     Millicores,
     /// Thousandths of an accelerator.
     Milligpus,
+    /// Mebibyte-milliseconds, shown as GiB-hours.
+    MemoryTime,
+    /// Millicore-milliseconds, shown as core-hours.
+    ProcessorTime,
+}
+
+impl Kind {
+    /// Whether it is money.
+    pub const fn is_usd(self) -> bool {
+        matches!(self, Self::Usd | Self::SmallUsd | Self::UsdIfAny | Self::ExactUsd)
+    }
 }
 
 /// A link to a page about a thing: its parameters and the columns that have their values.
@@ -195,6 +210,10 @@ const COSTS: &str = "{hours} \
 /// What a team's pods are and did. Pods of a team that several share have its name; what they cost is split among its members.
 const OF_TEAM: &str = "(team = $team or team in (select shares.team from marts.team_shares as shares where shares.member = $team))";
 
+/// Days of the months that the range touches: bills are of months.
+const BILLED_DAYS: &str = "charge_date >= date_trunc('month', cast($first_date as date)) \
+    and charge_date < date_trunc('month', cast($last_date as date)) + interval 1 month";
+
 /// The run that is named.
 const THIS_RUN: &str = "pipeline = $pipeline and run = $run [[and cluster = $cluster]] [[and system = $system]] \
     [[and installation = $installation]] [[and run_epoch = $run_epoch]]";
@@ -224,6 +243,7 @@ impl Question {
             .sql
             .replace("{costs}", COSTS)
             .replace("{hours}", HOURS)
+            .replace("{billed_days}", BILLED_DAYS)
             .replace("{of_team}", OF_TEAM)
             .replace("{this_run}", THIS_RUN)
             .replace("{teams_of_runs}", &same_run("runs", "teams"))
@@ -256,7 +276,14 @@ impl Question {
     /// Whether the range of a request matters.
     pub fn has_range(&self) -> bool {
         let text = self.text();
-        text.contains("$from") || text.contains("$week")
+        ["$from", "$week", "$first_date"]
+            .iter()
+            .any(|name| text.contains(name))
+    }
+
+    /// Whether it is about the advice that is kept beside marts.
+    pub fn is_of_advice(&self) -> bool {
+        self.sql.contains("advice.main.")
     }
 
     /// Asks for a part of the answer.
@@ -412,7 +439,7 @@ fn cell(kind: Kind, values: &ArrayRef, at: usize) -> Cell {
             };
             text.map_or(Cell::Null, |text| Cell::Text(text.to_owned()))
         }
-        Kind::Usd | Kind::SmallUsd => {
+        kind if kind.is_usd() => {
             whole(values, at).map_or(Cell::Null, |nano| Cell::Usd(NanoUsd::from_nano(nano)))
         }
         _ => whole(values, at).map_or(Cell::Null, Cell::Whole),
@@ -463,7 +490,7 @@ fn read_as(column: &Column) -> String {
     let name = column.name;
     match column.kind {
         Kind::Text => format!("cast({name} as varchar) as {name}"),
-        Kind::Usd | Kind::SmallUsd => {
+        kind if kind.is_usd() => {
             format!("cast(cast({name} as decimal(38,9)) * 1000000000 as bigint) as {name}")
         }
         Kind::Instant => format!("epoch_ms({name}) as {name}"),
@@ -476,6 +503,8 @@ fn value(asker: &Asker<'_>, scope: &Scope, name: &str) -> Option<Value> {
     match name {
         "from" => Some(Value::BigInt(from)),
         "to" => Some(Value::BigInt(to)),
+        "first_date" => Some(Value::Text(scope.first_date.to_string())),
+        "last_date" => Some(Value::Text(scope.last_date.to_string())),
         "before" => Some(Value::BigInt(scope.before_ms())),
         "is_compared" => Some(Value::Boolean(asker.is_compared)),
         "zone" => Some(Value::Text(scope.zone().to_owned())),

@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 
 use super::access::{Role, SESSION};
+use super::advice::{self, NoAdvice};
 use super::guard::{self, LARGEST_BODY};
 use super::problem::Problem;
 use super::routes::{self, Route, What};
@@ -348,6 +349,9 @@ impl App {
                 source,
             })
         };
+        if what.is_of_advice(path) {
+            self.advised(snapshot).await?;
+        }
         let permit = Arc::clone(&self.places)
             .acquire_owned()
             .await
@@ -371,6 +375,40 @@ impl App {
         })
         .await
         .map_err(|error| Problem::failed(&error))?
+    }
+
+    /// Sees to it that there is advice beside a snapshot. It is computed once, and to its end although who asked may have left: others will ask.
+    async fn advised(self: &Arc<Self>, snapshot: &Arc<Snapshot>) -> Result<(), Problem> {
+        let (app, snapshot) = (Arc::clone(self), Arc::clone(snapshot));
+        let computing = tokio::spawn(async move {
+            let told = snapshot.advice.get_or_init(|| async {
+                let wrong = |error: &dyn std::fmt::Display| NoAdvice::Failed(error.to_string());
+                let permit = Arc::clone(&app.places)
+                    .acquire_owned()
+                    .await
+                    .map_err(|error| wrong(&error))?;
+                let connection = snapshot.connection().map_err(|error| wrong(&error))?;
+                let app = Arc::clone(&app);
+                let started = Instant::now();
+                let told = tokio::task::spawn_blocking(move || {
+                    let _permit = permit;
+                    advice::keep(&connection, app.settings.advise.as_deref())
+                })
+                .await
+                .unwrap_or_else(|error| Err(wrong(&error)));
+                let ms = started.elapsed().as_millis();
+                match &told {
+                    Ok(()) => tracing::debug!(ms, "advised"),
+                    Err(NoAdvice::TooMuch(why)) => tracing::info!(why, "nothing is advised"),
+                    Err(NoAdvice::Failed(error)) => {
+                        tracing::error!(error, "the advice could not be computed")
+                    }
+                }
+                told
+            });
+            told.await.as_ref().map(|()| ()).map_err(Problem::from)
+        });
+        computing.await.map_err(|error| Problem::failed(&error))?
     }
 
     fn problem(

@@ -35,6 +35,17 @@ pub(super) enum What {
     SignOut,
 }
 
+impl What {
+    /// Whether it shows what containers should ask for.
+    pub(super) fn is_of_advice(&self, path: &str) -> bool {
+        match self {
+            Self::Page(_) => path == pages::RIGHTSIZING,
+            Self::Csv(question) | Self::Json(question) => question.is_of_advice(),
+            _ => false,
+        }
+    }
+}
+
 impl Route {
     pub(super) fn can_post(&self) -> bool {
         matches!(self.what, What::SignIn | What::SignOut)
@@ -58,9 +69,11 @@ impl Route {
         matches!(self.path.as_str(), "/healthz" | "/readyz")
     }
 
-    /// Whether it is computed before anybody asks.
+    /// Whether it is computed before anybody asks. Advice takes too long for that, after each build.
     pub(super) fn is_first(&self) -> bool {
-        matches!(self.what, What::Page(_)) && pages::NAVIGATION.iter().any(|(path, _)| *path == self.path)
+        matches!(self.what, What::Page(_))
+            && !self.what.is_of_advice(&self.path)
+            && pages::NAVIGATION.iter().any(|(path, _)| *path == self.path)
     }
 }
 

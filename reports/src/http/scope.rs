@@ -193,10 +193,16 @@ impl Scope {
     /// The same of one day.
     #[must_use]
     pub fn of_day(&self, date: Date) -> Self {
+        self.of_days(date, date)
+    }
+
+    /// The same of other days.
+    #[must_use]
+    pub fn of_days(&self, first_date: Date, last_date: Date) -> Self {
         Self {
             week: None,
-            first_date: date,
-            last_date: date,
+            first_date,
+            last_date,
             is_default_range: false,
             ..self.clone()
         }

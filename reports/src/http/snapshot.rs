@@ -8,6 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use duckdb::Connection;
 use podledger_sql::ledger::Ledger;
 use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
+
+use super::advice::NoAdvice;
 
 use crate::display::hex;
 use crate::weekly::{Week, clusters};
@@ -38,6 +41,8 @@ pub struct Snapshot {
     pub clusters: Vec<(i64, i64)>,
     /// Names to choose from: teams, pipelines, namespaces, clusters, zones; each at most [`MOST_CHOICES`].
     pub choices: Vec<(&'static str, Vec<String>)>,
+    /// Whether there is advice beside it, once somebody asked for it.
+    pub(super) advice: OnceCell<Result<(), NoAdvice>>,
 }
 
 /// Names that a filter suggests at most.
@@ -81,6 +86,7 @@ impl Snapshot {
             key,
             clusters,
             choices,
+            advice: OnceCell::new(),
         })
     }
 

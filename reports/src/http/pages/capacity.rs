@@ -7,7 +7,8 @@ use maud::{Markup, PreEscaped, html};
 use super::super::problem::Problem;
 use super::super::question::{Answer, Question};
 use super::super::questions::{
-    FINDINGS, MACHINE_PODS, MACHINE_PRICES, MACHINES, PODS, POOL_HOURS, POOLS, PRICES, STUCK_PODS, WAITS,
+    FINDINGS, MACHINE_PODS, MACHINE_PRICES, MACHINES, PODS, POOL_HOURS, POOLS, PRICE_SOURCES, PRICES,
+    STUCK_PODS, WAITS,
 };
 use super::frame::command;
 use super::money::list;
@@ -192,11 +193,24 @@ pub fn machine(context: &Context<'_>) -> Result<Shown, Problem> {
 }
 
 pub fn prices(context: &Context<'_>) -> Result<Shown, Problem> {
-    list(
-        context,
-        &PRICES,
-        "What an hour of each kind of machine cost, and who said so. Time without a known price costs nothing here and comes first.",
-    )
+    let prices = context.ask_main(&PRICES)?;
+    let sources = context.ask(&PRICE_SOURCES, 100)?;
+    Ok(Shown {
+        title: PRICES.title.to_owned(),
+        body: html! {
+            header {
+                h1 { (PRICES.title) }
+                p.lead {
+                    "What an hour of each kind of machine cost, and who said so. Time without a known price costs nothing here and comes first. "
+                    "Where a bill charges for a machine, its price is " code { "billed" } ": "
+                    a href=(context.scope.link("/bills", &[])) { "bills" } "."
+                }
+            }
+            section { (table(context, &prices, Place::Main)) }
+            (card(context, &sources, Place::Beside(None)))
+        },
+        is_of_one: false,
+    })
 }
 
 pub fn waiting(context: &Context<'_>) -> Result<Shown, Problem> {

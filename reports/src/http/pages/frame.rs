@@ -240,6 +240,19 @@ pub fn first_visit() -> Markup {
     )
 }
 
+/// Lines to copy, such as YAML: names in them are plain, and lines stay lines.
+pub fn snippet(text: &str) -> Markup {
+    let plain = |line: &str| {
+        if line.is_empty() {
+            String::new()
+        } else {
+            crate::display::plain(line)
+        }
+    };
+    let lines: Vec<String> = text.lines().map(plain).collect();
+    command(&lines.join("\n"))
+}
+
 /// A command to copy.
 pub fn command(text: &str) -> Markup {
     html! {

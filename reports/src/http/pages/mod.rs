@@ -1,5 +1,7 @@
 //! Pages: complete without a script, on any width, in light and dark.
 
+mod advice;
+mod bills;
 mod capacity;
 mod frame;
 mod money;
@@ -71,6 +73,9 @@ impl Context<'_> {
     }
 }
 
+/// The page that needs advice.
+pub const RIGHTSIZING: &str = "/rightsizing";
+
 /// Every page and its path.
 pub const PAGES: &[(&str, Page)] = &[
     ("/", overview::overview),
@@ -90,7 +95,9 @@ pub const PAGES: &[(&str, Page)] = &[
     ("/waiting", capacity::waiting),
     ("/pods", pods::pods),
     ("/pod", pods::pod),
+    (RIGHTSIZING, advice::rightsizing),
     ("/prices", capacity::prices),
+    ("/bills", bills::bills),
     ("/data-quality", trust::data_quality),
     ("/reports", trust::reports),
 ];
@@ -107,7 +114,9 @@ pub const NAVIGATION: &[(&str, &str)] = &[
     ("/findings", "Findings"),
     ("/waiting", "Waiting"),
     ("/pods", "Pods"),
+    (RIGHTSIZING, "Right-sizing"),
     ("/prices", "Prices"),
+    ("/bills", "Bills"),
     ("/data-quality", "Data quality"),
     ("/reports", "Reports"),
 ];

@@ -30,6 +30,11 @@ pub fn card(context: &Context<'_>, answer: &Answer, place: Place) -> Markup {
 
 /// An answer as a table, with its download.
 pub fn table(context: &Context<'_>, answer: &Answer, place: Place) -> Markup {
+    table_called(context, answer, place, answer.question.title)
+}
+
+/// The same under another name, where a page has two of one question: no two regions of a page have one name.
+pub fn table_called(context: &Context<'_>, answer: &Answer, place: Place, called: &str) -> Markup {
     let scope = context.scope;
     // Columns of which nothing is known would only take room.
     let is_shown = |place: usize, column: &Column| {
@@ -51,7 +56,7 @@ pub fn table(context: &Context<'_>, answer: &Answer, place: Place) -> Markup {
         @if answer.rows.is_empty() {
             p.empty { "Nothing here in these days" @if scope.names().next().is_some() { " with these filters" } "." }
         } @else {
-            div.scroll role="region" aria-label=(answer.question.title) tabindex="0" {
+            div.scroll role="region" aria-label=(called) tabindex="0" {
                 table.data {
                     thead {
                         tr {
@@ -73,7 +78,7 @@ pub fn table(context: &Context<'_>, answer: &Answer, place: Place) -> Markup {
             }
         }
         @if !ignored.is_empty() {
-            p.note { "Not filtered by " (ignored.join(", ")) ": what is counted here has none." }
+            p.note { "Not filtered by " (ignored.join(", ")) ": this has none, or is of all of them." }
         }
         (below(context, answer, place))
     }
@@ -125,7 +130,7 @@ fn td(scope: &Scope, answer: &Answer, row: &[Cell], place: usize, column: &Colum
     let class = match (column.is_number(), column.kind, column.name) {
         (true, ..) => "number",
         (_, Kind::Instant, _) => "when",
-        (_, _, "evidence" | "mend" | "description") => "words",
+        (_, _, "evidence" | "mend" | "description" | "risks" | "cpu_withheld" | "memory_withheld") => "words",
         _ => "",
     };
     let href = column
@@ -179,7 +184,7 @@ pub fn cell(scope: &Scope, answer: &Answer, row: &[Cell], name: &str) -> Markup 
 pub fn show(scope: &Scope, column: &Column, cell: &Cell) -> Markup {
     match cell {
         Cell::Null => {
-            html! { span.unknown { @if matches!(column.kind, Kind::Usd | Kind::SmallUsd) { "unknown" } @else { "–" } } }
+            html! { span.unknown { @if column.kind.is_usd() && column.kind != Kind::UsdIfAny { "unknown" } @else { "–" } } }
         }
         Cell::Text(text) if matches!(column.name, "outcome" | "status") => status(text),
         Cell::Text(text) if column.name == "command" => super::frame::command(&crate::display::plain(text)),
@@ -201,7 +206,13 @@ pub fn show(scope: &Scope, column: &Column, cell: &Cell) -> Markup {
             html! { span class=[(!class.is_empty()).then_some(class)] { (change(*cost)) } }
         }
         Cell::Usd(cost) => {
-            html! { @if column.kind == Kind::Usd { (dollars(*cost)) } @else { (small_dollars(*cost)) } }
+            html! {
+                @match column.kind {
+                    Kind::SmallUsd => (small_dollars(*cost)),
+                    Kind::ExactUsd => (cost.to_string()),
+                    _ => (dollars(*cost)),
+                }
+            }
         }
         Cell::Whole(number) => match column.kind {
             Kind::Duration => html! { (if *number < 0 { "–".to_owned() } else { duration(*number) }) },
@@ -212,6 +223,10 @@ pub fn show(scope: &Scope, column: &Column, cell: &Cell) -> Markup {
                 html! { (thousandths(*number)) @if *number == 1000 { " core" } @else { " cores" } }
             }
             Kind::Milligpus => html! { (thousandths(*number)) },
+            Kind::MemoryTime => html! { (tenths(i128::from(*number) * 10 / (1024 * 3_600_000))) " GiB-h" },
+            Kind::ProcessorTime => {
+                html! { (tenths(i128::from(*number) * 10 / (1000 * 3_600_000))) " core-h" }
+            }
             _ => html! { (count(*number)) },
         },
     }
@@ -246,6 +261,12 @@ fn thousandths(number: i64) -> String {
         return count(whole);
     }
     format!("{whole}.{}", format!("{rest:03}").trim_end_matches('0'))
+}
+
+/// Tenths with one decimal.
+fn tenths(tenths: i128) -> String {
+    let whole = i64::try_from(tenths / 10).unwrap_or(i64::MAX);
+    format!("{}.{}", count(whole), (tenths % 10).abs())
 }
 
 /// Bytes in the largest binary unit, with one decimal, rounded toward zero.

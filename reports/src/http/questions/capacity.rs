@@ -218,7 +218,7 @@ pub static PRICES: Question = Question {
     title: "Prices",
     about: "One row per price that machines of the range had: what an hour cost, and who said so. From `machine_prices`.",
     sql: "select instance_type, capacity_type, coalesce(pool, 'unattributed') as pool, list_hourly_price, hourly_price, price_source, \
-              count(distinct machine) as machines, \
+              count(distinct machine) as machines, min(start_at) as first_at, max(end_at) as last_at, \
               sum(least(epoch_ms(end_at), $to) - greatest(epoch_ms(start_at), $from)) as up_ms \
           from marts.machine_prices where start_at < make_timestamp_ms($to) and end_at > make_timestamp_ms($from) \
               [[and cluster = $cluster]] [[and coalesce(pool, 'unattributed') = $pool]] group by all",
@@ -242,6 +242,18 @@ pub static PRICES: Question = Question {
             "Price that is used, USD; NULL where none is known: such time costs nothing here.",
         ),
         PRICE_SOURCE,
+        column(
+            "first_at",
+            "from",
+            Instant,
+            "When the first machine of the range had this price.",
+        ),
+        column(
+            "last_at",
+            "until",
+            Instant,
+            "When the last one had, or up to when it was seen.",
+        ),
     ],
     required: &[],
 };

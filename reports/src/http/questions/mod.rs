@@ -1,5 +1,7 @@
 //! Every question, by what it is about.
 
+mod advice;
+mod bills;
 mod capacity;
 mod columns;
 mod money;
@@ -7,6 +9,10 @@ mod pods;
 mod runs;
 mod trust;
 
+pub use advice::{BACKTEST, RIGHTSIZING};
+pub use bills::{
+    ADJUSTMENTS, BILLS, CLOSED_MONTHS, COMMITMENT_BENEFITS, COMMITMENTS, DELIVERIES, PRICE_SOURCES, TIE_OUT,
+};
 pub use capacity::{FINDINGS, MACHINE_PODS, MACHINE_PRICES, MACHINES, POOL_HOURS, POOLS, PRICES, WAITS};
 pub use money::{BILLED, CATEGORIES, DAYS, JOBS, NAMESPACES, PIPELINES, TEAMS};
 pub use pods::{POD, POD_HOURS, PODS, STUCK_PODS};
@@ -41,6 +47,16 @@ pub const ALL: &[&Question] = &[
     &MACHINE_PODS,
     &MACHINE_PRICES,
     &PRICES,
+    &PRICE_SOURCES,
+    &BILLS,
+    &TIE_OUT,
+    &DELIVERIES,
+    &COMMITMENTS,
+    &COMMITMENT_BENEFITS,
+    &CLOSED_MONTHS,
+    &ADJUSTMENTS,
+    &RIGHTSIZING,
+    &BACKTEST,
     &WAITS,
     &FINDINGS,
     &CLUSTERS,

@@ -1,6 +1,6 @@
 //! What figures rest on.
 
-use super::super::question::Kind::{Count, Duration, Instant, Text, Usd};
+use super::super::question::Kind::{Count, Duration, Instant, Text, UsdIfAny};
 use super::super::question::{Question, column};
 use super::columns::CLUSTER_SHOWN;
 
@@ -50,7 +50,7 @@ pub static DATA_QUALITY: Question = Question {
             "Its value, if it is a number of things; in its unit.",
         ),
         column("duration_ms", "time", Duration, "Its value, if it is a time, ms."),
-        column("cost", "money", Usd, "Its value, if it is money, USD."),
+        column("cost", "money", UsdIfAny, "Its value, if it is money, USD."),
         column("unit", "unit", Text, "The unit of the mart's value."),
         column("measure", "name", Text, "The measure, as the mart names it."),
         CLUSTER_SHOWN,

@@ -1,0 +1,146 @@
+//! What containers should ask for, for the dashboard: as `podledger recommend` says it.
+
+use std::collections::BTreeMap;
+
+use duckdb::Connection;
+use podledger_analyzer::rightsizing::{
+    Decision, Filter, Observed, Outcome, Recommendation, Resource, Settings, Split, Strategy, airflow,
+    backtest, patch, read, recommendations, spark,
+};
+use podledger_reports::http::{Advice, Advise, Amount, Judged, NoAdvice, Template};
+use podledger_sql::units::NanoUsd;
+
+/// Percent of each pipeline's runs that a back-test learns from, one window after another.
+pub const WINDOWS: [u8; 4] = [10, 25, 50, 75];
+
+/// What a failed attempt costs in a back-test beside what it held: 1 USD.
+const FAILURE_COST: NanoUsd = NanoUsd::from_nano(1_000_000_000);
+
+/// Attempts that a server learns from at most: about a hundred bytes of memory each.
+const MOST_ATTEMPTS: u64 = 5_000_000;
+
+/// Advises on all that a ledger has seen.
+pub fn advise() -> Box<Advise> {
+    Box::new(|connection| {
+        let attempts = attempts(connection).map_err(|error| NoAdvice::Failed(error.to_string()))?;
+        if attempts > MOST_ATTEMPTS {
+            return Err(NoAdvice::TooMuch(format!(
+                "the ledger has {attempts} tries of containers, and a server learns from {MOST_ATTEMPTS} at most: run `podledger recommend`, with --since if need be"
+            )));
+        }
+        let observed = read(connection, &Filter::default())
+            .map_err(|error| NoAdvice::Failed(format!("{:#}", anyhow::Error::from(error))))?;
+        advice(&observed).map_err(NoAdvice::Failed)
+    })
+}
+
+fn attempts(connection: &Connection) -> duckdb::Result<u64> {
+    connection.query_row("select count(*) from marts.container_attempts", [], |row| {
+        row.get(0)
+    })
+}
+
+fn advice(observed: &Observed) -> Result<Advice, String> {
+    let settings = Settings::default();
+    let decided = |strategy: Strategy| -> BTreeMap<_, Decision> {
+        let templates = observed.histories.iter().map(|history| &history.template);
+        templates.zip(strategy.decide(observed, &settings)).collect()
+    };
+    let (krr, vpa) = (decided(Strategy::Krr), decided(Strategy::Vpa));
+    let mut templates = Vec::new();
+    for row in recommendations(observed, Strategy::Podledger, &settings) {
+        let peers = [krr.get(&row.template), vpa.get(&row.template)].map(Option::<&Decision>::copied);
+        templates.push(template(row, peers)?);
+    }
+    let windows = WINDOWS.map(Split::Runs);
+    let proof = backtest(observed, &windows, &settings, FAILURE_COST);
+    let in_sum = proof.total.iter().map(|outcome| judged(None, outcome));
+    let by_window = proof.windows.iter().flat_map(|window| {
+        window
+            .outcomes
+            .iter()
+            .map(|outcome| judged(Some(&window.learned), outcome))
+    });
+    Ok(Advice {
+        templates,
+        judged: in_sum.chain(by_window).collect(),
+    })
+}
+
+fn amount(resource: &Resource, [krr, vpa]: [Option<u64>; 2]) -> Amount {
+    Amount {
+        request: resource.current,
+        advised: resource.recommended,
+        withheld: resource.withheld.map(|withheld| withheld.reason().to_owned()),
+        severity: resource.severity.name().to_owned(),
+        krr,
+        vpa,
+    }
+}
+
+/// Nothing instead of nothing written.
+fn written(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn template(row: Recommendation, peers: [Option<Decision>; 2]) -> Result<Template, String> {
+    let one = std::slice::from_ref(&row);
+    let (patch_text, inverse) = (patch(one, false)?, patch(one, true)?);
+    let (airflow, spark) = (airflow(one), spark(one));
+    let risks: Vec<&str> = row.risks.iter().map(|risk| risk.words()).collect();
+    Ok(Template {
+        cpu_millicores: amount(
+            &row.cpu_millicores,
+            peers.map(|peer| peer.and_then(|peer| peer.cpu.ok())),
+        ),
+        memory_bytes: amount(
+            &row.memory_bytes,
+            peers.map(|peer| peer.and_then(|peer| peer.memory.ok())),
+        ),
+        risks: risks.join("; "),
+        patch: written(patch_text),
+        inverse_patch: written(inverse),
+        airflow: written(airflow),
+        spark: written(spark),
+        cluster: row.template.cluster,
+        system: row.template.system,
+        namespace: row.template.namespace,
+        team: row.team,
+        pipeline: row.template.pipeline,
+        job: row.template.job,
+        container: row.template.container,
+        container_kind: row.template.kind.name().to_owned(),
+        image: row.image,
+        source: row.source,
+        memory_seen_bytes: row.memory_seen_bytes,
+        bound_ppm: row.bound_ppm,
+        confidence: row.confidence.name().to_owned(),
+        runs: row.runs,
+        attempts: row.attempts,
+        attempts_measured: row.attempts_measured,
+        oom_kills: row.oom_kills,
+        from_ms: row.from_ms,
+        until_ms: row.until_ms,
+        nominal_saving: row.nominal_saving,
+    })
+}
+
+fn judged(learned_from: Option<&str>, outcome: &Outcome) -> Judged {
+    Judged {
+        learned_from: learned_from.map(str::to_owned),
+        strategy: outcome.strategy.name().to_owned(),
+        templates: outcome.templates,
+        templates_advised: outcome.templates_advised,
+        attempts: outcome.attempts,
+        runs: outcome.runs,
+        failed_attempts: outcome.failed_attempts,
+        failed_runs: outcome.failed_runs,
+        requested_byte_ms: outcome.requested_byte_ms,
+        wasted_byte_ms: outcome.wasted_byte_ms,
+        requested_millicore_ms: outcome.requested_millicore_ms,
+        wasted_millicore_ms: outcome.wasted_millicore_ms,
+        short_millicore_ms: outcome.short_millicore_ms,
+        retry_cost: outcome.retry_cost,
+        total_cost: outcome.total_cost,
+    }
+}
