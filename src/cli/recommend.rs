@@ -345,8 +345,11 @@ fn comma_separated(rows: &[Recommendation]) {
     }
 }
 
-/// A cell, quoted where it has to be.
+/// A cell, quoted where it has to be. What is not there stays empty: only names that show nothing are told as blank.
 fn field(cell: &str) -> String {
+    if cell.is_empty() {
+        return String::new();
+    }
     let safe = csv(cell);
     if safe.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", safe.replace('"', "\"\""))
