@@ -19,6 +19,8 @@ mod import_cost_explorer;
 mod import_prometheus;
 mod import_spot_prices;
 mod recommend;
+mod recommend_proof;
+mod recommend_rows;
 mod reconcile;
 mod record;
 mod replay;

@@ -141,4 +141,4 @@ pub struct Decision {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,7 +8,7 @@ use super::*;
 const DAY_MS: i64 = 86_400_000;
 const GIB: u64 = 1 << 30;
 
-pub(super) fn observation(run: u32, started_ms: i64, held_ms: i64) -> Observation {
+pub(crate) fn observation(run: u32, started_ms: i64, held_ms: i64) -> Observation {
     Observation {
         run,
         image: 0,
@@ -26,7 +26,7 @@ pub(super) fn observation(run: u32, started_ms: i64, held_ms: i64) -> Observatio
     }
 }
 
-pub(super) fn history(job: &str, observations: Vec<Observation>) -> History {
+pub(crate) fn history(job: &str, observations: Vec<Observation>) -> History {
     History {
         template: Template {
             cluster: "c".to_owned(),
