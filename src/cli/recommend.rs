@@ -8,13 +8,14 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use podledger_analyzer::replay::{Replay, Schedule};
 use podledger_analyzer::rightsizing::{
-    Filter, Observed, Settings, Split, Strategy, airflow, patch, read, recommendations, spark,
+    Filter, Observed, Saved, Settings, Split, Strategy, airflow, patch, read, recommendations, spark,
 };
 use podledger_sql::units::NanoUsd;
 
 use super::Cli;
 use super::recommend_proof::prove;
 use super::recommend_rows::{comma_separated, json, pools, table};
+use super::recommend_track::{save, tell};
 
 /// Say what containers should ask for, with the evidence; or prove it on runs that the advice has not seen.
 #[derive(Debug, Args)]
@@ -45,6 +46,12 @@ pub struct Recommend {
     /// Leave out realisable savings: what machines would have cost less.
     #[arg(long)]
     without_replay: bool,
+    /// Keep what is advised, so that `--track` can say what became of it.
+    #[arg(long, conflicts_with_all = ["backtest", "pools"])]
+    save: bool,
+    /// Say what became of advice that was kept: what was predicted and what was realised since requests changed.
+    #[arg(long, conflicts_with_all = ["backtest", "pools", "save", "since", "until"])]
+    track: bool,
     /// Only what began on this date (UTC) or later.
     #[arg(long, value_name = "YYYY-MM-DD")]
     since: Option<Date>,
@@ -157,6 +164,22 @@ impl Recommend {
             )?;
             return Ok(ExitCode::SUCCESS);
         }
+        if self.track {
+            let observed = self.narrowed(observed);
+            // Whose a template is, its attempts say.
+            let is_wanted = |saved: &Saved| {
+                self.pipeline
+                    .as_ref()
+                    .is_none_or(|pipeline| *pipeline == saved.template.pipeline)
+                    && (self.team.is_none()
+                        || observed
+                            .histories
+                            .iter()
+                            .any(|history| history.template == saved.template))
+            };
+            tell(&cli.data, &observed, is_wanted, self.format == Format::Json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let mut rows = recommendations(&observed, self.strategy.into(), &settings);
         rows.retain(|row| {
             self.pipeline
@@ -172,6 +195,9 @@ impl Recommend {
         if let Some(replay) = replay.as_ref().filter(|_| self.pools) {
             pools(&rows, replay, self.format == Format::Json)?;
             return Ok(ExitCode::SUCCESS);
+        }
+        if self.save {
+            save(&cli.data, &rows, replay.as_ref())?;
         }
         match self.format {
             Format::Table => table(&rows, self.limit, replay.as_ref()),

@@ -9,7 +9,7 @@
 //! A pod arrives when it was created and holds its machine for as long as it did. It is bound to a registered machine of its pool with
 //! room for what it asks for; which one, a score says. Pods that wait have machines ordered for them; these boot. An
 //! empty machine goes after the pool's idle time, unless the pool is at its least size. Boot time, idle time and least size are read off
-//! the pool's own machines; the score and the way of ordering are those that reproduce its cost best.
+//! the pool's own machines; whether there is a least size, the score and the way of ordering are those that reproduce its cost best.
 //!
 //! Architecture invariant: a saving is a difference of two replays under the same rules; it is told only of pools whose replay with
 //! recorded requests costs what the ledger says, within [`DEVIATION_PPM`].
@@ -58,7 +58,7 @@ struct Pool {
     from_ms: i64,
     to_ms: i64,
     machines: Vec<Machine>,
-    /// In the order in which they arrived.
+    /// In the order in which they arrived; of those that came together, in the order in which they were bound.
     pods: Vec<Pod>,
     /// What a machine has for pods, daemons and what is the cluster's own left out.
     room: Amounts,
@@ -86,6 +86,7 @@ struct Machine {
 #[derive(Debug, Clone)]
 struct Pod {
     arrives_ms: i64,
+    bound_ms: i64,
     holds_ms: i64,
     request: Amounts,
     containers: Vec<Asked>,
@@ -153,7 +154,7 @@ pub struct Rules {
     pub boot_ms: i64,
     /// From its last workload pod to its end: the median; `None` where no machine that had work ever went.
     pub idle_ms: Option<i64>,
-    /// The fewest machines that were up at a time.
+    /// How many machines are never taken away: the fewest that were up at a time, or none.
     pub least_machines: u32,
     /// For how long a machine is billed at least.
     pub least_billed_ms: i64,

@@ -77,8 +77,8 @@ impl Reader {
             )
             select
                 {POOL}, machines.machine,
-                greatest(clusters.from_ms, coalesce($1, clusters.from_ms)) as from_ms,
-                least(clusters.to_ms, coalesce($2, clusters.to_ms)) as to_ms,
+                greatest(clusters.from_ms, coalesce($1::bigint, clusters.from_ms)) as from_ms,
+                least(clusters.to_ms, coalesce($2::bigint, clusters.to_ms)) as to_ms,
                 machines.start_ms, machines.registered_ms, machines.up_to_ms, machines.end_ms, machines.is_ended,
                 case when machines.last_workload_ms > machines.first_workload_ms then machines.last_workload_ms end,
                 machines.billing_model = 'pod_request',
@@ -90,8 +90,8 @@ impl Reader {
             ) as clusters on machines.cluster = clusters.cluster
             left join shapes on machines.cluster = shapes.cluster and machines.machine = shapes.machine
             where
-                ($1 is null or machines.end_ms > $1)
-                and ($2 is null or machines.start_ms < $2)
+                ($1 is null or machines.end_ms > $1::bigint)
+                and ($2 is null or machines.start_ms < $2::bigint)
             order by all"
         );
         let mut statement = connection.prepare(&text)?;
@@ -267,6 +267,7 @@ impl Reader {
             let pod = (machine.0, row.get(2)?);
             pool.pods.push(Pod {
                 arrives_ms,
+                bound_ms: start_ms,
                 // What outlives the window does so in a replay too.
                 holds_ms: if end_ms >= pool.to_ms {
                     pool.to_ms - arrives_ms
@@ -283,7 +284,8 @@ impl Reader {
     fn schedule(mut self) -> Schedule {
         for (pool, sums) in self.pools.iter_mut().zip(&mut self.sums) {
             pool.room = rules::room(&mut sums.shapes, sums.own, sums.machine_ms);
-            pool.pods.sort_by_key(|pod| pod.arrives_ms);
+            // The scheduler's queue has an order of its own among pods that came together.
+            pool.pods.sort_by_key(|pod| (pod.arrives_ms, pod.bound_ms));
             if sums.shapes.is_empty() && pool.unusable.is_none() {
                 pool.unusable = Some(NotReplayed::NoMachine);
             }

@@ -13,11 +13,14 @@ use crate::rightsizing::{ContainerKind, Recommendation, Template};
 /// replay alone says little of a small change.
 const VARIANTS: u32 = 5;
 
+/// Of a pool with more pods, one replay has to do.
+const MANY_PODS: usize = 100_000;
+
 /// By how much arrivals are delayed at most in a variant, unless machines boot for longer.
 const LEAST_DELAY_MS: i64 = 10_000;
 
 /// How many pods are replayed for templates alone, each variant counted.
-const PODS_REPLAYED: usize = 60_000_000;
+const PODS_REPLAYED: usize = 20_000_000;
 
 /// A schedule with the rules that reproduce it.
 pub struct Replay {
@@ -195,14 +198,20 @@ impl Replay {
     }
 }
 
+/// What pools together would have been spared, by variant.
 fn spared<'a>(pools: impl Iterator<Item = &'a Fitted>, changes: &Changes) -> Vec<i128> {
-    let mut sums = Vec::new();
+    let pools: Vec<&Fitted> = pools.collect();
+    let variants = pools.iter().map(|pool| pool.recorded.len()).max().unwrap_or(0);
+    let mut sums = vec![0; variants];
     for pool in pools {
-        sums.resize(pool.recorded.len().max(sums.len()), 0);
         let requests: Vec<Amounts> = pool.pool.pods.iter().map(|pod| request(pod, changes)).collect();
-        for ((variant, recorded), sum) in (0..).zip(&pool.recorded).zip(&mut sums) {
-            let changed = replayed(&pool.pool, pool.told.rules, &requests, variant);
-            *sum += recorded - changed;
+        let spared: Vec<i128> = (0..)
+            .zip(&pool.recorded)
+            .map(|(variant, recorded)| recorded - replayed(&pool.pool, pool.told.rules, &requests, variant))
+            .collect();
+        // Where there is one variant, it stands for all.
+        for (sum, spared) in sums.iter_mut().zip(spared.iter().cycle()) {
+            *sum += spared;
         }
     }
     sums
@@ -217,13 +226,18 @@ fn fit(pool: Pool) -> Fitted {
             let found = replayed(&pool, rules, &recorded, 0);
             (found - i128::from(pool.cost.get())).abs()
         };
-        let ways = rules::WAYS.map(|(score, ordering)| Rules {
-            score,
-            ordering,
-            ..rules
+        // That few machines were up for a while may be the pool's rule, or work that went on and on.
+        let ways = rules::WAYS.into_iter().flat_map(|(score, ordering)| {
+            [0, rules.least_machines].map(|least_machines| Rules {
+                least_machines,
+                score,
+                ordering,
+                ..rules
+            })
         });
-        rules = ways.into_iter().min_by_key(|rules| off(*rules)).unwrap_or(rules);
-        costs = (0..VARIANTS)
+        rules = ways.min_by_key(|rules| off(*rules)).unwrap_or(rules);
+        let variants = if pool.pods.len() > MANY_PODS { 1 } else { VARIANTS };
+        costs = (0..variants)
             .map(|variant| replayed(&pool, rules, &recorded, variant))
             .collect();
     }

@@ -132,6 +132,7 @@ fn pool(cost_minutes: i64) -> Pool {
     };
     let pod = |minute: i64| Pod {
         arrives_ms: minute * MINUTE,
+        bound_ms: minute * MINUTE,
         holds_ms: 30 * MINUTE,
         request: [3000, GIB, 0],
         containers: vec![container],
@@ -246,6 +247,7 @@ fn containers_of_a_pod_are_changed_one_by_one() {
     };
     let pod = Pod {
         arrives_ms: 0,
+        bound_ms: 0,
         holds_ms: 1,
         // A hundred millicores are the pod's overhead.
         request: [3100, 2 * GIB, 0],
