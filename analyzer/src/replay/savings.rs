@@ -9,15 +9,16 @@ use super::simulate::{Arrival, Setting, cost_nano};
 use super::{Amounts, Asked, DEVIATION_PPM, NotReplayed, Pod, Pool, PoolReplay, Rules, Schedule, rules};
 use crate::rightsizing::{ContainerKind, Recommendation, Template};
 
-/// Each figure is the mean of so many replays, with arrivals as recorded and a little later each: where a pod goes decides where the next one does, so one
-/// replay alone says little of a small change.
+/// Each figure is the mean of so many replays, one with arrivals as recorded and others in which each pod comes up to [`DELAY_MS`] later: where a pod goes
+/// decides where the next one does, so one replay alone says little of a small change.
 const VARIANTS: u32 = 5;
 
 /// Of a pool with more pods, one replay has to do.
 const MANY_PODS: usize = 100_000;
 
-/// By how much arrivals are delayed at most in a variant, unless machines boot for longer.
-const LEAST_DELAY_MS: i64 = 10_000;
+/// A second: it changes the order of pods that come together, and no more. Pods that are torn apart by a boot time have other machines ordered
+/// for them.
+const DELAY_MS: i64 = 1000;
 
 /// How many pods are replayed for templates alone, each variant counted.
 const PODS_REPLAYED: usize = 20_000_000;
@@ -241,8 +242,8 @@ fn fit(pool: Pool) -> Fitted {
             .map(|variant| replayed(&pool, rules, &recorded, variant))
             .collect();
     }
-    let count = i128::try_from(costs.len().max(1)).unwrap_or(1);
-    let replayed_nano = costs.iter().sum::<i128>() / count;
+    // What is held against the ledger is the schedule as recorded.
+    let replayed_nano = costs.first().copied().unwrap_or(0);
     let cost_nano = i128::from(pool.cost.get());
     let off = replayed_nano - cost_nano;
     let deviation_ppm = i64::try_from(off * 1_000_000 / cost_nano.max(1)).unwrap_or(i64::MAX);
@@ -270,14 +271,13 @@ fn fit(pool: Pool) -> Fitted {
 
 /// What the machines of a pool cost in a variant, if its pods ask for `requests`.
 fn replayed(pool: &Pool, rules: Rules, requests: &[Amounts], variant: u32) -> i128 {
-    let delay = rules.boot_ms.max(LEAST_DELAY_MS);
     let mut arrivals: Vec<Arrival> = (0_u64..)
         .zip(pool.pods.iter().zip(requests))
         .map(|(number, (pod, request))| Arrival {
             at_ms: if variant == 0 || pod.arrives_ms <= pool.from_ms {
                 pod.arrives_ms
             } else {
-                pod.arrives_ms + later(number, variant, delay)
+                pod.arrives_ms + later(number, variant, DELAY_MS)
             },
             holds_ms: pod.holds_ms,
             // A pod that ran fitted on a machine, whatever daemons hold of one on average.
