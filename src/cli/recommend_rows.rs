@@ -3,6 +3,7 @@
 use podledger_analyzer::replay::{PoolReplay, Realisable, Replay, Total};
 use podledger_analyzer::rightsizing::{Recommendation, Resource};
 use podledger_reports::display::{csv, dollars, plain, short};
+use podledger_sql::units::NanoUsd;
 use serde::Serialize;
 
 /// A row of advice as JSON.
@@ -102,9 +103,14 @@ fn realisable(found: &Realisable) -> String {
 
 fn print_total(rows: &[Recommendation], replay: &Replay) {
     let total = replay.together(rows);
+    let nominal = rows
+        .iter()
+        .fold(0_i64, |sum, row| sum.saturating_add(row.nominal_saving.get()));
+    let nominal = NanoUsd::from_nano(nominal);
     println!(
-        "\nall {} together: {} of {} that their machines cost",
+        "\nall {} together: nominal {}, {}; their machines cost {}",
         rows.len(),
+        dollars(nominal),
         realisable(&total.realisable),
         dollars(total.cost)
     );

@@ -156,6 +156,8 @@ pub struct Rules {
     pub idle_ms: Option<i64>,
     /// How many machines are never taken away: the fewest that were up at a time, or none.
     pub least_machines: u32,
+    /// The most that were up at a time: what waits beyond them goes on waiting.
+    pub most_machines: u32,
     /// For how long a machine is billed at least.
     pub least_billed_ms: i64,
     pub score: Score,

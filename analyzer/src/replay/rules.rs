@@ -36,18 +36,20 @@ pub(super) fn observed(pool: &Pool) -> Rules {
         .iter()
         .filter(|machine| machine.is_ended && machine.end_ms > machine.up_to_ms)
         .map(|machine| machine.end_ms - machine.start_ms);
+    let (least_machines, most_machines) = sizes(pool);
     Rules {
         boot_ms: median(boots.collect()).unwrap_or(0).max(0),
         idle_ms: median(tails.collect()),
-        least_machines: least(pool),
+        least_machines,
+        most_machines,
         least_billed_ms: least_billed.min().unwrap_or(0),
         score: Score::Oldest,
         ordering: Ordering::BySum,
     }
 }
 
-/// The fewest machines that were up at a time, from when the first one was.
-fn least(pool: &Pool) -> u32 {
+/// The fewest and the most machines that were up at a time, from when the first one was.
+fn sizes(pool: &Pool) -> (u32, u32) {
     let first = pool
         .machines
         .iter()
@@ -72,12 +74,14 @@ fn least(pool: &Pool) -> u32 {
         }
     }
     changes.sort_by_key(|(at, change)| (*at, -change));
-    let mut fewest = up;
+    let (mut fewest, mut most) = (up, up);
     for (_, change) in changes {
         up += change;
         fewest = fewest.min(up);
+        most = most.max(up);
     }
-    u32::try_from(fewest).unwrap_or(0)
+    let whole = |machines: i64| u32::try_from(machines).unwrap_or(0);
+    (whole(fewest), whole(most))
 }
 
 /// The commonest of several shapes, less what the cluster's own pods hold of a machine on average.

@@ -152,7 +152,12 @@ impl Run<'_> {
         }
     }
 
-    fn order(&mut self, now: i64) -> usize {
+    /// Orders a machine; `None` if the pool has as many as it may.
+    fn order(&mut self, now: i64) -> Option<usize> {
+        let most = usize::try_from(self.setting.rules.most_machines).unwrap_or(usize::MAX);
+        if self.live.len() >= most {
+            return None;
+        }
         let number = self.servers.len();
         // What ran when the window began had its machine.
         let is_there = now <= self.setting.from_ms;
@@ -172,7 +177,7 @@ impl Run<'_> {
             self.events
                 .push(Reverse((registers, Event::Registered { server: number })));
         }
-        number
+        Some(number)
     }
 
     /// From now on a machine is empty.
@@ -280,13 +285,12 @@ impl Run<'_> {
         if now <= self.setting.from_ms && !self.waiting.is_empty() {
             // What was ordered for the beginning of the window is there already. A sum may fall short of what fits.
             self.bind_waiting(0, now);
-            while let Some(entry) = self.waiting.pop() {
+            for entry in std::mem::take(&mut self.waiting) {
                 let request = self.arrivals[entry.arrival].request;
-                let server = match self.best(&request) {
-                    Some(server) => server,
-                    None => self.order(now),
-                };
-                self.bind(entry.arrival, server, now);
+                match self.best(&request).or_else(|| self.order(now)) {
+                    Some(server) => self.bind(entry.arrival, server, now),
+                    None => self.waiting.push(entry),
+                }
             }
         }
     }
@@ -311,7 +315,9 @@ impl Run<'_> {
             .filter(|number| !self.servers[**number].is_registered)
             .count();
         for _ in booting..needed {
-            self.order(now);
+            if self.order(now).is_none() {
+                break;
+            }
         }
     }
 
@@ -326,9 +332,8 @@ impl Run<'_> {
                 let server = &self.servers[*number];
                 !server.is_registered && fits(&server.unpromised, &request)
             });
-            let server = match found {
-                Some(server) => server,
-                None => self.order(now),
+            let Some(server) = found.or_else(|| self.order(now)) else {
+                break;
             };
             take(&mut self.servers[server].unpromised, &request);
             self.waiting[place].promised = Some(server);

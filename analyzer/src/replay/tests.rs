@@ -12,6 +12,7 @@ fn rules() -> Rules {
         boot_ms: MINUTE,
         idle_ms: Some(10 * MINUTE),
         least_machines: 0,
+        most_machines: 10,
         least_billed_ms: 0,
         score: Score::Oldest,
         ordering: Ordering::BySum,
@@ -88,6 +89,23 @@ fn machines_that_are_always_there_are_paid_for_all_day() {
         ..rules()
     };
     assert_eq!(paid_minutes(billed, &[arrival(5, 30, 2)]), 120);
+}
+
+#[test]
+fn what_a_pool_has_no_machine_for_waits() {
+    for ordering in [Ordering::BySum, Ordering::ByPod] {
+        let one = Rules {
+            most_machines: 1,
+            ordering,
+            ..rules()
+        };
+        // The second follows the first on the same machine.
+        assert_eq!(
+            paid_minutes(one, &[arrival(5, 30, 3), arrival(5, 30, 3)]),
+            1 + 60 + 10,
+            "{ordering:?}"
+        );
+    }
 }
 
 #[test]
@@ -187,8 +205,13 @@ fn rules_are_read_off_machines() {
     pool.machines.push(machine(0, 24 * 60, false));
     let found = rules::observed(&pool);
     assert_eq!(
-        (found.boot_ms, found.idle_ms, found.least_machines),
-        (MINUTE, Some(10 * MINUTE), 1)
+        (
+            found.boot_ms,
+            found.idle_ms,
+            found.least_machines,
+            found.most_machines
+        ),
+        (MINUTE, Some(10 * MINUTE), 1, 3)
     );
 }
 
