@@ -26,6 +26,7 @@ mod parity;
 mod prices;
 mod published;
 mod real_trace;
+mod replay;
 mod rightsizing;
 mod services;
 mod simulated;

@@ -232,6 +232,35 @@ fn every_container_of_a_job_is_sized_from_its_runs() {
     );
     let csv = podledger(data, &["recommend", "--format", "csv"]);
     assert_eq!(csv.lines().count(), 4, "{csv}");
+    // Nobody knows the machine that the pods ran on.
+    assert!(csv.contains("its machines are not known"), "{csv}");
+
+    // What is advised twice is kept once.
+    let risk = ["--run-risk", "5", "--attempt-risk", "5"];
+    for _ in 0..2 {
+        podledger(data, &[&["recommend", "--save"][..], &risk[..]].concat());
+    }
+    let kept = std::fs::read_to_string(world.folder.path().join("advice.jsonl")).unwrap();
+    assert_eq!(kept.lines().count(), 3, "{kept}");
+    let tracked = podledger(data, &["recommend", "--track"]);
+    assert!(
+        tracked.contains("has not run since") && tracked.contains("0 of 3 templates have changed"),
+        "{tracked}"
+    );
+    std::fs::write(
+        world.folder.path().join("advice.jsonl"),
+        format!("{kept}nonsense\n"),
+    )
+    .unwrap();
+    let refused = Command::new(env!("CARGO_BIN_EXE_podledger"))
+        .args(["--data", data, "recommend", "--track"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && said.contains("advice.jsonl:4 is no advice: remove the line"),
+        "{said}"
+    );
 }
 
 /// The trace's own pods, of three of its nine pipelines unless `PODLEDGER_SOAK` asks for all.

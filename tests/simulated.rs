@@ -17,7 +17,7 @@ use crate::harness::World;
 /// Monday 2026-11-02, 00:00 UTC.
 const START_MS: i64 = 1_793_577_600_000;
 
-fn scenario(seed: u64, days: u32, pipelines: usize) -> Scenario {
+pub(crate) fn scenario(seed: u64, days: u32, pipelines: usize) -> Scenario {
     Scenario {
         seed,
         start_ms: START_MS,
@@ -33,7 +33,7 @@ fn scenario(seed: u64, days: u32, pipelines: usize) -> Scenario {
 
 /// All that is true of a scenario.
 #[derive(Default)]
-struct Truth {
+pub(crate) struct Truth {
     pods: Vec<PodTruth>,
     machines: Vec<MachineTruth>,
     volumes: Vec<VolumeTruth>,
@@ -53,7 +53,7 @@ impl Truth {
 }
 
 /// A ledger of what a watch of the scenario would have recorded, and the truth.
-fn ledger_of(scenario: Scenario) -> (World, Truth) {
+pub(crate) fn ledger_of(scenario: Scenario) -> (World, Truth) {
     let world = World::new();
     let out = world.folder.path().join("recorded");
     std::fs::create_dir(&out).unwrap();

@@ -6,8 +6,9 @@ use jiff::civil::date;
 use podledger_collector::import::kubernetes::Options;
 use podledger_collector::import::{prices, query, recording};
 use podledger_reports::display::HOSTILE_NAMES;
-use podledger_reports::weekly::{self, Request, Week, Weekly};
+use podledger_reports::weekly::{self, Request, Sizing, Week, Weekly};
 use podledger_simulator::{Scenario, record};
+use podledger_sql::units::NanoUsd;
 
 use crate::harness::{World, tool};
 
@@ -381,11 +382,37 @@ fn members_of_a_shared_team_see_what_they_pay_for() {
     assert_eq!(growth.failures.len(), 1);
     assert_eq!(growth.queues[0].pods, 1);
     assert!(growth.trust.unpriced_ms.is_none() && growth.hours[10].cpu_capacity_millicores.is_none());
-    let all = report(&world, "2026-W47", "UTC", None).unwrap();
+    let mut all = report(&world, "2026-W47", "UTC", None).unwrap();
     assert!(
         all.actions
             .iter()
             .all(|action| !action.finding.contains("0 of 0"))
+    );
+    let sizing = |job: &str, usd: &str, is_realisable| Sizing {
+        pipeline: "etl".to_owned(),
+        job: job.to_owned(),
+        current: "4 CPU and 16Gi memory".to_owned(),
+        recommended: "1 CPU and 2Gi memory".to_owned(),
+        saving: NanoUsd::from_decimal_str(usd).unwrap(),
+        is_realisable,
+    };
+    let told = all.actions.len();
+    all.advise(&[
+        sizing("load", "90", false),
+        sizing("train", "100", true),
+        sizing("small", "0.001", true),
+    ]);
+    assert_eq!(all.actions.len(), told + 2);
+    let advised: Vec<(&str, &str)> = all.actions[..2]
+        .iter()
+        .map(|action| (action.subject.as_str(), action.remedy.split(':').next().unwrap()))
+        .collect();
+    assert_eq!(
+        advised,
+        [
+            ("etl/train", "change its requests (realisable saving, by replay)"),
+            ("etl/load", "change its requests (nominal saving")
+        ]
     );
     assert_eq!(all.hours[10].cpu_capacity_millicores, Some(4000));
     assert_eq!(all.trust.unpriced_ms, Some(0));

@@ -15,6 +15,7 @@ pub mod config;
 pub mod conventions;
 pub mod error;
 pub mod prices;
+pub mod replay;
 pub mod rightsizing;
 pub mod rules;
 mod steps;

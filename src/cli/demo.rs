@@ -24,6 +24,7 @@ use podledger_sql::published::Published;
 use super::collect::runtime;
 use super::dashboard::{Dashboard, show};
 use super::report::{Format, last_week, write};
+use super::report_advice::advise;
 use super::simulated::client;
 use super::{Cli, DEFAULT_DATA, VIOLATED};
 
@@ -96,7 +97,8 @@ impl Demo {
             week: last_week(connection, "UTC")?,
             team: None,
         };
-        let report = weekly::weekly(connection, &request)?;
+        let mut report = weekly::weekly(connection, &request)?;
+        advise(&mut report, connection, &request)?;
         let files = write(&report, &[Format::Html, Format::Md], &data.join("reports"))?;
         print!("{}", weekly::terminal(&report));
         if !failures.is_empty() {

@@ -13,6 +13,7 @@ use podledger_reports::weekly::{self, Request, Week, Weekly};
 use sha2::{Digest, Sha256};
 
 use super::Cli;
+use super::report_advice::advise;
 
 /// Write a report.
 #[derive(Debug, Subcommand)]
@@ -37,6 +38,9 @@ pub struct WeeklyReport {
     /// Which formats are written.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "html,md")]
     format: Vec<Format>,
+    /// Leave out what containers should ask for: a replay of the week takes its time.
+    #[arg(long)]
+    without_advice: bool,
     /// Folder to write into.
     #[arg(long, value_name = "DIR", default_value = "reports")]
     out: PathBuf,
@@ -70,7 +74,10 @@ impl WeeklyReport {
             week,
             team: self.team.clone(),
         };
-        let report = weekly::weekly(ledger.connection(), &request)?;
+        let mut report = weekly::weekly(ledger.connection(), &request)?;
+        if !self.without_advice {
+            advise(&mut report, ledger.connection(), &request)?;
+        }
         for path in write(&report, &self.format, &self.out)? {
             println!("{}", path.display());
         }

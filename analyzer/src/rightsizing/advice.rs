@@ -1,5 +1,7 @@
 //! What is shown of a decision: against what is asked for now, with its evidence and what speaks against it.
 
+use std::collections::HashMap;
+
 use podledger_sql::units::NanoUsd;
 use serde::Serialize;
 
@@ -172,6 +174,37 @@ pub fn recommendations(observed: &Observed, strategy: Strategy, settings: &Setti
         .collect();
     rows.sort_by(|a, b| (b.nominal_saving.get(), &a.template).cmp(&(a.nominal_saving.get(), &b.template)));
     rows
+}
+
+/// What each row would have saved of the attempts that began from one instant until before another, at reference prices.
+#[must_use]
+pub fn nominal_savings(
+    observed: &Observed,
+    rows: &[Recommendation],
+    from_ms: i64,
+    until_ms: i64,
+) -> Vec<NanoUsd> {
+    let histories: HashMap<&Template, &History> = observed
+        .histories
+        .iter()
+        .map(|history| (&history.template, history))
+        .collect();
+    rows.iter()
+        .map(|row| {
+            let seen: Vec<Observation> = histories
+                .get(&row.template)
+                .into_iter()
+                .flat_map(|history| &history.observations)
+                .filter(|seen| seen.started_ms >= from_ms && seen.started_ms < until_ms)
+                .cloned()
+                .collect();
+            nominal_saving(
+                &seen,
+                row.cpu_millicores.recommended,
+                row.memory_bytes.recommended,
+            )
+        })
+        .collect()
 }
 
 const DAY_MS: i64 = 86_400_000;

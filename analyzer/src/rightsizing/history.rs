@@ -1,11 +1,11 @@
 //! What was seen of a template: one observation per attempt.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::MIB;
 
 /// How a container takes part in its pod.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContainerKind {
     Container,
@@ -25,7 +25,7 @@ impl ContainerKind {
 }
 
 /// What recurs under generated names.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Template {
     pub cluster: String,
     pub system: Option<String>,

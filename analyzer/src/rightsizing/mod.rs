@@ -21,14 +21,16 @@ mod margins;
 mod policy;
 mod read;
 mod snippets;
+mod track;
 mod vpa;
 
-pub use advice::{Confidence, Recommendation, Resource, Risk, Severity, recommendations};
+pub use advice::{Confidence, Recommendation, Resource, Risk, Severity, nominal_savings, recommendations};
 pub use backtest::{Backtest, FrontierPoint, Outcome, Split, Window, backtest, frontier};
 pub use history::{ContainerKind, History, Observation, Observed, Run, Template};
 pub use policy::Settings;
 pub use read::{Filter, read};
 pub use snippets::{airflow, cpu_quantity, memory_quantity, patch, spark};
+pub use track::{Followed, Saved, Tracked, track};
 
 use serde::Serialize;
 
@@ -141,4 +143,4 @@ pub struct Decision {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

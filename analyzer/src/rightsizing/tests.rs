@@ -8,7 +8,7 @@ use super::*;
 const DAY_MS: i64 = 86_400_000;
 const GIB: u64 = 1 << 30;
 
-pub(super) fn observation(run: u32, started_ms: i64, held_ms: i64) -> Observation {
+pub(crate) fn observation(run: u32, started_ms: i64, held_ms: i64) -> Observation {
     Observation {
         run,
         image: 0,
@@ -26,7 +26,7 @@ pub(super) fn observation(run: u32, started_ms: i64, held_ms: i64) -> Observatio
     }
 }
 
-pub(super) fn history(job: &str, observations: Vec<Observation>) -> History {
+pub(crate) fn history(job: &str, observations: Vec<Observation>) -> History {
     History {
         template: Template {
             cluster: "c".to_owned(),
@@ -322,4 +322,73 @@ proptest! {
             prop_assert_eq!(strategy.decide(&observed(&peaks), &settings), strategy.decide(&observed(&peaks), &settings));
         }
     }
+}
+
+#[test]
+fn advice_is_held_against_what_was_asked_for_since() {
+    let seen = |run: u32, cores: u32, is_oom_killed| {
+        let mut seen = observation(run, i64::from(run) * DAY_MS, 3_600_000);
+        seen.cpu_request_millicores = cores * 1000;
+        seen.is_oom_killed = is_oom_killed;
+        seen
+    };
+    let advice = Saved {
+        template: history("load", Vec::new()).template,
+        from_ms: 0,
+        until_ms: 10 * DAY_MS,
+        cpu_current_millicores: 2000,
+        cpu_recommended_millicores: Some(1000),
+        memory_current_bytes: 4096 * MIB,
+        memory_recommended_bytes: None,
+        nominal_saving_nano: 1,
+        realisable_saving_nano: None,
+    };
+    let become_of = |observations: Vec<Observation>, saved: &[Saved]| {
+        let observed = Observed {
+            runs: Vec::new(),
+            histories: vec![history("load", observations)],
+        };
+        track(saved, &observed).remove(0)
+    };
+    let one = std::slice::from_ref(&advice);
+    let before = vec![seen(8, 2, true), seen(9, 2, false)];
+    assert_eq!(become_of(before.clone(), one).followed, Followed::NotSeen);
+    let unchanged = [before.clone(), vec![seen(11, 2, false)]].concat();
+    assert_eq!(become_of(unchanged.clone(), one).followed, Followed::NotYet);
+
+    // Two hours with a core less, at 0.031611 USD a core-hour.
+    let followed = [unchanged.clone(), vec![seen(12, 1, false), seen(13, 1, true)]].concat();
+    let told = become_of(followed, one);
+    assert_eq!(
+        (told.followed, told.changed_ms),
+        (Followed::Followed, Some(12 * DAY_MS))
+    );
+    assert_eq!(
+        (told.predicted_saving, told.realised_saving.get()),
+        (told.realised_saving, 63_222_000)
+    );
+    assert_eq!((told.attempts_before, told.attempts_after), (3, 2));
+    assert_eq!((told.oom_kills_before, told.oom_kills_after), (1, 1));
+
+    // More than before costs more than before; the advice that came after the change does not count.
+    let later = Saved {
+        until_ms: 20 * DAY_MS,
+        ..advice.clone()
+    };
+    let told = become_of(
+        [unchanged, vec![seen(12, 3, false)]].concat(),
+        &[later, advice.clone()],
+    );
+    assert_eq!(
+        (told.followed, told.saved.until_ms),
+        (Followed::Changed, 10 * DAY_MS)
+    );
+    assert_eq!(
+        (told.predicted_saving.get(), told.realised_saving.get()),
+        (31_611_000, -31_611_000)
+    );
+    assert!(advice.repeats(&Saved {
+        until_ms: 0,
+        ..advice.clone()
+    }));
 }

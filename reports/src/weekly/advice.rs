@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use podledger_sql::units::NanoUsd;
 
 use super::figures::{Figures, job_name, pool_name};
-use super::{Action, PoolRow};
+use super::{Action, PoolRow, Weekly};
 use crate::display;
 
 /// Nothing below this is worth a line, in nano-dollars of the week: a cent.
@@ -23,13 +23,57 @@ struct Job {
     stuck: i64,
 }
 
+/// What a job should ask for, and what that would have saved in the week.
+#[derive(Debug, Clone)]
+pub struct Sizing {
+    pub pipeline: String,
+    pub job: String,
+    /// Quantities as Kubernetes writes them, CPU and memory.
+    pub current: String,
+    pub recommended: String,
+    pub saving: NanoUsd,
+    /// Whether that is what machines would have cost less, by replay; else it is what was reserved, at reference prices.
+    pub is_realisable: bool,
+}
+
+impl Weekly {
+    /// Puts advice on requests among what to do next, by what it saves. Where there is any for a job, that its requests are not used
+    /// is not told again.
+    pub fn advise(&mut self, sizings: &[Sizing]) {
+        let mut advised: Vec<Action> = sizings
+            .iter()
+            .map(|sizing| Action {
+                kind: "right_sizing",
+                subject: job_name(&sizing.pipeline, &sizing.job),
+                finding: format!("asks for {}, and {} would do", sizing.current, sizing.recommended),
+                remedy: if sizing.is_realisable {
+                    "change its requests (realisable saving, by replay)"
+                } else {
+                    "change its requests (nominal saving: what machines would have cost less is not known)"
+                },
+                cost: sizing.saving,
+            })
+            .collect();
+        advised.retain(|action| action.cost.get() >= LEAST);
+        self.actions.retain(|action| {
+            action.kind != "unused_request" || advised.iter().all(|advice| advice.subject != action.subject)
+        });
+        self.actions.append(&mut advised);
+        largest_first(&mut self.actions);
+    }
+}
+
 pub(super) fn actions(figures: &Figures, pools: &[PoolRow]) -> Vec<Action> {
     let mut actions: Vec<Action> = pools.iter().flat_map(of_pool).collect();
     actions.extend(of_jobs(figures));
     actions.retain(|action| action.cost.get() >= LEAST);
+    largest_first(&mut actions);
+    actions
+}
+
+fn largest_first(actions: &mut Vec<Action>) {
     actions.sort_by(|a, b| b.cost.cmp(&a.cost).then_with(|| a.subject.cmp(&b.subject)));
     actions.truncate(MOST);
-    actions
 }
 
 fn of_pool(pool: &PoolRow) -> Vec<Action> {

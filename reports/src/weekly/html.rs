@@ -581,7 +581,7 @@ fn next(report: &Weekly) -> Markup {
                         }
                     }
                 }
-                p.note { "Amounts are what each cost in the week, which is the most that can be saved." }
+                p.note { "Amounts are what each cost in the week, which is the most that can be saved; of requests, what would have been saved." }
             }
         }
     }

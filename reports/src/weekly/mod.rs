@@ -15,6 +15,7 @@ use duckdb::Connection;
 use podledger_sql::units::NanoUsd;
 use serde::Serialize;
 
+pub use advice::Sizing;
 pub(crate) use figures::{BARS, SHARED};
 pub use html::html;
 pub(crate) use html::{HATCH, bill, bridge, hours, waterfall};
@@ -239,7 +240,7 @@ pub struct QueueRow {
 /// Something to do.
 #[derive(Debug, Clone, Serialize)]
 pub struct Action {
-    /// Of which kind: `idle_tail`, `unused_request`, `failed`, ...
+    /// Of which kind: `idle_tail`, `unused_request`, `right_sizing`, `failed`, ...
     pub kind: &'static str,
     /// A pool, or pipeline and job.
     pub subject: String,
@@ -247,7 +248,7 @@ pub struct Action {
     pub finding: String,
     /// What to try.
     pub remedy: &'static str,
-    /// What it cost in the week: the most that can be saved.
+    /// What it cost in the week: the most that can be saved. Of `right_sizing`, what would have been saved.
     pub cost: NanoUsd,
 }
 

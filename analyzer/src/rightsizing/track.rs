@@ -1,0 +1,237 @@
+//! What became of advice: what was advised, held against what was asked for since.
+
+use std::collections::{BTreeMap, HashSet};
+
+use podledger_sql::units::NanoUsd;
+use serde::{Deserialize, Serialize};
+
+use super::Recommendation;
+use super::backtest::{memory_cost, processor_cost};
+use super::history::{History, Observation, Observed, Template};
+
+/// Advice as it was given, kept until somebody asks what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    #[serde(flatten)]
+    pub template: Template,
+    /// When what it rests on began and ended, ms since 1970.
+    pub from_ms: i64,
+    pub until_ms: i64,
+    pub cpu_current_millicores: u64,
+    pub cpu_recommended_millicores: Option<u64>,
+    pub memory_current_bytes: u64,
+    pub memory_recommended_bytes: Option<u64>,
+    /// Nano-dollars that it would have saved while it was seen, at reference prices.
+    pub nominal_saving_nano: i64,
+    /// Nano-dollars that machines would have cost less; `None` where that was not told.
+    pub realisable_saving_nano: Option<i64>,
+}
+
+impl Saved {
+    /// What is kept of a recommendation; `None` where nothing is advised.
+    #[must_use]
+    pub fn of(row: &Recommendation, realisable: Option<NanoUsd>) -> Option<Self> {
+        let (cpu, memory) = (row.cpu_millicores.recommended, row.memory_bytes.recommended);
+        (cpu.is_some() || memory.is_some()).then(|| Self {
+            template: row.template.clone(),
+            from_ms: row.from_ms,
+            until_ms: row.until_ms,
+            cpu_current_millicores: row.cpu_millicores.current,
+            cpu_recommended_millicores: cpu,
+            memory_current_bytes: row.memory_bytes.current,
+            memory_recommended_bytes: memory,
+            nominal_saving_nano: row.nominal_saving.get(),
+            realisable_saving_nano: realisable.map(NanoUsd::get),
+        })
+    }
+
+    /// Whether it says the same of the same request.
+    #[must_use]
+    pub fn repeats(&self, other: &Self) -> bool {
+        let said = |saved: &Self| {
+            (
+                saved.cpu_current_millicores,
+                saved.cpu_recommended_millicores,
+                saved.memory_current_bytes,
+                saved.memory_recommended_bytes,
+            )
+        };
+        self.template == other.template && said(self) == said(other)
+    }
+}
+
+/// What became of advice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Followed {
+    /// Requests changed, to what was advised or to within a tenth of it.
+    Followed,
+    /// Requests changed to something else.
+    Changed,
+    /// It ran since, with what it asked for before.
+    NotYet,
+    /// It has not run since.
+    NotSeen,
+}
+
+impl Followed {
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Followed => "followed",
+            Self::Changed => "changed to something else",
+            Self::NotYet => "not followed yet",
+            Self::NotSeen => "has not run since",
+        }
+    }
+}
+
+/// Advice beside what was asked for since. Savings are nominal, at reference prices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tracked {
+    #[serde(flatten)]
+    pub saved: Saved,
+    pub followed: Followed,
+    /// When an attempt with other requests began first, ms since 1970.
+    pub changed_ms: Option<i64>,
+    /// What the newest attempt asks for.
+    pub cpu_now_millicores: u64,
+    pub memory_now_bytes: u64,
+    /// Of the attempts since the change: what the advice would have saved of them, and what was saved.
+    pub predicted_saving: NanoUsd,
+    pub realised_saving: NanoUsd,
+    pub attempts_before: u64,
+    pub attempts_after: u64,
+    pub oom_kills_before: u64,
+    pub oom_kills_after: u64,
+}
+
+/// What became of each template's advice, by realised saving, the largest first. Of several pieces of advice for one template, the one that the change
+/// came after counts; without a change the last. A change is a pair of requests that no attempt had until the advice.
+#[must_use]
+pub fn track(saved: &[Saved], observed: &Observed) -> Vec<Tracked> {
+    let mut by_template: BTreeMap<&Template, Vec<&Saved>> = BTreeMap::new();
+    for advice in saved {
+        by_template.entry(&advice.template).or_default().push(advice);
+    }
+    let histories: BTreeMap<&Template, &History> = observed
+        .histories
+        .iter()
+        .map(|history| (&history.template, history))
+        .collect();
+    let mut rows: Vec<Tracked> = by_template
+        .into_iter()
+        .filter_map(|(template, mut advice)| {
+            advice.sort_by_key(|advice| advice.until_ms);
+            let history = histories.get(template).copied();
+            let first_change = advice
+                .iter()
+                .filter_map(|advice| change(history?, advice.until_ms))
+                .min();
+            let counts = match first_change {
+                Some(changed) => advice.iter().rfind(|advice| advice.until_ms <= changed),
+                None => advice.last(),
+            };
+            counts.map(|advice| tracked(advice, history))
+        })
+        .collect();
+    rows.sort_by(|a, b| (b.realised_saving, &a.saved.template).cmp(&(a.realised_saving, &b.saved.template)));
+    rows
+}
+
+fn requests(seen: &Observation) -> (u32, u64) {
+    (seen.cpu_request_millicores, seen.memory_request_bytes)
+}
+
+/// When an attempt began, after advice, that asks for what none did before it.
+fn change(history: &History, until_ms: i64) -> Option<i64> {
+    let before: HashSet<(u32, u64)> = history
+        .observations
+        .iter()
+        .filter(|seen| seen.started_ms < until_ms)
+        .map(requests)
+        .collect();
+    history
+        .observations
+        .iter()
+        .filter(|seen| seen.started_ms >= until_ms && !before.contains(&requests(seen)))
+        .map(|seen| seen.started_ms)
+        .min()
+}
+
+fn tracked(advice: &Saved, history: Option<&History>) -> Tracked {
+    let observations = history.map_or(&[][..], |history| history.observations.as_slice());
+    let changed_ms = history.and_then(|history| change(history, advice.until_ms));
+    let is_after = |seen: &Observation| changed_ms.is_some_and(|changed| seen.started_ms >= changed);
+    let newest = observations.iter().max_by_key(|seen| (seen.started_ms, seen.run));
+    let (cpu_now, memory_now) = newest.map_or(
+        (advice.cpu_current_millicores, advice.memory_current_bytes),
+        |seen| (u64::from(seen.cpu_request_millicores), seen.memory_request_bytes),
+    );
+    let is_near = |now: u64, advised: Option<u64>, current: u64| {
+        let wanted = advised.unwrap_or(current);
+        now.abs_diff(wanted).saturating_mul(10) <= wanted
+    };
+    let followed = if changed_ms.is_some() {
+        let is_followed = is_near(
+            cpu_now,
+            advice.cpu_recommended_millicores,
+            advice.cpu_current_millicores,
+        ) && is_near(
+            memory_now,
+            advice.memory_recommended_bytes,
+            advice.memory_current_bytes,
+        );
+        if is_followed {
+            Followed::Followed
+        } else {
+            Followed::Changed
+        }
+    } else if observations.iter().any(|seen| seen.started_ms >= advice.until_ms) {
+        Followed::NotYet
+    } else {
+        Followed::NotSeen
+    };
+    // Millicore-milliseconds and byte-milliseconds: as before, as advised, as asked for.
+    let mut held = [(0_u128, 0_u128); 3];
+    let (mut attempts, mut kills) = ([0_u64; 2], [0_u64; 2]);
+    for seen in observations {
+        let place = usize::from(is_after(seen));
+        attempts[place] += 1;
+        kills[place] += u64::from(seen.is_oom_killed);
+        if place == 0 {
+            continue;
+        }
+        let (cpu, memory) = (advice.cpu_current_millicores, advice.memory_current_bytes);
+        let asked = [
+            (cpu, memory),
+            (
+                advice.cpu_recommended_millicores.unwrap_or(cpu),
+                advice.memory_recommended_bytes.unwrap_or(memory),
+            ),
+            (u64::from(seen.cpu_request_millicores), seen.memory_request_bytes),
+        ];
+        for (held, (cpu, memory)) in held.iter_mut().zip(asked) {
+            held.0 += u128::from(cpu) * u128::from(seen.held_ms());
+            held.1 += u128::from(memory) * u128::from(seen.held_ms());
+        }
+    }
+    let [before, as_advised, as_asked] = held.map(|(processor, memory)| {
+        processor_cost(processor)
+            .get()
+            .saturating_add(memory_cost(memory).get())
+    });
+    Tracked {
+        saved: advice.clone(),
+        followed,
+        changed_ms,
+        cpu_now_millicores: cpu_now,
+        memory_now_bytes: memory_now,
+        predicted_saving: NanoUsd::from_nano(before.saturating_sub(as_advised)),
+        realised_saving: NanoUsd::from_nano(before.saturating_sub(as_asked)),
+        attempts_before: attempts[0],
+        attempts_after: attempts[1],
+        oom_kills_before: kills[0],
+        oom_kills_after: kills[1],
+    }
+}

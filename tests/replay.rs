@@ -1,0 +1,124 @@
+//! What machines would have cost: replays of simulated platforms, held against their ledgers.
+
+use std::process::Command;
+
+use podledger_analyzer::replay::{Replay, Schedule};
+use podledger_analyzer::rightsizing::{
+    Confidence, Filter, Resource, Settings, Severity, Strategy, Withheld, read, recommendations,
+};
+use podledger_simulator::Scenario;
+use serde_json::Value;
+
+use crate::harness::World;
+use crate::simulated::{ledger_of, scenario};
+
+fn replay(world: &World, filter: &Filter) -> Replay {
+    Replay::new(Schedule::read(world.ledger().connection(), filter).unwrap())
+}
+
+/// Nano-dollars by the ledger and in the replay, of all pools, and how many of these are more than 2% off.
+fn held(replay: &Replay) -> (i128, i128, usize) {
+    replay.pools().fold((0, 0, 0), |sum, pool| {
+        eprintln!("{pool:?}");
+        (
+            sum.0 + i128::from(pool.cost.get()),
+            sum.1 + i128::from(pool.replayed_cost.get()),
+            sum.2 + usize::from(pool.withheld.is_some()),
+        )
+    })
+}
+
+#[test]
+fn unchanged_requests_reproduce_what_machines_cost_within_two_percent() {
+    for (seed, has_noise) in [(3, false), (11, false), (42, true)] {
+        let (world, _) = ledger_of(Scenario {
+            has_noise,
+            ..scenario(seed, 3, 24)
+        });
+        let found = replay(&world, &Filter::default());
+        let (cost, replayed, off) = held(&found);
+        let ledger = world.rows("select cast(sum(cost) * 1000000000 as bigint) from marts.machines_daily");
+        assert_eq!(cost.to_string(), ledger[0], "seed {seed}");
+        assert!(
+            (replayed - cost).abs() * 50 <= cost,
+            "seed {seed}: {replayed} instead of {cost}"
+        );
+        // A small pool may be further off, and is then left out.
+        assert!(off <= 1, "seed {seed}: {off} pools are more than 2% off");
+        if seed == 3 {
+            what_is_advised_is_worth_what_machines_would_have_cost_less(&world, &found);
+        }
+    }
+}
+
+/// All templates ask for next to nothing, or for what they do.
+fn what_is_advised_is_worth_what_machines_would_have_cost_less(world: &World, replay: &Replay) {
+    let observed = read(world.ledger().connection(), &Filter::default()).unwrap();
+    let mut rows = recommendations(&observed, Strategy::Current, &Settings::default());
+    for row in &mut rows {
+        row.cpu_millicores.recommended = Some(10);
+        row.memory_bytes.recommended = Some(32 << 20);
+    }
+    let total = replay.together(&rows);
+    let saving = total.realisable.saving.unwrap().get();
+    // Machines are spared, but those that are always there, and those that idle, are not.
+    assert!(saving * 10 > total.cost.get(), "{total:?}");
+    assert!(saving < total.cost.get(), "{total:?}");
+    let each = replay.each(&rows[..5]);
+    assert!(
+        each.iter()
+            .all(|found| found.saving.is_some() || found.withheld.is_some())
+    );
+    for row in &mut rows {
+        let withhold = |resource: &mut Resource| {
+            *resource = Resource {
+                recommended: None,
+                withheld: Some(Withheld::TooFewRuns),
+                severity: Severity::Unknown,
+                ..*resource
+            }
+        };
+        withhold(&mut row.cpu_millicores);
+        withhold(&mut row.memory_bytes);
+        row.confidence = Confidence::None;
+    }
+    assert_eq!(replay.together(&rows).realisable.saving, None);
+
+    let data = world.folder.path().to_str().unwrap();
+    let podledger = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_podledger"))
+            .args(["--data", data, "recommend"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told: Vec<Value> = serde_json::from_str(&podledger(&["--format", "json"])).unwrap();
+    assert!(told.iter().all(|row| {
+        let realisable = &row["realisable"];
+        realisable["saving"].is_null() != realisable["withheld"].is_null()
+    }));
+    let pools: Value = serde_json::from_str(&podledger(&["--pools", "--format", "json"])).unwrap();
+    assert_eq!(pools["pools"].as_array().unwrap().len(), replay.pools().count());
+    let table = podledger(&[]);
+    assert!(
+        table.contains("nominal saving") && table.contains("realisable") && table.contains("together:"),
+        "{table}"
+    );
+    assert!(!podledger(&["--without-replay"]).contains("together:"));
+    let csv = podledger(&["--format", "csv"]);
+    assert!(
+        csv.lines().next().unwrap().contains("realisable_saving_usd"),
+        "{csv}"
+    );
+    let shown = podledger(&["--pools"]);
+    assert!(
+        shown.contains("batch-spot") && shown.contains("boots in 47 s"),
+        "{shown}"
+    );
+}
