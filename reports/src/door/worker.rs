@@ -1,0 +1,119 @@
+//! The worker: a process that answers queries over the published snapshot, and can do nothing else.
+
+use std::io::{self, Read, Write};
+
+use arrow::ipc::writer::StreamWriter;
+use podledger_sql::Error;
+use podledger_sql::published::Published;
+use podledger_sql::session::{Limits, Session};
+
+use super::wire::{Done, Failed, Kind, LONGEST, Why, receive, send};
+
+/// Answers queries from `from` on `out` until the pipe ends. The process must have shut itself in before (see [`shut_in`](super::shut_in)).
+///
+/// # Errors
+/// Those of the pipes: the door is gone.
+pub fn work(published: &Published, limits: Limits, from: &mut impl Read, out: &mut impl Write) -> io::Result<()> {
+    let mut session: Option<Session> = None;
+    while let Some((kind, content)) = receive(from)? {
+        let query = match (kind, String::from_utf8(content)) {
+            (Kind::Query, Ok(query)) => query,
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "this is no query")),
+        };
+        // A new build is seen by the next query.
+        let is_current = session
+            .as_ref()
+            .is_some_and(|session| session.is_current(published).unwrap_or(false));
+        if !is_current {
+            session = None;
+        }
+        let opened = match session.take() {
+            Some(session) => Ok(session),
+            None => Session::open(published, limits),
+        };
+        let answered = match opened {
+            Ok(opened) => {
+                let answered = answer(&opened, &query, out)?;
+                session = Some(opened);
+                answered
+            }
+            Err(error) => Err(Failed {
+                why: Why::Snapshot,
+                message: in_words(&error),
+            }),
+        };
+        match answered {
+            Ok(done) => send(out, Kind::Done, &json(&done)?)?,
+            Err(failed) => send(out, Kind::Failed, &json(&failed)?)?,
+        }
+    }
+    Ok(())
+}
+
+fn json(of: &impl serde::Serialize) -> io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec(of)?)
+}
+
+/// The error with its causes.
+fn in_words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words += &format!(": {error}");
+        cause = error.source();
+    }
+    words
+}
+
+fn answer(session: &Session, query: &str, out: &mut impl Write) -> io::Result<Result<Done, Failed>> {
+    let failed = |error: &Error| Failed {
+        why: match error {
+            Error::Refused { .. } => Why::Refused,
+            _ => Why::Query,
+        },
+        message: in_words(error),
+    };
+    let mut asked = match session.prepare(query) {
+        Ok(asked) => asked,
+        Err(error) => return Ok(Err(failed(&error))),
+    };
+    let stream = match asked.run() {
+        Ok(stream) => stream,
+        Err(error) => return Ok(Err(failed(&error))),
+    };
+    let broken = |error: arrow::error::ArrowError| io::Error::other(error);
+    let mut writer = StreamWriter::try_new(Pieces(out), &stream.get_schema()).map_err(broken)?;
+    let mut rows = 0;
+    for batch in stream {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(error) => {
+                let message = format!("cannot run the query: {error}");
+                let why = Why::Query;
+                return Ok(Err(Failed { why, message }));
+            }
+        };
+        rows += batch.num_rows() as u64;
+        writer.write(&batch).map_err(broken)?;
+    }
+    writer.finish().map_err(broken)?;
+    Ok(Ok(Done {
+        rows,
+        build_id: session.manifest().build_id,
+    }))
+}
+
+/// Writes bytes as frames.
+struct Pieces<'a, W>(&'a mut W);
+
+impl<W: Write> Write for Pieces<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = bytes.len().min(LONGEST);
+        send(self.0, Kind::Rows, bytes.get(..length).unwrap_or_default())?;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}

@@ -1,0 +1,126 @@
+//! An analyst's session: a DuckDB in memory that shows one published snapshot, and nothing else.
+//!
+//! Architecture invariant: a query is judged before it is prepared, on the connection on which it runs.
+//! Architecture invariant: the connection reads files of the snapshots' folder and no others, writes none, loads no extension, and its settings cannot be
+//! changed. What DuckDB does not bound (`repeat('x', 3e9)`, a text of three thousand brackets) the process must.
+
+use std::path::{Path, PathBuf};
+
+use duckdb::{ArrowStream, Connection, Statement};
+
+use crate::error::{Doing, Error, Result};
+use crate::judge::judge;
+use crate::ledger::{quote, scratch};
+use crate::published::{Manifest, Published, manifest};
+
+/// What a session may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory for tables and intermediate results, in bytes.
+    pub memory_bytes: u64,
+    pub threads: u32,
+}
+
+impl Default for Limits {
+    /// Half a GiB and two threads.
+    fn default() -> Self {
+        Self {
+            memory_bytes: 512 << 20,
+            threads: 2,
+        }
+    }
+}
+
+/// A session over one snapshot.
+#[derive(Debug)]
+pub struct Session {
+    connection: Connection,
+    folder: PathBuf,
+    manifest: Manifest,
+}
+
+impl Session {
+    /// A session over the current snapshot of `published`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where nothing is published or the snapshot cannot be read, [`Error::DuckDb`].
+    pub fn open(published: &Published, limits: Limits) -> Result<Self> {
+        let nothing = |path: &Path| Error::Io {
+            doing: "open a snapshot in",
+            path: path.to_path_buf(),
+            source: std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                "nothing is published: run `podledger build` first",
+            ),
+        };
+        let folder = published.current()?.ok_or_else(|| nothing(published.root()))?;
+        let manifest = manifest(&folder)?.ok_or_else(|| nothing(&folder))?;
+        let connection = scratch()?;
+        let mut statement = "create schema marts;".to_owned();
+        for mart in &manifest.marts {
+            let file = folder.join(&mart.file);
+            statement += &format!(
+                "create view marts.\"{}\" as select * from read_parquet({});\n",
+                mart.name.replace('"', "\"\""),
+                quote(&file.to_string_lossy())
+            );
+        }
+        connection
+            .execute_batch(&statement)
+            .doing("show the snapshot's marts")?;
+        connection
+            .execute_batch(&format!(
+                "set memory_limit = '{} MiB'; set threads = {}; set temp_directory = ''; set max_temp_directory_size = '0 MiB'; \
+                 set allowed_directories = [{}]; set enable_external_access = false; set search_path = 'marts'; \
+                 set lock_configuration = true;",
+                limits.memory_bytes >> 20,
+                limits.threads.max(1),
+                quote(&published.root().to_string_lossy()),
+            ))
+            .doing("shut the session in")?;
+        Ok(Self {
+            connection,
+            folder,
+            manifest,
+        })
+    }
+
+    /// Which snapshot it shows.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Whether the snapshot is still the current one of `published`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn is_current(&self, published: &Published) -> Result<bool> {
+        Ok(published.current()?.as_ref() == Some(&self.folder))
+    }
+
+    /// Judges a query and prepares it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] by the judge, [`Error::DuckDb`] where DuckDB cannot plan it.
+    pub fn prepare(&self, query: &str) -> Result<Asked<'_>> {
+        judge(&self.connection, query)?;
+        let statement = self.connection.prepare(query).doing("plan the query")?;
+        Ok(Asked { statement })
+    }
+}
+
+/// A query that may run.
+pub struct Asked<'a> {
+    statement: Statement<'a>,
+}
+
+impl Asked<'_> {
+    /// Runs it; rows come as they are made.
+    ///
+    /// # Errors
+    /// [`Error::DuckDb`].
+    pub fn run(&mut self) -> Result<ArrowStream<'_>> {
+        self.statement.stream_arrow([]).doing("run the query")
+    }
+}
