@@ -12,6 +12,7 @@
 pub mod basis;
 pub mod charts;
 pub mod display;
+pub mod door;
 mod error;
 pub mod findings;
 pub mod http;

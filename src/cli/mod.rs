@@ -28,6 +28,7 @@ mod serve;
 mod simulate;
 mod simulated;
 mod sql;
+mod sql_worker;
 mod status;
 mod summary;
 mod token;
@@ -102,6 +103,8 @@ enum Command {
     Rules(rules::RulesCommand),
     /// Ask one read-only question in SQL.
     Sql(sql::Sql),
+    #[command(hide = true)]
+    SqlWorker(sql_worker::SqlWorker),
     /// Write what other programs read.
     #[command(subcommand)]
     Export(export::Export),
@@ -136,6 +139,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Report(command) => command.run(cli),
         Command::Rules(command) => command.run(cli),
         Command::Sql(command) => command.run(cli),
+        Command::SqlWorker(command) => command.run(),
         Command::Export(command) => command.run(cli),
         Command::Bench(command) => command.run(cli),
         Command::Reconcile(command) => command.run(cli),

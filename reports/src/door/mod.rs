@@ -8,6 +8,7 @@
 //! Architecture invariant: no query runs in a process that can write anything, or that knows anything but the snapshots.
 //! Architecture invariant: whatever a query does, its process ends within the time and the memory that it has, and with it what it held.
 
+mod shut_in;
 mod wire;
 mod worker;
 
@@ -26,6 +27,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+pub use shut_in::shut_in;
 pub use wire::{Done, Failed, Why};
 pub use worker::work;
 
