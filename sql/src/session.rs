@@ -40,63 +40,64 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session over the current snapshot of `published`.
+    /// A session over the current snapshot of `published`, whose path must be absolute.
     ///
     /// # Errors
     /// [`Error::Io`] where nothing is published or the snapshot cannot be read, [`Error::DuckDb`].
     pub fn open(published: &Published, limits: Limits) -> Result<Self> {
-        let nothing = |path: &Path| Error::Io {
-            doing: "open a snapshot in",
-            path: path.to_path_buf(),
-            source: std::io::Error::new(
-                std::io::ErrorKind::NotFound,
-                "nothing is published: run `podledger build` first",
-            ),
-        };
-        let folder = published.current()?.ok_or_else(|| nothing(published.root()))?;
-        let manifest = manifest(&folder)?.ok_or_else(|| nothing(&folder))?;
+        let (folder, manifest) = current(published)?;
         let connection = scratch()?;
-        let mut statement = "create schema marts;".to_owned();
-        for mart in &manifest.marts {
-            let file = folder.join(&mart.file);
+        connection
+            .execute_batch(&format!(
+                "set memory_limit = '{} MiB'; set threads = {}; set temp_directory = ''; set max_temp_directory_size = '0 MiB'; \
+                 create schema marts; set search_path = 'marts'; \
+                 set allowed_directories = [{}]; set enable_external_access = false; set lock_configuration = true;",
+                limits.memory_bytes >> 20,
+                limits.threads.max(1),
+                quote(&published.root().to_string_lossy()),
+            ))
+            .doing("shut the session in")?;
+        let session = Self {
+            connection,
+            folder,
+            manifest,
+        };
+        session.show()?;
+        Ok(session)
+    }
+
+    /// Shows the current snapshot of `published`, if it is another.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn follow(&mut self, published: &Published) -> Result<()> {
+        if published.current()?.as_ref() == Some(&self.folder) {
+            return Ok(());
+        }
+        (self.folder, self.manifest) = current(published)?;
+        self.show()
+    }
+
+    /// Makes the views of the snapshot, and no others.
+    fn show(&self) -> Result<()> {
+        let mut statement = "begin; drop schema marts cascade; create schema marts;".to_owned();
+        for mart in &self.manifest.marts {
+            let file = self.folder.join(&mart.file);
             statement += &format!(
                 "create view marts.\"{}\" as select * from read_parquet({});\n",
                 mart.name.replace('"', "\"\""),
                 quote(&file.to_string_lossy())
             );
         }
-        connection
-            .execute_batch(&statement)
-            .doing("show the snapshot's marts")?;
-        connection
-            .execute_batch(&format!(
-                "set memory_limit = '{} MiB'; set threads = {}; set temp_directory = ''; set max_temp_directory_size = '0 MiB'; \
-                 set allowed_directories = [{}]; set enable_external_access = false; set search_path = 'marts'; \
-                 set lock_configuration = true;",
-                limits.memory_bytes >> 20,
-                limits.threads.max(1),
-                quote(&published.root().to_string_lossy()),
-            ))
-            .doing("shut the session in")?;
-        Ok(Self {
-            connection,
-            folder,
-            manifest,
-        })
+        self.connection
+            .execute_batch(&(statement + "commit;"))
+            .doing("show the snapshot's marts")
     }
 
     /// Which snapshot it shows.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
-    }
-
-    /// Whether the snapshot is still the current one of `published`.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn is_current(&self, published: &Published) -> Result<bool> {
-        Ok(published.current()?.as_ref() == Some(&self.folder))
     }
 
     /// Judges a query and prepares it.
@@ -108,6 +109,21 @@ impl Session {
         let statement = self.connection.prepare(query).doing("plan the query")?;
         Ok(Asked { statement })
     }
+}
+
+/// The newest snapshot: its folder, and what is in it.
+fn current(published: &Published) -> Result<(PathBuf, Manifest)> {
+    let nothing = |path: &Path| Error::Io {
+        doing: "open a snapshot in",
+        path: path.to_path_buf(),
+        source: std::io::Error::new(
+            std::io::ErrorKind::NotFound,
+            "nothing is published: run `podledger build` first",
+        ),
+    };
+    let folder = published.current()?.ok_or_else(|| nothing(published.root()))?;
+    let manifest = manifest(&folder)?.ok_or_else(|| nothing(&folder))?;
+    Ok((folder, manifest))
 }
 
 /// A query that may run.

@@ -14,6 +14,8 @@ pub const LONGEST: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
+    /// [`Ready`], as JSON: the first of the worker's.
+    Ready = b'H',
     /// Text of a query, to the worker.
     Query = b'Q',
     /// A piece of an Arrow IPC stream.
@@ -26,10 +28,26 @@ pub enum Kind {
 
 impl Kind {
     pub fn of(byte: u8) -> Option<Self> {
-        [Self::Query, Self::Rows, Self::Done, Self::Failed]
+        [Self::Ready, Self::Query, Self::Rows, Self::Done, Self::Failed]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }
+}
+
+/// What a worker says when it has shut itself in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    pub kernel: Kernel,
+}
+
+/// Whether the kernel keeps the worker from files and connections (Landlock), beside DuckDB and the judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kernel {
+    Confines,
+    /// It is older than what it was asked for: files are kept from it, connections may not be.
+    ConfinesInPart,
+    CannotConfine,
 }
 
 /// The end of an answer.

@@ -7,32 +7,41 @@ use podledger_sql::Error;
 use podledger_sql::published::Published;
 use podledger_sql::session::{Limits, Session};
 
-use super::wire::{Done, Failed, Kind, LONGEST, Why, receive, send};
+use super::shut_in::ShutIn;
+use super::wire::{Done, Failed, Kind, LONGEST, Ready, Why, receive, send};
 
-/// Answers queries from `from` on `out` until the pipe ends. The process must have shut itself in before (see [`shut_in`](super::shut_in)).
+/// Answers queries from `from` on `out` until the pipe ends, each in at most `cpu_seconds` of processor time.
 ///
 /// # Errors
-/// Those of the pipes: the door is gone.
-pub fn work(published: &Published, limits: Limits, from: &mut impl Read, out: &mut impl Write) -> io::Result<()> {
+/// Those of the pipes: the door is gone. A limit that the system refuses.
+pub fn work(
+    shut_in: &mut ShutIn,
+    published: &Published,
+    limits: Limits,
+    cpu_seconds: u64,
+    from: &mut impl Read,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let ready = Ready {
+        kernel: shut_in.kernel,
+    };
+    send(out, Kind::Ready, &json(&ready)?)?;
     let mut session: Option<Session> = None;
     while let Some((kind, content)) = receive(from)? {
         let query = match (kind, String::from_utf8(content)) {
             (Kind::Query, Ok(query)) => query,
             _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "this is no query")),
         };
-        // A new build is seen by the next query.
-        let is_current = session
-            .as_ref()
-            .is_some_and(|session| session.is_current(published).unwrap_or(false));
-        if !is_current {
-            session = None;
-        }
+        shut_in.allow_seconds(cpu_seconds)?;
         let opened = match session.take() {
-            Some(session) => Ok(session),
+            // A new build is seen by the next query.
+            Some(mut session) => session.follow(published).map(|()| session),
             None => Session::open(published, limits),
         };
         let answered = match opened {
             Ok(opened) => {
+                // All threads are there that it needs.
+                shut_in.start_nothing_more()?;
                 let answered = answer(&opened, &query, out)?;
                 session = Some(opened);
                 answered
