@@ -10,8 +10,8 @@ use duckdb::{ArrowStream, Connection, Statement};
 
 use crate::error::{Doing, Error, Result};
 use crate::judge::judge;
-use crate::ledger::{quote, scratch};
-use crate::published::{Manifest, Published, manifest};
+use crate::ledger::{quote, scratch_with};
+use crate::published::{Manifest, Published, PublishedMart, manifest};
 
 /// What a session may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,14 +46,13 @@ impl Session {
     /// [`Error::Io`] where nothing is published or the snapshot cannot be read, [`Error::DuckDb`].
     pub fn open(published: &Published, limits: Limits) -> Result<Self> {
         let (folder, manifest) = current(published)?;
-        let connection = scratch()?;
+        let connection = scratch_with(limits.threads)?;
         connection
             .execute_batch(&format!(
-                "set memory_limit = '{} MiB'; set threads = {}; set temp_directory = ''; set max_temp_directory_size = '0 MiB'; \
+                "set memory_limit = '{} MiB'; set temp_directory = ''; set max_temp_directory_size = '0 MiB'; \
                  create schema marts; set search_path = 'marts'; \
                  set allowed_directories = [{}]; set enable_external_access = false; set lock_configuration = true;",
                 limits.memory_bytes >> 20,
-                limits.threads.max(1),
                 quote(&published.root().to_string_lossy()),
             ))
             .doing("shut the session in")?;
@@ -62,7 +61,7 @@ impl Session {
             folder,
             manifest,
         };
-        session.show()?;
+        session.show(&[])?;
         Ok(session)
     }
 
@@ -74,18 +73,23 @@ impl Session {
         if published.current()?.as_ref() == Some(&self.folder) {
             return Ok(());
         }
+        let before = std::mem::take(&mut self.manifest.marts);
         (self.folder, self.manifest) = current(published)?;
-        self.show()
+        self.show(&before)
     }
 
-    /// Makes the views of the snapshot, and no others.
-    fn show(&self) -> Result<()> {
-        let mut statement = "begin; drop schema marts cascade; create schema marts;".to_owned();
+    /// Makes the views of the snapshot instead of those from before. The schema stays: DuckDB would forget that names are looked up there.
+    fn show(&self, before: &[PublishedMart]) -> Result<()> {
+        let view = |mart: &PublishedMart| format!("marts.\"{}\"", mart.name.replace('"', "\"\""));
+        let mut statement = "begin;".to_owned();
+        for mart in before {
+            statement += &format!("drop view {};\n", view(mart));
+        }
         for mart in &self.manifest.marts {
             let file = self.folder.join(&mart.file);
             statement += &format!(
-                "create view marts.\"{}\" as select * from read_parquet({});\n",
-                mart.name.replace('"', "\"\""),
+                "create view {} as select * from read_parquet({});\n",
+                view(mart),
                 quote(&file.to_string_lossy())
             );
         }

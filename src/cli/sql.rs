@@ -1,6 +1,7 @@
 //! `podledger sql`.
 
 use std::io::{self, ErrorKind, IsTerminal as _, Read as _, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -48,9 +49,9 @@ impl SqlLimits {
     ///
     /// # Errors
     /// Where this program cannot be found, or the directory of data has no path.
-    pub fn settings(&self, cli: &Cli) -> anyhow::Result<Settings> {
+    pub fn settings(&self, data: &Path) -> anyhow::Result<Settings> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let published = cli.data.join("published");
+        let published = data.join("published");
         // Links are followed now: what the process may read is decided by where files are.
         let published = match published.canonicalize() {
             Ok(published) => published,
@@ -97,7 +98,7 @@ impl Sql {
         } else {
             self.query.clone()
         };
-        let door = Door::new(self.limits.settings(cli)?);
+        let door = Door::new(self.limits.settings(&cli.data)?);
         let done = runtime()?.block_on(async {
             let mut worker = door.worker().await?;
             let mut answer = worker.ask(&query).await?;

@@ -25,7 +25,8 @@ pub struct SqlWorker {
 
 impl SqlWorker {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
-        let mut shut_in = shut_in(&self.published, self.process_bytes).context("cannot shut the process in")?;
+        let mut shut_in =
+            shut_in(&self.published, self.process_bytes).context("cannot shut the process in")?;
         let limits = Limits {
             memory_bytes: self.memory_bytes,
             threads: self.threads,

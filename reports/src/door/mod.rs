@@ -35,7 +35,7 @@ pub use shut_in::{ShutIn, shut_in};
 pub use wire::{Done, Failed, Kernel, Why};
 pub use worker::work;
 
-use wire::{Kind, LONGEST, Ready, head, read_head};
+use wire::{BUILD, Kind, LONGEST, Ready, head, read_head};
 
 /// Why a door gives no answer, or no more of it.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,9 @@ pub enum DoorError {
     TooLong,
     #[error("the query took longer than {} s and was ended", .0.as_secs())]
     TooSlow(Duration),
-    #[error("the query took more memory or processor time than it may have, and was ended; ask for fewer rows or columns")]
+    #[error(
+        "the query took more memory or processor time than it may have, and was ended; ask for fewer rows or columns"
+    )]
     Ended,
     #[error("as many queries run as may run at once; try again when one of them is done")]
     Busy,
@@ -93,6 +95,9 @@ impl Settings {
         }
     }
 }
+
+/// How long a process has to start.
+const STARTING: Duration = Duration::from_secs(30);
 
 /// Starts workers.
 #[derive(Debug)]
@@ -169,7 +174,7 @@ impl Door {
             is_usable: true,
             _place: place,
         };
-        let ready: Ready = match worker.receive(Instant::now() + settings.patience).await? {
+        let ready: Ready = match worker.receive(Instant::now() + STARTING).await? {
             (Kind::Ready, content) => told(&content)?,
             _ => return Err(DoorError::Start(std::io::ErrorKind::InvalidData.into())),
         };
@@ -186,7 +191,9 @@ impl Door {
 /// What ends a program whose reader has gone (`| head`) must not end a server because a worker has: from now on writing to it is an error.
 fn keep_broken_pipes_from_ending_us() -> std::io::Result<()> {
     #[cfg(unix)]
-    drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::pipe())?);
+    drop(tokio::signal::unix::signal(
+        tokio::signal::unix::SignalKind::pipe(),
+    )?);
     Ok(())
 }
 
@@ -245,6 +252,12 @@ impl Worker {
         self.is_usable
     }
 
+    /// The number of its process, while it lives.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     fn end(&mut self, error: DoorError) -> DoorError {
         // It may be gone already.
         let _ = self.child.start_kill();
@@ -292,6 +305,12 @@ impl Answer<'_> {
         self.decoder.schema()
     }
 
+    /// Number of the build whose marts were asked.
+    #[must_use]
+    pub fn build_id(&self) -> Option<i64> {
+        self.schema()?.metadata().get(BUILD)?.parse().ok()
+    }
+
     /// The next rows; `None` at the end.
     ///
     /// # Errors
@@ -314,7 +333,11 @@ impl Answer<'_> {
             return Ok(None);
         }
         loop {
-            if let Some(batch) = self.decoder.decode(&mut self.pending).map_err(DoorError::Answer)? {
+            if let Some(batch) = self
+                .decoder
+                .decode(&mut self.pending)
+                .map_err(DoorError::Answer)?
+            {
                 return Ok(Some(batch));
             }
             let (kind, content) = self.worker.receive(self.until).await?;

@@ -97,7 +97,8 @@ fn parts_of(kind: &DataType) -> impl Iterator<Item = &FieldRef> {
         DataType::Struct(parts) => (None, Some(parts)),
         _ => (None, None),
     };
-    one.into_iter().chain(many.into_iter().flat_map(|parts| parts.iter()))
+    one.into_iter()
+        .chain(many.into_iter().flat_map(|parts| parts.iter()))
 }
 
 /// Writes an answer.
@@ -223,13 +224,12 @@ impl Rendering {
                 if column.data_type() == field.data_type() && !(is_for_people && is_text) {
                     return Ok(Arc::clone(column));
                 }
-                as_text(column, |text| {
-                    if is_for_people {
-                        display::csv(&text)
-                    } else {
-                        text
-                    }
-                })
+                as_text(
+                    column,
+                    |text| {
+                        if is_for_people { display::csv(&text) } else { text }
+                    },
+                )
             })
             .collect();
         RecordBatch::try_new(Arc::clone(&self.schema), columns?)
@@ -303,5 +303,5 @@ fn written(format: Format, schema: &Schema) -> Schema {
             Field::new(name, kind, true)
         })
         .collect();
-    Schema::new(fields)
+    Schema::new_with_metadata(fields, schema.metadata().clone())
 }

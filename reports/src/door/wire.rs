@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// The longest piece of an answer, and the longest text of a query: 1 MiB.
 pub const LONGEST: usize = 1 << 20;
 
+/// What the schema of an answer says beside its columns: the number of the build whose marts were asked.
+pub const BUILD: &str = "podledger.build_id";
+
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -54,8 +57,6 @@ pub enum Kernel {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     pub rows: u64,
-    /// The build whose marts were asked.
-    pub build_id: i64,
 }
 
 /// Why there is no answer, or no more of it.
@@ -74,6 +75,8 @@ pub enum Why {
     Refused,
     /// DuckDB cannot plan or run it.
     Query,
+    /// It needs more memory than it may have.
+    TooMuch,
     /// Nothing is published, or it cannot be read.
     Snapshot,
 }

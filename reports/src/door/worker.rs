@@ -1,14 +1,16 @@
 //! The worker: a process that answers queries over the published snapshot, and can do nothing else.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
+use arrow::datatypes::Schema;
 use arrow::ipc::writer::StreamWriter;
 use podledger_sql::Error;
 use podledger_sql::published::Published;
 use podledger_sql::session::{Limits, Session};
 
 use super::shut_in::ShutIn;
-use super::wire::{Done, Failed, Kind, LONGEST, Ready, Why, receive, send};
+use super::wire::{BUILD, Done, Failed, Kind, LONGEST, Ready, Why, receive, send};
 
 /// Answers queries from `from` on `out` until the pipe ends, each in at most `cpu_seconds` of processor time.
 ///
@@ -74,13 +76,22 @@ fn in_words(error: &dyn std::error::Error) -> String {
     words
 }
 
+/// What DuckDB says of a query that it cannot plan or run.
+fn of_duckdb(message: String) -> Failed {
+    let is_too_much = message.contains("Out of Memory Error");
+    Failed {
+        why: if is_too_much { Why::TooMuch } else { Why::Query },
+        message,
+    }
+}
+
 fn answer(session: &Session, query: &str, out: &mut impl Write) -> io::Result<Result<Done, Failed>> {
-    let failed = |error: &Error| Failed {
-        why: match error {
-            Error::Refused { .. } => Why::Refused,
-            _ => Why::Query,
+    let failed = |error: &Error| match error {
+        Error::Refused { .. } => Failed {
+            why: Why::Refused,
+            message: in_words(error),
         },
-        message: in_words(error),
+        error => of_duckdb(in_words(error)),
     };
     let mut asked = match session.prepare(query) {
         Ok(asked) => asked,
@@ -91,25 +102,22 @@ fn answer(session: &Session, query: &str, out: &mut impl Write) -> io::Result<Re
         Err(error) => return Ok(Err(failed(&error))),
     };
     let broken = |error: arrow::error::ArrowError| io::Error::other(error);
-    let mut writer = StreamWriter::try_new(Pieces(out), &stream.get_schema()).map_err(broken)?;
+    let about = HashMap::from([(BUILD.to_owned(), session.manifest().build_id.to_string())]);
+    let schema = Schema::new_with_metadata(stream.get_schema().fields().clone(), about);
+    let mut writer = StreamWriter::try_new(Pieces(out), &schema).map_err(broken)?;
     let mut rows = 0;
     for batch in stream {
         let batch = match batch {
             Ok(batch) => batch,
             Err(error) => {
-                let message = format!("cannot run the query: {error}");
-                let why = Why::Query;
-                return Ok(Err(Failed { why, message }));
+                return Ok(Err(of_duckdb(format!("cannot run the query: {error}"))));
             }
         };
         rows += batch.num_rows() as u64;
         writer.write(&batch).map_err(broken)?;
     }
     writer.finish().map_err(broken)?;
-    Ok(Ok(Done {
-        rows,
-        build_id: session.manifest().build_id,
-    }))
+    Ok(Ok(Done { rows }))
 }
 
 /// Writes bytes as frames.
