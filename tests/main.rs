@@ -30,6 +30,7 @@ mod replay;
 mod rightsizing;
 mod services;
 mod simulated;
+mod sql_door;
 mod unobserved;
 mod usage;
 mod web;

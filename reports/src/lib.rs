@@ -13,6 +13,7 @@ pub mod basis;
 pub mod bill_lines;
 pub mod charts;
 pub mod display;
+pub mod door;
 mod error;
 pub mod findings;
 pub mod http;

@@ -25,6 +25,7 @@ pub mod project;
 pub mod published;
 pub mod recall;
 pub mod runner;
+pub mod session;
 pub mod units;
 pub mod validate;
 

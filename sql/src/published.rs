@@ -94,6 +94,12 @@ impl Published {
         }
     }
 
+    /// Where the snapshots are.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The folder of the newest snapshot, by its own name; `None` until something was published.
     ///
     /// # Errors

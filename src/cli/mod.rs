@@ -33,6 +33,7 @@ mod serve;
 mod simulate;
 mod simulated;
 mod sql;
+mod sql_worker;
 mod status;
 mod summary;
 mod token;
@@ -105,8 +106,9 @@ enum Command {
     /// Show and check the rules that say who a pod works for.
     #[command(subcommand)]
     Rules(rules::RulesCommand),
-    /// Ask one read-only question in SQL.
     Sql(sql::Sql),
+    #[command(hide = true)]
+    SqlWorker(sql_worker::SqlWorker),
     /// Write what other programs read.
     #[command(subcommand)]
     Export(export::Export),
@@ -141,6 +143,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Report(command) => command.run(cli),
         Command::Rules(command) => command.run(cli),
         Command::Sql(command) => command.run(cli),
+        Command::SqlWorker(command) => command.run(),
         Command::Export(command) => command.run(cli),
         Command::Bench(command) => command.run(cli),
         Command::Reconcile(command) => command.run(cli),

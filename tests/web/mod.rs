@@ -51,6 +51,7 @@ pub fn settings(tokens: &Path) -> Settings {
         requests_per_second: 1_000_000,
         explain: None,
         advise: None,
+        door: None,
         fingerprint: String::new(),
     }
 }

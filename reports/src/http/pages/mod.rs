@@ -3,6 +3,7 @@
 mod advice;
 mod bills;
 mod capacity;
+mod console;
 mod frame;
 mod money;
 mod overview;
@@ -20,6 +21,7 @@ use super::scope::{Scope, USUAL_ROWS};
 use super::snapshot::Snapshot;
 use super::{Explain, HTML, Reply};
 
+pub use console::{Console, Rows, console};
 pub use frame::is_own_path;
 
 /// A page: what it shows of what is asked.
@@ -119,6 +121,7 @@ pub const NAVIGATION: &[(&str, &str)] = &[
     ("/bills", "Bills"),
     ("/data-quality", "Data quality"),
     ("/reports", "Reports"),
+    ("/sql", "SQL"),
 ];
 
 /// A page as HTML.
