@@ -85,7 +85,7 @@ fn sizes(pool: &Pool) -> (u32, u32) {
 }
 
 /// The commonest of several shapes, less what the cluster's own pods hold of a machine on average.
-pub(super) fn room(shapes: &mut Vec<Amounts>, own: [i128; 3], machine_ms: i128) -> Amounts {
+pub(super) fn room(shapes: &mut [Amounts], own: [i128; 3], machine_ms: i128) -> Amounts {
     shapes.sort_unstable();
     let commonest = shapes
         .chunk_by(|a, b| a == b)

@@ -413,7 +413,7 @@ impl App {
                 }
                 told
             });
-            told.await.as_ref().map(|()| ()).map_err(Problem::from)
+            told.await.as_ref().copied().map_err(Problem::from)
         });
         computing.await.map_err(|error| Problem::failed(&error))?
     }
