@@ -29,6 +29,7 @@ mod real_trace;
 mod rightsizing;
 mod services;
 mod simulated;
+mod sql_door;
 mod unobserved;
 mod usage;
 mod web;

@@ -432,6 +432,17 @@ pub fn scratch() -> Result<Connection> {
     Connection::open_in_memory_with_flags(config(AccessMode::Automatic)?).doing("open a scratch database")
 }
 
+/// A connection to a database in memory that never has more threads: each takes address space, of which a process may have little.
+///
+/// # Errors
+/// [`Error::DuckDb`].
+pub(crate) fn scratch_with(threads: u32) -> Result<Connection> {
+    let config = config(AccessMode::Automatic)?
+        .threads(i64::from(threads.max(1)))
+        .doing("configure DuckDB")?;
+    Connection::open_in_memory_with_flags(config).doing("open a scratch database")
+}
+
 /// A text as an SQL literal.
 #[must_use]
 pub fn quote(text: &str) -> String {

@@ -10,8 +10,8 @@ use duckdb::{ArrowStream, Connection, Statement};
 
 use crate::error::{Doing, Error, Result};
 use crate::judge::judge;
-use crate::ledger::{quote, scratch};
-use crate::published::{Manifest, Published, manifest};
+use crate::ledger::{quote, scratch_with};
+use crate::published::{Manifest, Published, PublishedMart, manifest};
 
 /// What a session may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,63 +40,68 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session over the current snapshot of `published`.
+    /// A session over the current snapshot of `published`, whose path must be absolute.
     ///
     /// # Errors
     /// [`Error::Io`] where nothing is published or the snapshot cannot be read, [`Error::DuckDb`].
     pub fn open(published: &Published, limits: Limits) -> Result<Self> {
-        let nothing = |path: &Path| Error::Io {
-            doing: "open a snapshot in",
-            path: path.to_path_buf(),
-            source: std::io::Error::new(
-                std::io::ErrorKind::NotFound,
-                "nothing is published: run `podledger build` first",
-            ),
-        };
-        let folder = published.current()?.ok_or_else(|| nothing(published.root()))?;
-        let manifest = manifest(&folder)?.ok_or_else(|| nothing(&folder))?;
-        let connection = scratch()?;
-        let mut statement = "create schema marts;".to_owned();
-        for mart in &manifest.marts {
-            let file = folder.join(&mart.file);
-            statement += &format!(
-                "create view marts.\"{}\" as select * from read_parquet({});\n",
-                mart.name.replace('"', "\"\""),
-                quote(&file.to_string_lossy())
-            );
-        }
-        connection
-            .execute_batch(&statement)
-            .doing("show the snapshot's marts")?;
+        let (folder, manifest) = current(published)?;
+        let connection = scratch_with(limits.threads)?;
         connection
             .execute_batch(&format!(
-                "set memory_limit = '{} MiB'; set threads = {}; set temp_directory = ''; set max_temp_directory_size = '0 MiB'; \
-                 set allowed_directories = [{}]; set enable_external_access = false; set search_path = 'marts'; \
-                 set lock_configuration = true;",
+                "set memory_limit = '{} MiB'; set temp_directory = ''; set max_temp_directory_size = '0 MiB'; \
+                 create schema marts; set search_path = 'marts'; \
+                 set allowed_directories = [{}]; set enable_external_access = false; set lock_configuration = true;",
                 limits.memory_bytes >> 20,
-                limits.threads.max(1),
                 quote(&published.root().to_string_lossy()),
             ))
             .doing("shut the session in")?;
-        Ok(Self {
+        let session = Self {
             connection,
             folder,
             manifest,
-        })
+        };
+        session.show(&[])?;
+        Ok(session)
+    }
+
+    /// Shows the current snapshot of `published`, if it is another.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn follow(&mut self, published: &Published) -> Result<()> {
+        if published.current()?.as_ref() == Some(&self.folder) {
+            return Ok(());
+        }
+        let before = std::mem::take(&mut self.manifest.marts);
+        (self.folder, self.manifest) = current(published)?;
+        self.show(&before)
+    }
+
+    /// Makes the views of the snapshot instead of those from before. The schema stays: DuckDB would forget that names are looked up there.
+    fn show(&self, before: &[PublishedMart]) -> Result<()> {
+        let view = |mart: &PublishedMart| format!("marts.\"{}\"", mart.name.replace('"', "\"\""));
+        let mut statement = "begin;".to_owned();
+        for mart in before {
+            statement += &format!("drop view {};\n", view(mart));
+        }
+        for mart in &self.manifest.marts {
+            let file = self.folder.join(&mart.file);
+            statement += &format!(
+                "create view {} as select * from read_parquet({});\n",
+                view(mart),
+                quote(&file.to_string_lossy())
+            );
+        }
+        self.connection
+            .execute_batch(&(statement + "commit;"))
+            .doing("show the snapshot's marts")
     }
 
     /// Which snapshot it shows.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
-    }
-
-    /// Whether the snapshot is still the current one of `published`.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn is_current(&self, published: &Published) -> Result<bool> {
-        Ok(published.current()?.as_ref() == Some(&self.folder))
     }
 
     /// Judges a query and prepares it.
@@ -108,6 +113,21 @@ impl Session {
         let statement = self.connection.prepare(query).doing("plan the query")?;
         Ok(Asked { statement })
     }
+}
+
+/// The newest snapshot: its folder, and what is in it.
+fn current(published: &Published) -> Result<(PathBuf, Manifest)> {
+    let nothing = |path: &Path| Error::Io {
+        doing: "open a snapshot in",
+        path: path.to_path_buf(),
+        source: std::io::Error::new(
+            std::io::ErrorKind::NotFound,
+            "nothing is published: run `podledger build` first",
+        ),
+    };
+    let folder = published.current()?.ok_or_else(|| nothing(published.root()))?;
+    let manifest = manifest(&folder)?.ok_or_else(|| nothing(&folder))?;
+    Ok((folder, manifest))
 }
 
 /// A query that may run.

@@ -9,10 +9,12 @@ use anyhow::Context;
 use clap::Args;
 use podledger_analyzer::config::Config;
 use podledger_analyzer::rules::Rules;
+use podledger_reports::door;
 use podledger_reports::http::{App, Decision, Explain, Listener, Settings, Snapshots, Tls};
 use tokio::sync::watch;
 
 use super::collect::stopped_by_signal;
+use super::sql::SqlLimits;
 
 /// How often a ledger that another process builds is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -35,6 +37,9 @@ pub struct Dashboard {
     /// Requests that each address has per second; four times as many at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     requests_per_second: u32,
+    /// What queries of analysts may take.
+    #[command(flatten)]
+    pub sql: SqlLimits,
 }
 
 /// Where the dashboard is unless another address is named.
@@ -72,6 +77,7 @@ impl Dashboard {
         snapshots: &Arc<Snapshots>,
         tokens: PathBuf,
         config: &Config,
+        door: door::Settings,
     ) -> anyhow::Result<Ready> {
         let tls = match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => Some(Tls {
@@ -87,6 +93,7 @@ impl Dashboard {
             is_tls: tls.is_some(),
             requests_per_second: self.requests_per_second,
             explain: Some(explain(config)?),
+            door: Some(door),
             fingerprint: fingerprint(config),
         };
         let app = App::new(Arc::clone(snapshots), settings)?;
@@ -137,9 +144,10 @@ pub async fn show(
     ledger: &Path,
     tokens: PathBuf,
     config: &Config,
+    door: door::Settings,
 ) -> anyhow::Result<()> {
     let shown = snapshots(ledger);
-    let ready = dashboard.ready(&shown, tokens, config).await?;
+    let ready = dashboard.ready(&shown, tokens, config, door).await?;
     let (changes, changed) = watch::channel(0);
     take(&shown, &changes).await;
     ready.tell();

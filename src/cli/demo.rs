@@ -140,7 +140,13 @@ impl Demo {
     /// Serves the dashboard until somebody stops it.
     fn serve(&self, data: &Path, config: &Config) -> anyhow::Result<()> {
         let (ledger, tokens) = (data.join("ledger.duckdb"), data.join("tokens.toml"));
-        runtime()?.block_on(show(&self.dashboard, &ledger, tokens, config))
+        runtime()?.block_on(show(
+            &self.dashboard,
+            &ledger,
+            tokens,
+            config,
+            self.dashboard.sql.settings(data)?,
+        ))
     }
 
     /// Simulates the platform and takes in what a watch of it would have recorded; says how much that was.

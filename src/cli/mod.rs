@@ -101,7 +101,6 @@ enum Command {
     /// Show and check the rules that say who a pod works for.
     #[command(subcommand)]
     Rules(rules::RulesCommand),
-    /// Ask one read-only question in SQL.
     Sql(sql::Sql),
     #[command(hide = true)]
     SqlWorker(sql_worker::SqlWorker),

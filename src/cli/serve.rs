@@ -56,13 +56,24 @@ struct Figures {
 impl Serve {
     pub fn run(&self, cli: &Cli) -> anyhow::Result<ExitCode> {
         let config = cli.configuration()?;
+        let door = self.dashboard.sql.settings(&cli.data)?;
         runtime()?.block_on(async {
             if self.no_collect {
-                show(&self.dashboard, &cli.ledger_path(), cli.tokens_path(), &config).await?;
+                show(
+                    &self.dashboard,
+                    &cli.ledger_path(),
+                    cli.tokens_path(),
+                    &config,
+                    door,
+                )
+                .await?;
                 return Ok(ExitCode::SUCCESS);
             }
             let shown = snapshots(&cli.ledger_path());
-            let ready = self.dashboard.ready(&shown, cli.tokens_path(), &config).await?;
+            let ready = self
+                .dashboard
+                .ready(&shown, cli.tokens_path(), &config, door)
+                .await?;
             let (changes, changed) = watch::channel(0);
             // What was built before is shown at once.
             take(&shown, &changes).await;

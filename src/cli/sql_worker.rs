@@ -19,18 +19,23 @@ pub struct SqlWorker {
     threads: u32,
     #[arg(long)]
     process_bytes: u64,
+    #[arg(long)]
+    cpu_seconds: u64,
 }
 
 impl SqlWorker {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
-        shut_in(&self.published, self.process_bytes).context("cannot shut the process in")?;
+        let mut shut_in =
+            shut_in(&self.published, self.process_bytes).context("cannot shut the process in")?;
         let limits = Limits {
             memory_bytes: self.memory_bytes,
             threads: self.threads,
         };
         work(
+            &mut shut_in,
             &Published::new(&self.published),
             limits,
+            self.cpu_seconds,
             &mut std::io::stdin().lock(),
             &mut std::io::stdout().lock(),
         )?;

@@ -17,7 +17,7 @@ pub enum Token {
     Create {
         /// Who or what uses it.
         name: String,
-        /// viewer reads pages and the API; analyst may also ask questions of their own, where these are served; admin also
+        /// viewer reads pages and the API; analyst may also ask in SQL; admin also
         /// reads /metrics.
         #[arg(long, default_value = "viewer")]
         role: Role,

@@ -48,6 +48,7 @@ pub fn settings(tokens: &Path) -> Settings {
         is_tls: false,
         requests_per_second: 1_000_000,
         explain: None,
+        door: None,
         fingerprint: String::new(),
     }
 }

@@ -8,6 +8,7 @@
 //! Architecture invariant: no query runs in a process that can write anything, or that knows anything but the snapshots.
 //! Architecture invariant: whatever a query does, its process ends within the time and the memory that it has, and with it what it held.
 
+mod rendering;
 mod shut_in;
 mod wire;
 mod worker;
@@ -15,23 +16,26 @@ mod worker;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamDecoder;
+use podledger_sql::published::Published;
 use podledger_sql::session::Limits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-pub use shut_in::shut_in;
-pub use wire::{Done, Failed, Why};
+pub use rendering::{Format, Rendering};
+pub use shut_in::{ShutIn, shut_in};
+pub use wire::{Done, Failed, Kernel, Why};
 pub use worker::work;
 
-use wire::{Kind, LONGEST, head, read_head};
+use wire::{BUILD, Kind, LONGEST, Ready, head, read_head};
 
 /// Why a door gives no answer, or no more of it.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +47,11 @@ pub enum DoorError {
     TooLong,
     #[error("the query took longer than {} s and was ended", .0.as_secs())]
     TooSlow(Duration),
-    #[error("the query took more than its process may have, and the process was ended")]
+    #[error(
+        "the query took more memory or processor time than it may have, and was ended; ask for fewer rows or columns"
+    )]
     Ended,
-    #[error("as many queries run as may run at once; try again")]
+    #[error("as many queries run as may run at once; try again when one of them is done")]
     Busy,
     #[error("cannot start the process that answers queries")]
     Start(#[source] std::io::Error),
@@ -60,20 +66,22 @@ pub enum DoorError {
 pub struct Settings {
     /// The program that has the command `sql-worker`.
     pub program: PathBuf,
-    /// Where snapshots are published.
+    /// Where snapshots are published, as an absolute path.
     pub published: PathBuf,
     /// What DuckDB may take of it.
     pub limits: Limits,
     /// How much address space a process may have, in bytes.
     pub process_bytes: u64,
-    /// How long a query may take.
+    /// How long a query may take, until its last row was read.
     pub patience: Duration,
     /// How many processes there may be at once.
     pub places: usize,
+    /// How long one waits for a place.
+    pub queueing: Duration,
 }
 
 impl Settings {
-    /// A minute, 2 GiB of address space and four processes at once.
+    /// A minute, 2 GiB of address space, and four processes at once, for a place of which one waits ten seconds.
     #[must_use]
     pub fn new(program: PathBuf, published: PathBuf) -> Self {
         Self {
@@ -83,15 +91,21 @@ impl Settings {
             process_bytes: 2 << 30,
             patience: Duration::from_secs(60),
             places: 4,
+            queueing: Duration::from_secs(10),
         }
     }
 }
+
+/// How long a process has to start.
+const STARTING: Duration = Duration::from_secs(30);
 
 /// Starts workers.
 #[derive(Debug)]
 pub struct Door {
     settings: Settings,
     places: Arc<Semaphore>,
+    /// Whether it was said what the kernel cannot do.
+    is_said: AtomicBool,
 }
 
 impl Door {
@@ -100,18 +114,41 @@ impl Door {
         Self {
             places: Arc::new(Semaphore::new(settings.places)),
             settings,
+            is_said: AtomicBool::new(false),
         }
     }
 
-    /// A worker of one's own, if there is a place for one.
+    /// Where the snapshots are that it shows.
+    #[must_use]
+    pub fn published(&self) -> Published {
+        Published::new(&self.settings.published)
+    }
+
+    /// A worker of one's own, as soon as there is a place for one.
     ///
     /// # Errors
-    /// [`DoorError::Busy`], [`DoorError::Start`].
-    pub fn worker(&self) -> Result<Worker, DoorError> {
-        let place = Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_| DoorError::Busy)?;
+    /// [`DoorError::Busy`], [`DoorError::Start`]; [`DoorError::Failed`] where nothing is published.
+    pub async fn worker(&self) -> Result<Worker, DoorError> {
         let settings = &self.settings;
+        if !settings.published.is_dir() {
+            return Err(DoorError::Failed(Failed {
+                why: Why::Snapshot,
+                message: format!(
+                    "nothing is published in {}: run `podledger build` first",
+                    settings.published.display()
+                ),
+            }));
+        }
+        let place = tokio::time::timeout(settings.queueing, Arc::clone(&self.places).acquire_owned());
+        let Ok(Ok(place)) = place.await else {
+            return Err(DoorError::Busy);
+        };
+        keep_broken_pipes_from_ending_us().map_err(DoorError::Start)?;
+        let cpu_seconds = settings
+            .patience
+            .as_secs()
+            .saturating_add(1)
+            .saturating_mul(u64::from(settings.limits.threads.max(1)));
         let mut command = Command::new(&settings.program);
         command
             .arg("sql-worker")
@@ -119,6 +156,7 @@ impl Door {
             .args(["--memory-bytes", &settings.limits.memory_bytes.to_string()])
             .args(["--threads", &settings.limits.threads.to_string()])
             .args(["--process-bytes", &settings.process_bytes.to_string()])
+            .args(["--cpu-seconds", &cpu_seconds.to_string()])
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -128,15 +166,35 @@ impl Door {
         let mut child = command.spawn().map_err(DoorError::Start)?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (to, from) = pipes.ok_or_else(|| DoorError::Start(std::io::ErrorKind::BrokenPipe.into()))?;
-        Ok(Worker {
+        let mut worker = Worker {
             child,
             to,
             from,
             patience: settings.patience,
             is_usable: true,
             _place: place,
-        })
+        };
+        let ready: Ready = match worker.receive(Instant::now() + STARTING).await? {
+            (Kind::Ready, content) => told(&content)?,
+            _ => return Err(DoorError::Start(std::io::ErrorKind::InvalidData.into())),
+        };
+        if ready.kernel != Kernel::Confines && !self.is_said.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                kernel = ?ready.kernel,
+                "the kernel cannot keep queries from all files and connections (Landlock); DuckDB, the judge and the limits of the process do"
+            );
+        }
+        Ok(worker)
     }
+}
+
+/// What ends a program whose reader has gone (`| head`) must not end a server because a worker has: from now on writing to it is an error.
+fn keep_broken_pipes_from_ending_us() -> std::io::Result<()> {
+    #[cfg(unix)]
+    drop(tokio::signal::unix::signal(
+        tokio::signal::unix::SignalKind::pipe(),
+    )?);
+    Ok(())
 }
 
 /// A process that answers one query after the other.
@@ -194,6 +252,12 @@ impl Worker {
         self.is_usable
     }
 
+    /// The number of its process, while it lives.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     fn end(&mut self, error: DoorError) -> DoorError {
         // It may be gone already.
         let _ = self.child.start_kill();
@@ -241,6 +305,12 @@ impl Answer<'_> {
         self.decoder.schema()
     }
 
+    /// Number of the build whose marts were asked.
+    #[must_use]
+    pub fn build_id(&self) -> Option<i64> {
+        self.schema()?.metadata().get(BUILD)?.parse().ok()
+    }
+
     /// The next rows; `None` at the end.
     ///
     /// # Errors
@@ -263,7 +333,11 @@ impl Answer<'_> {
             return Ok(None);
         }
         loop {
-            if let Some(batch) = self.decoder.decode(&mut self.pending).map_err(DoorError::Answer)? {
+            if let Some(batch) = self
+                .decoder
+                .decode(&mut self.pending)
+                .map_err(DoorError::Answer)?
+            {
                 return Ok(Some(batch));
             }
             let (kind, content) = self.worker.receive(self.until).await?;
@@ -278,7 +352,10 @@ impl Answer<'_> {
                     self.worker.is_usable = true;
                     return Err(DoorError::Failed(told(&content)?));
                 }
-                Kind::Query => return Err(self.worker.end(DoorError::Ended)),
+                Kind::Query | Kind::Ready => {
+                    let error = std::io::ErrorKind::InvalidData.into();
+                    return Err(self.worker.end(DoorError::Pipe(error)));
+                }
             }
         }
     }

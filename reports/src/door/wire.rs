@@ -10,10 +10,15 @@ use serde::{Deserialize, Serialize};
 /// The longest piece of an answer, and the longest text of a query: 1 MiB.
 pub const LONGEST: usize = 1 << 20;
 
+/// What the schema of an answer says beside its columns: the number of the build whose marts were asked.
+pub const BUILD: &str = "podledger.build_id";
+
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
+    /// [`Ready`], as JSON: the first of the worker's.
+    Ready = b'H',
     /// Text of a query, to the worker.
     Query = b'Q',
     /// A piece of an Arrow IPC stream.
@@ -26,18 +31,32 @@ pub enum Kind {
 
 impl Kind {
     pub fn of(byte: u8) -> Option<Self> {
-        [Self::Query, Self::Rows, Self::Done, Self::Failed]
+        [Self::Ready, Self::Query, Self::Rows, Self::Done, Self::Failed]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }
+}
+
+/// What a worker says when it has shut itself in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    pub kernel: Kernel,
+}
+
+/// Whether the kernel keeps the worker from files and connections (Landlock), beside DuckDB and the judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kernel {
+    Confines,
+    /// It is older than what it was asked for: files are kept from it, connections may not be.
+    ConfinesInPart,
+    CannotConfine,
 }
 
 /// The end of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     pub rows: u64,
-    /// The build whose marts were asked.
-    pub build_id: i64,
 }
 
 /// Why there is no answer, or no more of it.
@@ -56,6 +75,8 @@ pub enum Why {
     Refused,
     /// DuckDB cannot plan or run it.
     Query,
+    /// It needs more memory than it may have.
+    TooMuch,
     /// Nothing is published, or it cannot be read.
     Snapshot,
 }

@@ -1,38 +1,49 @@
 //! The worker: a process that answers queries over the published snapshot, and can do nothing else.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
+use arrow::datatypes::Schema;
 use arrow::ipc::writer::StreamWriter;
 use podledger_sql::Error;
 use podledger_sql::published::Published;
 use podledger_sql::session::{Limits, Session};
 
-use super::wire::{Done, Failed, Kind, LONGEST, Why, receive, send};
+use super::shut_in::ShutIn;
+use super::wire::{BUILD, Done, Failed, Kind, LONGEST, Ready, Why, receive, send};
 
-/// Answers queries from `from` on `out` until the pipe ends. The process must have shut itself in before (see [`shut_in`](super::shut_in)).
+/// Answers queries from `from` on `out` until the pipe ends, each in at most `cpu_seconds` of processor time.
 ///
 /// # Errors
-/// Those of the pipes: the door is gone.
-pub fn work(published: &Published, limits: Limits, from: &mut impl Read, out: &mut impl Write) -> io::Result<()> {
+/// Those of the pipes: the door is gone. A limit that the system refuses.
+pub fn work(
+    shut_in: &mut ShutIn,
+    published: &Published,
+    limits: Limits,
+    cpu_seconds: u64,
+    from: &mut impl Read,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let ready = Ready {
+        kernel: shut_in.kernel,
+    };
+    send(out, Kind::Ready, &json(&ready)?)?;
     let mut session: Option<Session> = None;
     while let Some((kind, content)) = receive(from)? {
         let query = match (kind, String::from_utf8(content)) {
             (Kind::Query, Ok(query)) => query,
             _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "this is no query")),
         };
-        // A new build is seen by the next query.
-        let is_current = session
-            .as_ref()
-            .is_some_and(|session| session.is_current(published).unwrap_or(false));
-        if !is_current {
-            session = None;
-        }
+        shut_in.allow_seconds(cpu_seconds)?;
         let opened = match session.take() {
-            Some(session) => Ok(session),
+            // A new build is seen by the next query.
+            Some(mut session) => session.follow(published).map(|()| session),
             None => Session::open(published, limits),
         };
         let answered = match opened {
             Ok(opened) => {
+                // All threads are there that it needs.
+                shut_in.start_nothing_more()?;
                 let answered = answer(&opened, &query, out)?;
                 session = Some(opened);
                 answered
@@ -65,13 +76,22 @@ fn in_words(error: &dyn std::error::Error) -> String {
     words
 }
 
+/// What DuckDB says of a query that it cannot plan or run.
+fn of_duckdb(message: String) -> Failed {
+    let is_too_much = message.contains("Out of Memory Error");
+    Failed {
+        why: if is_too_much { Why::TooMuch } else { Why::Query },
+        message,
+    }
+}
+
 fn answer(session: &Session, query: &str, out: &mut impl Write) -> io::Result<Result<Done, Failed>> {
-    let failed = |error: &Error| Failed {
-        why: match error {
-            Error::Refused { .. } => Why::Refused,
-            _ => Why::Query,
+    let failed = |error: &Error| match error {
+        Error::Refused { .. } => Failed {
+            why: Why::Refused,
+            message: in_words(error),
         },
-        message: in_words(error),
+        error => of_duckdb(in_words(error)),
     };
     let mut asked = match session.prepare(query) {
         Ok(asked) => asked,
@@ -82,25 +102,22 @@ fn answer(session: &Session, query: &str, out: &mut impl Write) -> io::Result<Re
         Err(error) => return Ok(Err(failed(&error))),
     };
     let broken = |error: arrow::error::ArrowError| io::Error::other(error);
-    let mut writer = StreamWriter::try_new(Pieces(out), &stream.get_schema()).map_err(broken)?;
+    let about = HashMap::from([(BUILD.to_owned(), session.manifest().build_id.to_string())]);
+    let schema = Schema::new_with_metadata(stream.get_schema().fields().clone(), about);
+    let mut writer = StreamWriter::try_new(Pieces(out), &schema).map_err(broken)?;
     let mut rows = 0;
     for batch in stream {
         let batch = match batch {
             Ok(batch) => batch,
             Err(error) => {
-                let message = format!("cannot run the query: {error}");
-                let why = Why::Query;
-                return Ok(Err(Failed { why, message }));
+                return Ok(Err(of_duckdb(format!("cannot run the query: {error}"))));
             }
         };
         rows += batch.num_rows() as u64;
         writer.write(&batch).map_err(broken)?;
     }
     writer.finish().map_err(broken)?;
-    Ok(Ok(Done {
-        rows,
-        build_id: session.manifest().build_id,
-    }))
+    Ok(Ok(Done { rows }))
 }
 
 /// Writes bytes as frames.

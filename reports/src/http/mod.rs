@@ -7,7 +7,7 @@
 //!
 //! Architecture invariant: a page, its CSV and the API ask the same question, so they cannot differ.
 //! Architecture invariant: every route stands in [`routes`], and says there who may ask it.
-//! Architecture invariant: nothing is written, and no value of a request becomes text of a query.
+//! Architecture invariant: nothing is written, and no value of a request becomes text of a query; queries of analysts go to the door.
 
 mod access;
 mod answers;
@@ -23,6 +23,7 @@ mod respond;
 mod routes;
 mod scope;
 mod snapshot;
+mod sql;
 mod work;
 
 use std::net::SocketAddr;
@@ -51,6 +52,8 @@ pub use listen::{ListenError, Listener, Tls};
 pub use routes::{Route, routes};
 pub use snapshot::{Snapshot, SnapshotError, Snapshots};
 
+use crate::door::{self, Door};
+
 use guard::Limit;
 use respond::Who;
 
@@ -77,6 +80,8 @@ pub struct Settings {
     /// Requests of one address, per second.
     pub requests_per_second: u32,
     pub explain: Option<Box<Explain>>,
+    /// How queries of analysts run; `None` if they are not served.
+    pub door: Option<door::Settings>,
     /// Tells what answers depend on beside the build from what it was in another process: the configuration.
     pub fingerprint: String,
 }
@@ -147,6 +152,7 @@ struct Figures {
 pub struct App {
     snapshots: Arc<Snapshots>,
     access: Access,
+    door: Option<Arc<Door>>,
     settings: Settings,
     hosts: Hosts,
     cache: Cache<Key, Arc<Reply>, Weight>,
@@ -215,6 +221,7 @@ impl App {
             places: Arc::new(Semaphore::new(AT_ONCE)),
             snapshots,
             access,
+            door: settings.door.clone().map(Door::new).map(Arc::new),
             settings,
             figures,
             registry,

@@ -3,6 +3,7 @@
 use utoipa::openapi::path::{
     HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, PathsBuilder,
 };
+use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
@@ -71,7 +72,8 @@ fn api() -> OpenApi {
     }
     paths = paths
         .path("/api/v1/build", PathItem::new(HttpMethod::Get, build))
-        .path("/api/v1/weekly-report", PathItem::new(HttpMethod::Get, weekly));
+        .path("/api/v1/weekly-report", PathItem::new(HttpMethod::Get, weekly))
+        .path("/api/v1/sql", PathItem::new(HttpMethod::Post, sql()));
     OpenApiBuilder::new()
         .info(
             InfoBuilder::new()
@@ -94,6 +96,104 @@ fn api() -> OpenApi {
             SecurityRequirement::default(),
         ]))
         .build()
+}
+
+/// A query of one's own.
+fn sql() -> OperationBuilder {
+    let query = text("One SELECT in DuckDB's SQL over the tables of schema `marts`; at most 64 KiB.");
+    let format = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(
+            "How rows are written; without it what `Accept` names first, else JSON.",
+        ))
+        .enum_values(Some(["json", "csv", "arrow", "parquet"]))
+        .build();
+    let limit = integer("Rows at most.", Some((0, i64::MAX.unsigned_abs())));
+    let asked = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("query", query.clone())
+        .property("format", Schema::Object(format.clone()))
+        .property("limit", limit.clone())
+        .required("query")
+        .build();
+    let content = |schema: Schema| Content::new(Some(RefOr::T(schema)));
+    let body = RequestBodyBuilder::new()
+        .description(Some("The query, alone or with what is asked beside it."))
+        .content("application/json", content(Schema::Object(asked)))
+        .content("text/plain", content(query))
+        .required(Some(Required::True))
+        .build();
+    let column = object(&[("name", text("Its name.")), ("type", text("Its type in Arrow."))]);
+    let row = Schema::Object(
+        ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .description(Some(
+                "Values by column. Decimals and whole numbers of more than 64 bits are text.",
+            ))
+            .build(),
+    );
+    let array = |items: Schema| Schema::Array(ArrayBuilder::new().items(RefOr::T(items)).build());
+    let answer = object(&[
+        ("columns", array(column)),
+        ("rows", array(row)),
+        ("row_count", integer("Rows that are told.", None)),
+        (
+            "is_complete",
+            Schema::Object(
+                ObjectBuilder::new()
+                    .schema_type(Type::Boolean)
+                    .description(Some("Whether these are all rows, or `limit` of more."))
+                    .build(),
+            ),
+        ),
+        (
+            "build_id",
+            nullable(integer("Number of the build whose marts were asked.", None)),
+        ),
+    ]);
+    let file = |about: &str| {
+        Schema::Object(
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)))
+                .description(Some(about))
+                .build(),
+        )
+    };
+    let rows = ResponseBuilder::new()
+        .description("The rows. An answer that breaks off, without its end or its last chunk, is none.")
+        .content("application/json", content(answer))
+        .content(
+            "text/csv",
+            content(text("RFC 4180, with the columns' names first.")),
+        )
+        .content(
+            "application/vnd.apache.arrow.stream",
+            content(file("An Arrow IPC stream.")),
+        )
+        .content(
+            "application/vnd.apache.parquet",
+            content(file("One Parquet file.")),
+        )
+        .build();
+    OperationBuilder::new()
+        .operation_id(Some("sql"))
+        .summary(Some("Ask in SQL"))
+        .description(Some(
+            "Asks the newest published snapshot in a process of its own, which has bounds of time and memory. Needs the role analyst. \
+             400: DuckDB cannot run the query. 422: it is not allowed, or took too much memory. 503: nothing is published, or all places \
+             are taken. 504: it took too long.",
+        ))
+        .request_body(Some(body))
+        .parameter(parameter(
+            "format",
+            "Wins over that of the body and over `Accept`.",
+            Schema::Object(format),
+            false,
+        ))
+        .parameter(parameter("limit", "Rows at most.", limit, false))
+        .response("200", rows)
+        .response("default", problem())
 }
 
 fn operation(question: &Question) -> OperationBuilder {

@@ -33,7 +33,12 @@ pub(super) struct Who {
 
 /// A body, whole.
 async fn read(body: Body) -> Result<Bytes, Problem> {
-    tokio::time::timeout(SLOWEST_BODY, axum::body::to_bytes(body, LARGEST_BODY))
+    read_at_most(body, LARGEST_BODY).await
+}
+
+/// A body of at most so many bytes, whole.
+pub(super) async fn read_at_most(body: Body, most: usize) -> Result<Bytes, Problem> {
+    tokio::time::timeout(SLOWEST_BODY, axum::body::to_bytes(body, most))
         .await
         .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive"))?
         .map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))
@@ -128,6 +133,8 @@ impl App {
             What::SignIn if is_reading => Ok(send(&pages::sign_in(parts.uri.path(), None))),
             What::SignIn => self.sign_in(peer, body).await,
             What::SignOut => Ok(self.sign_out(parts)),
+            What::Sql => self.sql(parts, body).await,
+            What::Console => self.console(parts, who, (!is_reading).then_some(body)).await,
             what => self.figures_of(parts, who, &route.path, what).await,
         }
     }
@@ -441,7 +448,7 @@ fn not_modified() -> Response {
     response
 }
 
-fn send(reply: &Reply) -> Response {
+pub(super) fn send(reply: &Reply) -> Response {
     let mut response = Response::new(Body::from(reply.body.clone()));
     *response.status_mut() = reply.status;
     let headers = response.headers_mut();

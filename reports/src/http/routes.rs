@@ -33,15 +33,22 @@ pub(super) enum What {
     Metrics,
     SignIn,
     SignOut,
+    /// SQL of programs.
+    Sql,
+    /// SQL of people.
+    Console,
 }
 
 impl Route {
     pub(super) fn can_post(&self) -> bool {
-        matches!(self.what, What::SignIn | What::SignOut)
+        matches!(
+            self.what,
+            What::SignIn | What::SignOut | What::Sql | What::Console
+        )
     }
 
     pub(super) fn can_get(&self) -> bool {
-        !matches!(self.what, What::SignOut)
+        !matches!(self.what, What::SignOut | What::Sql)
     }
 
     /// The methods by which it can be asked.
@@ -96,6 +103,8 @@ pub fn routes() -> Vec<Route> {
         route("/assets/icon.svg", None, What::Asset("image/svg+xml", ICON)),
         route("/sign-out", Some(Role::Viewer), What::SignOut),
         route("/metrics", Some(Role::Admin), What::Metrics),
+        route("/sql", Some(Role::Analyst), What::Console),
+        route("/api/v1/sql", Some(Role::Analyst), What::Sql),
         route("/report", Some(Role::Viewer), What::Report),
         route("/api/v1/openapi.json", Some(Role::Viewer), What::OpenApi),
         route("/api/v1/build", Some(Role::Viewer), What::Build),

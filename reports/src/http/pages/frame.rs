@@ -50,17 +50,7 @@ pub fn page(context: &Context<'_>, shown: Shown) -> Markup {
     let body = html! {
         (PreEscaped(HATCH))
         a.skip href="#main" { "Skip to figures" }
-        div.top role="banner" {
-            a.brand href=(link("/")) { (mark()) "podledger" }
-            nav aria-label="Pages" {
-                @for (path, name) in NAVIGATION {
-                    a href=(link(path)) aria-current=[(*path == context.path).then_some("page")] { (name) }
-                }
-            }
-            @if context.has_sign_out {
-                form.out method="post" action="/sign-out" { button.quiet type="submit" { "Sign out" } }
-            }
-        }
+        (top(&link, context.path, context.has_sign_out))
         (range(context))
         main id="main" tabindex="-1" { (shown.body) }
         footer {
@@ -71,6 +61,33 @@ pub fn page(context: &Context<'_>, shown: Shown) -> Markup {
         }
     };
     document(&shown.title, Some(&context.snapshot.key), &body)
+}
+
+/// A page that is about no days.
+pub fn bare(title: &str, path: &str, has_sign_out: bool, body: &Markup) -> Markup {
+    let body = html! {
+        a.skip href="#main" { "Skip to figures" }
+        (top(&str::to_owned, path, has_sign_out))
+        main id="main" tabindex="-1" { (body) }
+    };
+    document(title, None, &body)
+}
+
+/// The links on top of a page, each as `link` makes it of a path.
+fn top(link: &dyn Fn(&str) -> String, here: &str, has_sign_out: bool) -> Markup {
+    html! {
+        div.top role="banner" {
+            a.brand href=(link("/")) { (mark()) "podledger" }
+            nav aria-label="Pages" {
+                @for (path, name) in NAVIGATION {
+                    a href=(link(path)) aria-current=[(*path == here).then_some("page")] { (name) }
+                }
+            }
+            @if has_sign_out {
+                form.out method="post" action="/sign-out" { button.quiet type="submit" { "Sign out" } }
+            }
+        }
+    }
 }
 
 fn mark() -> Markup {

@@ -1,6 +1,7 @@
 //! Pages: complete without a script, on any width, in light and dark.
 
 mod capacity;
+mod console;
 mod frame;
 mod money;
 mod overview;
@@ -18,6 +19,7 @@ use super::scope::{Scope, USUAL_ROWS};
 use super::snapshot::Snapshot;
 use super::{Explain, HTML, Reply};
 
+pub use console::{Console, Rows, console};
 pub use frame::is_own_path;
 
 /// A page: what it shows of what is asked.
@@ -110,6 +112,7 @@ pub const NAVIGATION: &[(&str, &str)] = &[
     ("/prices", "Prices"),
     ("/data-quality", "Data quality"),
     ("/reports", "Reports"),
+    ("/sql", "SQL"),
 ];
 
 /// A page as HTML.

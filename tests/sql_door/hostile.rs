@@ -1,0 +1,191 @@
+//! Every known way out, tried; and queries that take all they can get.
+
+use std::time::{Duration, Instant};
+
+use podledger_reports::door::{DoorError, Why};
+
+use super::{ask, contents, door, podledger, runtime, world};
+
+/// Queries that the judge's own tests know as ways out.
+fn ways_out() -> Vec<String> {
+    let cases: serde_json::Value =
+        serde_json::from_str(include_str!("../../sql/src/judge_cases.json")).unwrap();
+    let refused = cases["refuse"].as_array().unwrap();
+    refused
+        .iter()
+        .map(|case| case["text"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_way_out_is_shut_and_nothing_is_changed() {
+    let world = world();
+    let folder = world.folder.path();
+    let before = contents(folder);
+    let door = door(&world, Duration::from_secs(30));
+    let ledger = folder.join("ledger.duckdb").display().to_string();
+    let mut ways = ways_out();
+    assert!(ways.len() > 150, "{}", ways.len());
+    // What is there to be read, by all names that it has.
+    for path in [
+        format!(
+            "read_parquet('{}/published/current/pods.parquet')",
+            folder.display()
+        ),
+        format!("'{}/published/current/pods.parquet'", folder.display()),
+        format!("read_blob('{ledger}')"),
+        format!("'{ledger}'"),
+        format!("glob('{}/*')", folder.display()),
+        "read_text('/proc/self/environ')".to_owned(),
+        "read_text('/dev/fd/0')".to_owned(),
+        "read_text('/dev/stdin')".to_owned(),
+        "parquet_scan('x')".to_owned(),
+        "parquet_file_metadata('x')".to_owned(),
+        "arrow_scan(1, 2, 3)".to_owned(),
+        "arrow_scan_dumb(1, 2, 3)".to_owned(),
+        "python_map_function(1)".to_owned(),
+        "sql_auto_complete('x')".to_owned(),
+        "summary(runs)".to_owned(),
+        "storage_info('runs')".to_owned(),
+        "pragma_user_agent()".to_owned(),
+        "duckdb_log_contexts()".to_owned(),
+        "truncate_duckdb_logs()".to_owned(),
+        "force_checkpoint()".to_owned(),
+        "repeat(1, 3000000000)".to_owned(),
+        "temp.x".to_owned(),
+        "main.x".to_owned(),
+        "system.main.duckdb_settings".to_owned(),
+        "temp.information_schema.tables".to_owned(),
+    ] {
+        ways.push(format!("select * from {path}"));
+        ways.push(format!("with a as (select * from {path}) select * from a"));
+    }
+    let reached = runtime().block_on(async {
+        let mut worker = door.worker().await.unwrap();
+        let mut reached = Vec::new();
+        for way in &ways {
+            // All in one process: what one leaves behind, the next finds.
+            let refused = match worker.ask(way).await {
+                Err(DoorError::Failed(failed)) => failed.why == Why::Refused && !failed.message.is_empty(),
+                Err(error) => panic!("{way}: {error}"),
+                Ok(_) => false,
+            };
+            if !refused {
+                reached.push(way.clone());
+                worker = door.worker().await.unwrap();
+            }
+        }
+        let left = worker
+            .ask("select count(*) from pods")
+            .await
+            .unwrap()
+            .next()
+            .await;
+        assert_eq!(left.unwrap().unwrap().num_rows(), 1, "it goes on answering");
+        reached
+    });
+    assert_eq!(reached, Vec::<String>::new());
+    // Again as a user would.
+    for way in [
+        "from '/etc/passwd'",
+        "with a as (delete from pods returning *) from a",
+        "from duckdb_settings()",
+    ] {
+        let output = podledger(folder, &["sql", way]);
+        assert_eq!(output.status.code(), Some(1), "{way}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains("not allowed") || said.contains("not the name of a table"),
+            "{said}"
+        );
+    }
+    assert_eq!(contents(folder), before);
+}
+
+#[test]
+fn hostile_queries_end_within_their_limits() {
+    let world = world();
+    let patient = door(&world, Duration::from_secs(60));
+    let door = door(&world, Duration::from_secs(1));
+    let brackets = format!("select {}1", "(".repeat(3_000));
+    let many = "select * from range(100000000) as a(i), range(100000000) as b(j)";
+    runtime().block_on(async {
+        for query in [
+            "select count(*) from range(10000000) as a(i), range(10000000) as b(j) where a.i + b.j = 7 or a.i * b.j = 8",
+            "with recursive r as (select 1 as i union all select i + 1 from r) select max(i) from r",
+            "select length(repeat('x', 3000000000))",
+            "select sum(length(repeat('x', 300000000) || i)) from range(1000) as t(i)",
+            "select list(i order by i desc) from range(3000000000) as t(i)",
+            "select i, count(*) from range(3000000000) as t(i) group by i order by 2",
+            brackets.as_str(),
+            many,
+        ] {
+            let started = Instant::now();
+            let outcome = ask_and_drop(&door, query).await;
+            let shown = query.get(..60).unwrap_or(query);
+            assert!(outcome.is_err(), "{shown}");
+            assert!(started.elapsed() < Duration::from_secs(8), "{shown}: {:?}", started.elapsed());
+            if let Err(DoorError::Pipe(_) | DoorError::Start(_) | DoorError::Answer(_) | DoorError::Busy) = outcome {
+                panic!("{shown}: {outcome:?}");
+            }
+        }
+        let rows = ask(&patient, "select count(*) from pods").await.unwrap();
+        assert_eq!(rows.len(), 1, "others are answered");
+    });
+}
+
+/// Reads an answer to its end, and keeps nothing of it.
+async fn ask_and_drop(door: &podledger_reports::door::Door, query: &str) -> Result<u64, DoorError> {
+    let mut worker = door.worker().await?;
+    let mut answer = worker.ask(query).await?;
+    let mut rows = 0;
+    while let Some(batch) = answer.next().await? {
+        rows += batch.num_rows() as u64;
+    }
+    Ok(rows)
+}
+
+#[test]
+fn as_many_are_asked_at_once_as_there_are_places() {
+    let world = world();
+    let mut settings = super::settings(world.folder.path());
+    settings.places = 1;
+    settings.queueing = Duration::from_millis(50);
+    let door = podledger_reports::door::Door::new(settings);
+    runtime().block_on(async {
+        let worker = door.worker().await.unwrap();
+        assert!(matches!(door.worker().await, Err(DoorError::Busy)));
+        drop(worker);
+        assert!(door.worker().await.is_ok());
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_has_its_pipes_and_no_environment() {
+    let world = world();
+    let door = door(&world, Duration::from_secs(30));
+    runtime().block_on(async {
+        let worker = door.worker().await.unwrap();
+        let process = std::path::PathBuf::from(format!("/proc/{}", worker.id().unwrap()));
+        assert_eq!(std::fs::read(process.join("environ")).unwrap(), b"");
+        let limits = std::fs::read_to_string(process.join("limits")).unwrap();
+        let limit = |name: &str| {
+            let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+            line[name.len()..].split_whitespace().next().unwrap().to_owned()
+        };
+        assert_eq!(limit("Max file size"), "0");
+        assert_eq!(limit("Max core file size"), "0");
+        assert_eq!(limit("Max open files"), "256");
+        assert_eq!(limit("Max address space"), (2_u64 << 30).to_string());
+        for entry in std::fs::read_dir(process.join("fd")).unwrap() {
+            let file = std::fs::read_link(entry.unwrap().path()).unwrap();
+            let file = file.to_string_lossy().into_owned();
+            let is_own = ["pipe:", "/dev/null", "anon_inode:"]
+                .iter()
+                .any(|own| file.starts_with(own))
+                || file.ends_with("/stat");
+            assert!(is_own, "{file} is open");
+        }
+    });
+}
