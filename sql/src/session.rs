@@ -31,77 +31,91 @@ impl Default for Limits {
     }
 }
 
-/// A session over one snapshot.
+/// A session, over one snapshot at a time.
 #[derive(Debug)]
 pub struct Session {
     connection: Connection,
-    folder: PathBuf,
-    manifest: Manifest,
+    shown: Option<(PathBuf, Manifest)>,
 }
 
 impl Session {
-    /// A session over the current snapshot of `published`, whose path must be absolute.
+    /// A session that shows nothing yet, of one thread.
+    ///
+    /// A process that gives up what it may do opens it before: DuckDB reads which part of the machine it has, and ends the process where that is
+    /// forbidden. No thread is started, for one that was there before would have given up nothing.
     ///
     /// # Errors
-    /// [`Error::Io`] where nothing is published or the snapshot cannot be read, [`Error::DuckDb`].
-    pub fn open(published: &Published, limits: Limits) -> Result<Self> {
-        let (folder, manifest) = current(published)?;
-        let connection = scratch_with(limits.threads)?;
-        connection
+    /// [`Error::DuckDb`].
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            connection: scratch_with(1)?,
+            shown: None,
+        })
+    }
+
+    /// Bounds it for good: what it may take, and that it reads below `published` alone, whose path must be absolute.
+    ///
+    /// # Errors
+    /// [`Error::DuckDb`].
+    pub fn shut(&self, published: &Published, limits: Limits) -> Result<()> {
+        self.connection
             .execute_batch(&format!(
-                "set memory_limit = '{} MiB'; set temp_directory = ''; set max_temp_directory_size = '0 MiB'; \
+                "set threads = {}; set memory_limit = '{} MiB'; set temp_directory = ''; set max_temp_directory_size = '0 MiB'; \
                  create schema marts; set search_path = 'marts'; \
                  set allowed_directories = [{}]; set enable_external_access = false; set lock_configuration = true;",
+                limits.threads.max(1),
                 limits.memory_bytes >> 20,
                 quote(&published.root().to_string_lossy()),
             ))
-            .doing("shut the session in")?;
-        let session = Self {
-            connection,
-            folder,
-            manifest,
-        };
-        session.show(&[])?;
-        Ok(session)
+            .doing("shut the session in")
     }
 
     /// Shows the current snapshot of `published`, if it is another.
     ///
     /// # Errors
-    /// As [`Session::open`].
+    /// [`Error::Io`] where nothing is published or the snapshot cannot be read, [`Error::DuckDb`]. What was shown is shown then.
     pub fn follow(&mut self, published: &Published) -> Result<()> {
-        if published.current()?.as_ref() == Some(&self.folder) {
+        let folder = published.current()?;
+        if folder.is_some() && folder.as_ref() == self.shown.as_ref().map(|(folder, _)| folder) {
             return Ok(());
         }
-        let before = std::mem::take(&mut self.manifest.marts);
-        (self.folder, self.manifest) = current(published)?;
-        self.show(&before)
+        let (folder, manifest) = current(published)?;
+        let before = self.shown.as_ref().map(|(_, manifest)| manifest.marts.as_slice());
+        self.show(before.unwrap_or_default(), &folder, &manifest)?;
+        self.shown = Some((folder, manifest));
+        Ok(())
     }
 
-    /// Makes the views of the snapshot instead of those from before. The schema stays: DuckDB would forget that names are looked up there.
-    fn show(&self, before: &[PublishedMart]) -> Result<()> {
+    /// Makes the views of a snapshot instead of those from before. The schema stays: DuckDB would forget that names are looked up there.
+    fn show(&self, before: &[PublishedMart], folder: &Path, manifest: &Manifest) -> Result<()> {
         let view = |mart: &PublishedMart| format!("marts.\"{}\"", mart.name.replace('"', "\"\""));
         let mut statement = "begin;".to_owned();
         for mart in before {
             statement += &format!("drop view {};\n", view(mart));
         }
-        for mart in &self.manifest.marts {
-            let file = self.folder.join(&mart.file);
+        for mart in &manifest.marts {
+            let file = folder.join(&mart.file);
             statement += &format!(
                 "create view {} as select * from read_parquet({});\n",
                 view(mart),
                 quote(&file.to_string_lossy())
             );
         }
-        self.connection
+        let shown = self
+            .connection
             .execute_batch(&(statement + "commit;"))
-            .doing("show the snapshot's marts")
+            .doing("show the snapshot's marts");
+        if shown.is_err() {
+            // What failed may have failed in the middle.
+            let _ = self.connection.execute_batch("rollback");
+        }
+        shown
     }
 
-    /// Which snapshot it shows.
+    /// Which snapshot it shows, once it shows one.
     #[must_use]
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.shown.as_ref().map(|(_, manifest)| manifest)
     }
 
     /// Judges a query and prepares it.

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use podledger_reports::door::{shut_in, work};
 use podledger_sql::published::Published;
-use podledger_sql::session::Limits;
+use podledger_sql::session::{Limits, Session};
 
 /// Answer queries over published marts on a pair of pipes.
 #[derive(Debug, Args)]
@@ -25,6 +25,8 @@ pub struct SqlWorker {
 
 impl SqlWorker {
     pub fn run(&self) -> anyhow::Result<ExitCode> {
+        // Before anything is given up: see there.
+        let session = Session::new()?;
         let mut shut_in =
             shut_in(&self.published, self.process_bytes).context("cannot shut the process in")?;
         let limits = Limits {
@@ -33,6 +35,7 @@ impl SqlWorker {
         };
         work(
             &mut shut_in,
+            session,
             &Published::new(&self.published),
             limits,
             self.cpu_seconds,

@@ -137,7 +137,7 @@ fn every_query_of_the_cookbook_runs() {
                 answered += batch.num_rows();
             }
         }
-        assert!(answered > 25, "{answered}");
+        assert!(answered > 10, "{answered}");
     });
 }
 

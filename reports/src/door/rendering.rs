@@ -279,14 +279,15 @@ fn as_text(column: &ArrayRef, shown: impl Fn(String) -> String) -> Result<ArrayR
     Ok(Arc::new(StringArray::from(texts?)))
 }
 
-/// The columns as a format has them: what it cannot hold is text, and where names are keys, each is there once (`n`, `n_2`).
+/// The columns as a format has them: what it cannot hold is text (in JSON decimals too, which readers would round), and where names are keys, each is there once (`n`, `n_2`).
 fn written(format: Format, schema: &Schema) -> Schema {
     let mut taken = BTreeSet::new();
     let fields: Vec<Field> = schema
         .fields()
         .iter()
         .map(|field| {
-            let kind = if format.holds(field.data_type()) {
+            let is_exact_text = format == Format::Json && field.data_type().is_decimal();
+            let kind = if format.holds(field.data_type()) && !is_exact_text {
                 field.data_type().clone()
             } else {
                 DataType::Utf8

@@ -12,12 +12,14 @@ use podledger_sql::session::{Limits, Session};
 use super::shut_in::ShutIn;
 use super::wire::{BUILD, Done, Failed, Kind, LONGEST, Ready, Why, receive, send};
 
-/// Answers queries from `from` on `out` until the pipe ends, each in at most `cpu_seconds` of processor time.
+/// Answers queries from `from` on `out` until the pipe ends, each in at most `cpu_seconds` of processor time, in a session that was opened before
+/// the process shut itself in.
 ///
 /// # Errors
 /// Those of the pipes: the door is gone. A limit that the system refuses.
 pub fn work(
     shut_in: &mut ShutIn,
+    mut session: Session,
     published: &Published,
     limits: Limits,
     cpu_seconds: u64,
@@ -28,25 +30,27 @@ pub fn work(
         kernel: shut_in.kernel,
     };
     send(out, Kind::Ready, &json(&ready)?)?;
-    let mut session: Option<Session> = None;
+    let mut is_shut = false;
     while let Some((kind, content)) = receive(from)? {
         let query = match (kind, String::from_utf8(content)) {
             (Kind::Query, Ok(query)) => query,
             _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "this is no query")),
         };
         shut_in.allow_seconds(cpu_seconds)?;
-        let opened = match session.take() {
-            // A new build is seen by the next query.
-            Some(mut session) => session.follow(published).map(|()| session),
-            None => Session::open(published, limits),
+        // A new build is seen by the next query.
+        let opened = if is_shut {
+            session.follow(published)
+        } else {
+            session.shut(published, limits).and_then(|()| {
+                is_shut = true;
+                session.follow(published)
+            })
         };
         let answered = match opened {
-            Ok(opened) => {
+            Ok(()) => {
                 // All threads are there that it needs.
                 shut_in.start_nothing_more()?;
-                let answered = answer(&opened, &query, out)?;
-                session = Some(opened);
-                answered
+                answer(&session, &query, out)?
             }
             Err(error) => Err(Failed {
                 why: Why::Snapshot,
@@ -102,7 +106,11 @@ fn answer(session: &Session, query: &str, out: &mut impl Write) -> io::Result<Re
         Err(error) => return Ok(Err(failed(&error))),
     };
     let broken = |error: arrow::error::ArrowError| io::Error::other(error);
-    let about = HashMap::from([(BUILD.to_owned(), session.manifest().build_id.to_string())]);
+    let about: HashMap<_, _> = session
+        .manifest()
+        .map(|manifest| (BUILD.to_owned(), manifest.build_id.to_string()))
+        .into_iter()
+        .collect();
     let schema = Schema::new_with_metadata(stream.get_schema().fields().clone(), about);
     let mut writer = StreamWriter::try_new(Pieces(out), &schema).map_err(broken)?;
     let mut rows = 0;
