@@ -1,7 +1,7 @@
 //! The judge of analysts' SQL: whether one query may run, decided on the tree that DuckDB's own parser makes.
 //!
 //! ```text
-//! text -> json_serialize_sql -> tree -> judge_tree -> Ok, or Refused with what is refused and the mend
+//! text -> json_serialize_sql -> tree (-> values of parameters, names of PostgreSQL's catalogue) -> judge_tree -> Ok, or Refused with what is refused and the mend
 //! ```
 //!
 //! Architecture invariant: what is not on a list in this file is refused, down to the single field of the
@@ -19,10 +19,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::{Doing, Error};
+use crate::{Doing, Error, catalogue};
 
 /// The longest text of a query: 64 KiB = 64 * 1,024 bytes.
-const TEXT_MAX_BYTES: usize = 64 * 1024;
+pub const TEXT_MAX_BYTES: usize = 64 * 1024;
 
 /// The only schema whose tables may be named.
 const SCHEMA: &str = "marts";
@@ -152,7 +152,46 @@ const FUNCTIONS: &str = "\
 /// [`Error::Refused`] for everything else, syntax errors included; [`Error::DuckDb`] when DuckDB cannot be
 /// asked.
 pub fn judge(connection: &duckdb::Connection, text: &str) -> crate::Result<()> {
+    allow(&read(connection, text)?)
+}
+
+/// The tree of a query, for [`allow`] to judge.
+///
+/// # Errors
+///
+/// [`Error::Refused`] for a text that is too long or holds what no parser should see, [`Error::DuckDb`].
+pub(crate) fn read(connection: &duckdb::Connection, text: &str) -> crate::Result<Value> {
     judge_text(text).map_err(|reason| Error::Refused { reason })?;
+    parse(connection, text)
+}
+
+/// Judges the tree of a query.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub(crate) fn allow(tree: &Value) -> crate::Result<()> {
+    judge_tree(tree).map_err(|reason| Error::Refused { reason })
+}
+
+/// The text of a tree that was changed after it was parsed. That text is what runs, so it is judged too.
+///
+/// # Errors
+///
+/// [`Error::Refused`], [`Error::DuckDb`].
+pub(crate) fn write(connection: &duckdb::Connection, tree: &Value) -> crate::Result<String> {
+    let text: String = connection
+        .query_row(
+            "select json_deserialize_sql(cast(? as json))",
+            [tree.to_string()],
+            |row| row.get(0),
+        )
+        .doing("write a query of its tree")?;
+    allow(&parse(connection, &text)?)?;
+    Ok(text)
+}
+
+fn parse(connection: &duckdb::Connection, text: &str) -> crate::Result<Value> {
     let tree: String = connection
         .query_row(
             "select cast(json_serialize_sql(cast(? as varchar)) as varchar)",
@@ -160,9 +199,7 @@ pub fn judge(connection: &duckdb::Connection, text: &str) -> crate::Result<()> {
             |row| row.get(0),
         )
         .doing("parse a query for the judge")?;
-    parse_tree(&tree)
-        .and_then(|tree| judge_tree(&tree))
-        .map_err(|reason| Error::Refused { reason })
+    parse_tree(&tree).map_err(|reason| Error::Refused { reason })
 }
 
 /// Judges the text before any parser sees it.
@@ -267,16 +304,17 @@ fn judge_expression(class: &str, expression: &Map<String, Value>) -> Result<(), 
                 path.join(".")
             )),
         },
-        "PARAMETER" => Err("a parameter is not allowed; write the value into the text".to_owned()),
+        "PARAMETER" => Err("a parameter has no value; write the value into the text".to_owned()),
         class if is_listed(EXPRESSIONS, class) => Ok(()),
         class => Err(format!("an expression of class {class} is not allowed")),
     }
 }
 
-/// Judges the name alone: what stands before it is a schema or, in `team.upper()`, the column to compute
+/// Judges the name alone, but of the catalogue's macros: what stands before it is a schema or, in `team.upper()`, the column to compute
 /// from, and no schema of a session holds a macro of its own under a listed name.
 fn judge_function(path: &[&str]) -> Result<(), String> {
     match path.last() {
+        Some(name) if path.len() == 2 && catalogue::is_macro(path[0], name) => Ok(()),
         Some(name) if is_listed(FUNCTIONS, &name.to_ascii_lowercase()) => Ok(()),
         _ => Err(format!(
             "function `{}` is not allowed; allowed are those that compute from their arguments alone",
@@ -291,8 +329,8 @@ fn judge_node(kind: &str, node: &Map<String, Value>, cte: Option<&str>) -> Resul
         "BASE_TABLE" => judge_table(&path(node)?),
         "TABLE_FUNCTION" => judge_table_function(node),
         "PIVOT" => judge_pivot(node),
-        "SHOW_REF" => Err("SHOW, DESCRIBE and SUMMARIZE are not allowed; \
-                           the columns of a table show in `select * from it limit 0`"
+        "SHOW_REF" => Err("SHOW, DESCRIBE and SUMMARIZE are not allowed; ask `information_schema.tables` and \
+                           `information_schema.columns`"
             .to_owned()),
         kind if is_listed(NODES, kind) => Ok(()),
         kind => Err(match (kind.strip_suffix("_QUERY_NODE"), cte) {
@@ -316,6 +354,7 @@ fn judge_table(path: &[&str]) -> Result<(), String> {
     let name = match path {
         [name] => name,
         [schema, name] if schema.eq_ignore_ascii_case(SCHEMA) => name,
+        [schema, name] if catalogue::is_table(schema, name) => return Ok(()),
         path => {
             return Err(format!(
                 "table `{}` is outside schema `{SCHEMA}`; query the tables in it",
@@ -355,6 +394,7 @@ fn judge_table_function(node: &Map<String, Value>) -> Result<(), String> {
     };
     match path.as_slice() {
         [name] if TABLE_FUNCTIONS.contains(&name.to_ascii_lowercase().as_str()) => Ok(()),
+        [schema, name] if catalogue::is_macro(schema, name) => Ok(()),
         path => Err(format!(
             "table function `{}` is not allowed; allowed: {}",
             path.join("."),

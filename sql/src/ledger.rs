@@ -432,13 +432,15 @@ pub fn scratch() -> Result<Connection> {
     Connection::open_in_memory_with_flags(config(AccessMode::Automatic)?).doing("open a scratch database")
 }
 
-/// A connection to a database in memory that never has more threads: each takes address space, of which a process may have little.
+/// A connection to a database in memory that never has more threads, nor any that read files ahead: each takes address space, of which a process may have
+/// little, and one that starts here would have given up nothing of what its process gives up later.
 ///
 /// # Errors
 /// [`Error::DuckDb`].
 pub(crate) fn scratch_with(threads: u32) -> Result<Connection> {
     let config = config(AccessMode::Automatic)?
         .threads(i64::from(threads.max(1)))
+        .and_then(|config| config.with("async_threads", "0"))
         .doing("configure DuckDB")?;
     Connection::open_in_memory_with_flags(config).doing("open a scratch database")
 }

@@ -12,6 +12,7 @@
 //! Architecture invariant: no floating-point number touches money, in Rust or in a model.
 
 pub mod calendar;
+mod catalogue;
 pub mod crash;
 mod durable;
 pub mod error;
@@ -21,6 +22,7 @@ pub mod intake;
 pub mod judge;
 pub mod lake;
 pub mod ledger;
+pub mod parameters;
 pub mod project;
 pub mod published;
 pub mod recall;

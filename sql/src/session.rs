@@ -4,13 +4,17 @@
 //! Architecture invariant: the connection reads files of the snapshots' folder and no others, writes none, loads no extension, and its settings cannot be
 //! changed. What DuckDB does not bound (`repeat('x', 3e9)`, a text of three thousand brackets) the process must.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use duckdb::{ArrowStream, Connection, Statement};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::error::{Doing, Error, Result};
-use crate::judge::judge;
 use crate::ledger::{quote, scratch_with};
+use crate::parameters::{self, Kind, Parameter};
+use crate::{catalogue, judge};
 use crate::published::{Manifest, Published, PublishedMart, manifest};
 
 /// What a session may take.
@@ -31,11 +35,38 @@ impl Default for Limits {
     }
 }
 
+/// A question.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Question {
+    /// One SELECT.
+    pub text: String,
+    /// Values of `$1`, `$2`, ...
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<Parameter>,
+    /// Whether its columns are asked alone: parameters without a value are NULL then, and there are no rows.
+    #[serde(default)]
+    pub is_for_columns: bool,
+    /// Whether the snapshot stays that was shown last, whatever was published since.
+    #[serde(default)]
+    pub stays: bool,
+}
+
+impl<T: AsRef<str>> From<T> for Question {
+    fn from(text: T) -> Self {
+        Self {
+            text: text.as_ref().to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
 /// A session, over one snapshot at a time.
 #[derive(Debug)]
 pub struct Session {
     connection: Connection,
     shown: Option<(PathBuf, Manifest)>,
+    /// Of which snapshot PostgreSQL's catalogue was made; it is made when somebody asks it.
+    catalogued: Option<PathBuf>,
 }
 
 impl Session {
@@ -50,6 +81,7 @@ impl Session {
         Ok(Self {
             connection: scratch_with(1)?,
             shown: None,
+            catalogued: None,
         })
     }
 
@@ -61,7 +93,7 @@ impl Session {
         self.connection
             .execute_batch(&format!(
                 "set threads = {}; set memory_limit = '{} MiB'; set temp_directory = ''; set max_temp_directory_size = '0 MiB'; \
-                 create schema marts; set search_path = 'marts'; \
+                 create schema if not exists marts; set search_path = 'marts'; \
                  set allowed_directories = [{}]; set enable_external_access = false; set lock_configuration = true;",
                 limits.threads.max(1),
                 limits.memory_bytes >> 20,
@@ -118,15 +150,66 @@ impl Session {
         self.shown.as_ref().map(|(_, manifest)| manifest)
     }
 
-    /// Judges a query and prepares it.
+    /// Judges a question and prepares it.
     ///
     /// # Errors
     /// [`Error::Refused`] by the judge, [`Error::DuckDb`] where DuckDB cannot plan it.
-    pub fn prepare(&self, query: &str) -> Result<Asked<'_>> {
-        judge(&self.connection, query)?;
-        let statement = self.connection.prepare(query).doing("plan the query")?;
-        Ok(Asked { statement })
+    pub fn prepare(&mut self, question: &Question) -> Result<Asked<'_>> {
+        let mut tree = judge::read(&self.connection, &question.text)?;
+        let parameters = parameters::of(&tree);
+        let mut values = Cow::Borrowed(question.parameters.as_slice());
+        if question.is_for_columns && values.len() < parameters.len() {
+            values
+                .to_mut()
+                .extend(parameters.iter().skip(question.parameters.len()).map(|kind| Parameter {
+                    kind: *kind,
+                    value: None,
+                }));
+        }
+        let mut is_changed =
+            parameters::bind(&mut tree, &values).map_err(|reason| Error::Refused { reason })?;
+        if catalogue::translate(&mut tree) {
+            is_changed = true;
+            self.show_catalogue()?;
+        }
+        if question.is_for_columns {
+            is_changed |= without_rows(&mut tree);
+        }
+        judge::allow(&tree)?;
+        let text = if is_changed {
+            Cow::Owned(judge::write(&self.connection, &tree)?)
+        } else {
+            Cow::Borrowed(question.text.as_str())
+        };
+        let statement = self.connection.prepare(&text).doing("plan the query")?;
+        Ok(Asked {
+            statement,
+            parameters,
+        })
     }
+
+    fn show_catalogue(&mut self) -> Result<()> {
+        let folder = self.shown.as_ref().map(|(folder, _)| folder.clone());
+        if folder.is_none() || folder != self.catalogued {
+            catalogue::fill(&self.connection, self.manifest())?;
+            self.catalogued = folder;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a query yield its columns and no rows.
+fn without_rows(tree: &mut Value) -> bool {
+    let node = &mut tree["statements"][0]["node"];
+    let Some(modifiers) = node.get_mut("modifiers").and_then(Value::as_array_mut) else {
+        return false;
+    };
+    modifiers.retain(|modifier| modifier["type"] != "LIMIT_MODIFIER");
+    modifiers.push(json!({
+        "type": "LIMIT_MODIFIER", "offset": null, "limit_type": "ROW_COUNT",
+        "limit": { "class": "CONSTANT", "type": "VALUE_CONSTANT", "alias": "", "literal": { "kind": "INTEGER", "text": "0" } },
+    }));
+    true
 }
 
 /// The newest snapshot: its folder, and what is in it.
@@ -147,6 +230,8 @@ fn current(published: &Published) -> Result<(PathBuf, Manifest)> {
 /// A query that may run.
 pub struct Asked<'a> {
     statement: Statement<'a>,
+    /// Its parameters, with the types that it says they have.
+    pub parameters: Vec<Option<Kind>>,
 }
 
 impl Asked<'_> {

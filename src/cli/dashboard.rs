@@ -10,7 +10,8 @@ use clap::Args;
 use podledger_analyzer::config::Config;
 use podledger_analyzer::rules::Rules;
 use podledger_reports::door;
-use podledger_reports::http::{App, Decision, Explain, Listener, Settings, Snapshots, Tls};
+use podledger_reports::http::{App, Decision, Explain, ListenError, Listener, Settings, Snapshots, Tls};
+use podledger_reports::postgres::{self, PostgresError};
 use tokio::sync::watch;
 
 use super::advice::advise;
@@ -41,6 +42,36 @@ pub struct Dashboard {
     /// What queries of analysts may take.
     #[command(flatten)]
     pub sql: SqlLimits,
+    /// Where SQL is served on the PostgreSQL wire, or `off`.
+    #[arg(long, value_name = "ADDRESS", default_value = POSTGRES)]
+    postgres_listen: PostgresListen,
+    /// Clients of the PostgreSQL wire at once.
+    #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    postgres_connections: u16,
+    /// How long such a client may say nothing, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    postgres_idle: u64,
+}
+
+/// Where the PostgreSQL wire is unless another address is named.
+const POSTGRES: &str = "127.0.0.1:15439";
+
+/// An address, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PostgresListen(Option<SocketAddr>);
+
+impl std::str::FromStr for PostgresListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let address = text
+            .parse()
+            .map_err(|_| format!("`{text}` is neither an address such as {POSTGRES} nor `off`"))?;
+        Ok(Self(Some(address)))
+    }
 }
 
 /// Where the dashboard is unless another address is named.
@@ -51,6 +82,7 @@ pub struct Ready {
     app: Arc<App>,
     listener: Listener,
     url: String,
+    postgres: Option<postgres::Listener>,
 }
 
 impl Dashboard {
@@ -90,7 +122,7 @@ impl Dashboard {
         let settings = Settings {
             listen: self.listen,
             hosts: self.host.clone(),
-            tokens,
+            tokens: tokens.clone(),
             is_tls: tls.is_some(),
             requests_per_second: self.requests_per_second,
             explain: Some(explain(config)?),
@@ -107,17 +139,52 @@ impl Dashboard {
             );
         }
         let scheme = if tls.is_some() { "https" } else { "http" };
+        let postgres = self.postgres(&app, tokens, tls).await?;
         Ok(Ready {
             app,
             listener,
             url: format!("{scheme}://{address}"),
+            postgres,
         })
+    }
+
+    /// Begins to listen for clients of PostgreSQL. Where nobody named an address and the usual one is taken, the dashboard does without.
+    async fn postgres(
+        &self,
+        app: &App,
+        tokens: PathBuf,
+        tls: Option<Tls>,
+    ) -> anyhow::Result<Option<postgres::Listener>> {
+        let (Some(listen), Some(door)) = (self.postgres_listen.0, app.sql_door()) else {
+            return Ok(None);
+        };
+        let settings = postgres::Settings {
+            listen,
+            tokens,
+            tls,
+            connections: self.postgres_connections.into(),
+            idle: Duration::from_secs(self.postgres_idle),
+        };
+        match postgres::Listener::bind(&settings, door).await {
+            Ok(listener) => Ok(Some(listener)),
+            Err(error @ PostgresError::Listen(ListenError::Bind { .. })) if listen.to_string() == POSTGRES => {
+                tracing::warn!(
+                    error = format!("{:#}", anyhow::Error::from(error)),
+                    "the PostgreSQL wire is not served; name another address with --postgres-listen"
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error).context("cannot serve the PostgreSQL wire"),
+        }
     }
 }
 
 impl Ready {
     /// Says where it is.
     pub fn tell(&self) {
+        if let Some(address) = self.postgres.as_ref().and_then(|listener| listener.address().ok()) {
+            println!("postgres   psql -h {} -p {} podledger", address.ip(), address.port());
+        }
         println!("dashboard  {}  (Ctrl-C stops)", self.url);
     }
 
@@ -132,7 +199,12 @@ impl Ready {
                 }
             }
         });
-        self.listener.serve(self.app.router(), stop).await;
+        let postgres = async {
+            if let Some(postgres) = self.postgres {
+                postgres.serve(stop.clone()).await;
+            }
+        };
+        tokio::join!(self.listener.serve(self.app.router(), stop.clone()), postgres);
         warming.abort();
     }
 }

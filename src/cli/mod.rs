@@ -33,6 +33,8 @@ mod serve;
 mod simulate;
 mod simulated;
 mod sql;
+mod sql_shell;
+mod sql_source;
 mod sql_worker;
 mod status;
 mod summary;

@@ -1,28 +1,41 @@
 //! `podledger sql`.
 
 use std::io::{self, ErrorKind, IsTerminal as _, Read as _, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use arrow::array::RecordBatch;
+use arrow::array::{Array as _, ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches;
 use clap::{Args, ValueEnum};
-use podledger_reports::door::{Answer, Door, Format as Written, Rendering, Settings};
+use podledger_reports::display::plain;
+use podledger_reports::door::{Door, Format as Written, Rendering, Settings};
 
 use super::Cli;
 use super::collect::runtime;
+use super::sql_shell;
+use super::sql_source::{Answered, Server, Source};
 
-/// Ask one read-only question over the marts that were published last.
+/// Ask read-only questions over the marts that were published last: one, or one after the other in a shell.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples: podledger sql \"select pipeline, sum(cost) from costs_daily group by all order by 2 desc\"\n          \
-                  podledger sql --format parquet \"from runs\" > runs.parquet\n          podledger sql - < question.sql"
+                  podledger sql --format parquet \"from runs\" > runs.parquet\n          podledger sql - < question.sql\n          \
+                  podledger sql\n          podledger sql --server https://podledger.example.com --token-file token"
 )]
 pub struct Sql {
-    /// The query, or `-` to read it from standard input; tables are those of `marts`.
-    query: String,
+    /// The query, or `-` to read it from standard input; tables are those of `marts`. Without one a shell begins.
+    query: Option<String>,
+    /// Ask a server instead of the data directory. Its token is that of `--token-file`, or of PODLEDGER_TOKEN.
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// File with the token for the server.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    token_file: Option<PathBuf>,
     /// How rows are written.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -66,8 +79,9 @@ impl SqlLimits {
     }
 }
 
+/// How rows are written.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
+pub enum Format {
     Table,
     Csv,
     Json,
@@ -76,7 +90,8 @@ enum Format {
 }
 
 impl Format {
-    fn written(self) -> Option<Written> {
+    /// How a door's rows are written; none for a table.
+    pub fn written(self) -> Option<Written> {
         match self {
             Self::Table => None,
             Self::Csv => Some(Written::Csv),
@@ -89,22 +104,43 @@ impl Format {
 
 impl Sql {
     pub fn run(&self, cli: &Cli) -> anyhow::Result<ExitCode> {
-        let query = if self.query == "-" {
-            let mut text = String::new();
-            io::stdin()
-                .read_to_string(&mut text)
-                .context("cannot read the query from standard input")?;
-            text
-        } else {
-            self.query.clone()
+        let mut source = match &self.server {
+            Some(url) => Source::Server(Server::new(url, self.token_file.as_ref())?),
+            None => Source::Data {
+                door: Box::new(Door::new(self.limits.settings(&cli.data)?)),
+                worker: None,
+            },
         };
-        let door = Door::new(self.limits.settings(&cli.data)?);
-        let done = runtime()?.block_on(async {
-            let mut worker = door.worker().await?;
-            let mut answer = worker.ask(&query).await?;
+        let runtime = runtime()?;
+        let query = match self.query.as_deref() {
+            None if io::stdin().is_terminal() => {
+                sql_shell::run(&runtime, &mut source, self.format, self.rows)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            None | Some("-") => {
+                let mut text = String::new();
+                io::stdin()
+                    .read_to_string(&mut text)
+                    .context("cannot read the query from standard input")?;
+                text
+            }
+            Some(query) => query.to_owned(),
+        };
+        let done = runtime.block_on(async {
+            let mut answer = source.ask(&query).await?;
             match self.format.written() {
                 Some(format) => write(&mut answer, format).await,
-                None => self.table(&mut answer).await,
+                None => {
+                    let (shown, is_cut, _) = table(&mut answer, self.rows).await?;
+                    writeln!(io::stdout().lock(), "{shown}")?;
+                    if is_cut {
+                        eprintln!(
+                            "these are the first {} rows; more with --rows, all with --format csv",
+                            self.rows
+                        );
+                    }
+                    Ok(())
+                }
             }
         });
         match done {
@@ -113,34 +149,52 @@ impl Sql {
             done => done.map(|()| ExitCode::SUCCESS),
         }
     }
+}
 
-    async fn table(&self, answer: &mut Answer<'_>) -> anyhow::Result<()> {
-        let schema = answer.schema().context("the answer has no columns")?;
-        let (mut batches, mut left) = (vec![RecordBatch::new_empty(schema)], self.rows);
-        let mut is_cut = false;
-        while let Some(batch) = answer.next().await? {
-            if batch.num_rows() > left {
-                batches.push(batch.slice(0, left));
-                is_cut = true;
-                break;
-            }
-            left -= batch.num_rows();
-            batches.push(batch);
+/// The first rows of an answer as a table, whether there are more, and how many they are.
+///
+/// # Errors
+/// Where the answer breaks off.
+pub async fn table(answer: &mut Answered<'_>, rows: usize) -> anyhow::Result<(String, bool, usize)> {
+    let (mut batches, mut left) = (vec![shown(&RecordBatch::new_empty(answer.schema()?))?], rows);
+    let mut is_cut = false;
+    while let Some(batch) = answer.next().await? {
+        if batch.num_rows() > left {
+            batches.push(shown(&batch.slice(0, left))?);
+            left = 0;
+            is_cut = true;
+            break;
         }
-        writeln!(io::stdout().lock(), "{}", pretty_format_batches(&batches)?)?;
-        if is_cut {
-            eprintln!(
-                "these are the first {} rows; more with --rows, all with --format csv",
-                self.rows
-            );
-        }
-        Ok(())
+        left -= batch.num_rows();
+        batches.push(shown(&batch)?);
     }
+    Ok((pretty_format_batches(&batches)?.to_string(), is_cut, rows - left))
+}
+
+/// Rows as a terminal can show them: names from outside may hold what would move its cursor, or more.
+fn shown(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
+    let options = FormatOptions::default();
+    let (mut fields, mut columns) = (Vec::new(), Vec::<ArrayRef>::new());
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
+        let texts: anyhow::Result<Vec<Option<String>>> = (0..column.len())
+            .map(|at| match column.is_null(at) {
+                true => Ok(None),
+                false => Ok(Some(plain(&formatter.value(at).try_to_string()?))),
+            })
+            .collect();
+        columns.push(Arc::new(StringArray::from(texts?)));
+        fields.push(Field::new(plain(field.name()), DataType::Utf8, true));
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 /// Writes all rows as they come.
-async fn write(answer: &mut Answer<'_>, format: Written) -> anyhow::Result<()> {
-    let schema = answer.schema().context("the answer has no columns")?;
+///
+/// # Errors
+/// Where the answer breaks off, or cannot be written so.
+pub async fn write(answer: &mut Answered<'_>, format: Written) -> anyhow::Result<()> {
+    let schema = answer.schema()?;
     let mut out = io::stdout().lock();
     anyhow::ensure!(
         !(out.is_terminal() && matches!(format, Written::Arrow | Written::Parquet)),

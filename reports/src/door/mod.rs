@@ -15,7 +15,7 @@ mod worker;
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -24,17 +24,19 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamDecoder;
 use podledger_sql::published::Published;
-use podledger_sql::session::Limits;
+use podledger_sql::session::{Limits, Question};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 pub use rendering::{Format, Rendering};
 pub use shut_in::{ShutIn, shut_in};
 pub use wire::{Done, Failed, Kernel, Why};
 pub use worker::work;
 
+use podledger_sql::judge::TEXT_MAX_BYTES;
 use wire::{BUILD, Kind, LONGEST, Ready, head, read_head};
 
 /// Why a door gives no answer, or no more of it.
@@ -43,7 +45,7 @@ pub enum DoorError {
     /// The query is at fault, or nothing is published.
     #[error("{}", .0.message)]
     Failed(Failed),
-    #[error("the query is longer than {LONGEST} bytes")]
+    #[error("the query is longer than {TEXT_MAX_BYTES} bytes, or its parameters than {LONGEST}")]
     TooLong,
     #[error("the query took longer than {} s and was ended", .0.as_secs())]
     TooSlow(Duration),
@@ -55,6 +57,11 @@ pub enum DoorError {
     Busy,
     #[error("cannot start the process that answers queries")]
     Start(#[source] std::io::Error),
+    #[error("the process that answers queries did not start: {said}")]
+    NotStarted {
+        /// What it said last, or that it said nothing.
+        said: String,
+    },
     #[error("cannot speak to the process that answers queries")]
     Pipe(#[source] std::io::Error),
     #[error("cannot read what the process answered")]
@@ -144,6 +151,9 @@ impl Door {
             return Err(DoorError::Busy);
         };
         keep_broken_pipes_from_ending_us().map_err(DoorError::Start)?;
+        // DuckDB opens what it only reads so that children have it too.
+        #[cfg(unix)]
+        close_fds::set_fds_cloexec_threadsafe(3, &[]);
         let cpu_seconds = settings
             .patience
             .as_secs()
@@ -161,22 +171,27 @@ impl Door {
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .kill_on_drop(true);
         let mut child = command.spawn().map_err(DoorError::Start)?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (to, from) = pipes.ok_or_else(|| DoorError::Start(std::io::ErrorKind::BrokenPipe.into()))?;
+        let says = child.stderr.take();
         let mut worker = Worker {
-            child,
+            child: Arc::new(Mutex::new(child)),
             to,
             from,
             patience: settings.patience,
             is_usable: true,
             _place: place,
         };
-        let ready: Ready = match worker.receive(Instant::now() + STARTING).await? {
-            (Kind::Ready, content) => told(&content)?,
-            _ => return Err(DoorError::Start(std::io::ErrorKind::InvalidData.into())),
+        let ready: Ready = match worker.receive(Instant::now() + STARTING).await {
+            Ok((Kind::Ready, content)) => told(&content)?,
+            _ => {
+                return Err(DoorError::NotStarted {
+                    said: last_words(says).await,
+                });
+            }
         };
         if ready.kernel != Kernel::Confines && !self.is_said.swap(true, Ordering::Relaxed) {
             tracing::info!(
@@ -197,10 +212,25 @@ fn keep_broken_pipes_from_ending_us() -> std::io::Result<()> {
     Ok(())
 }
 
+/// The end of what a process said before it ended.
+async fn last_words(says: Option<ChildStderr>) -> String {
+    let mut said = Vec::new();
+    if let Some(says) = says {
+        let mut says = says.take(LONGEST as u64);
+        // It may still hold the pipe.
+        let _ = timeout(Duration::from_secs(1), says.read_to_end(&mut said)).await;
+    }
+    let said = String::from_utf8_lossy(&said);
+    match said.trim() {
+        "" => "it said nothing".to_owned(),
+        said => said.lines().next_back().unwrap_or(said).to_owned(),
+    }
+}
+
 /// A process that answers one query after the other.
 #[derive(Debug)]
 pub struct Worker {
-    child: Child,
+    child: Arc<Mutex<Child>>,
     to: ChildStdin,
     from: ChildStdout,
     patience: Duration,
@@ -210,12 +240,14 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Asks a query. An answer that is not read to its end ends the worker.
+    /// Asks a question. An answer that is not read to its end in time ends the worker.
     ///
     /// # Errors
     /// [`DoorError`].
-    pub async fn ask(&mut self, query: &str) -> Result<Answer<'_>, DoorError> {
-        if query.len() > LONGEST {
+    pub async fn ask(&mut self, question: impl Into<Question>) -> Result<Answer<'_>, DoorError> {
+        let question = question.into();
+        let asked = serde_json::to_vec(&question).map_err(|error| DoorError::Pipe(error.into()))?;
+        if question.text.len() > TEXT_MAX_BYTES || asked.len() > LONGEST {
             return Err(DoorError::TooLong);
         }
         if !self.is_usable {
@@ -223,24 +255,35 @@ impl Worker {
         }
         self.is_usable = false;
         let until = Instant::now() + self.patience;
-        let sent = async {
-            self.to.write_all(&head(Kind::Query, query.len())).await?;
-            self.to.write_all(query.as_bytes()).await?;
-            self.to.flush().await
-        };
-        match timeout_at(until, sent).await {
-            Err(_) => return Err(self.end(DoorError::TooSlow(self.patience))),
-            Ok(Err(_)) => return Err(self.end(DoorError::Ended)),
-            Ok(Ok(())) => {}
-        }
+        // Who asked may read no more, and then nobody is here to look at the clock.
+        let child = Arc::downgrade(&self.child);
+        let timer = tokio::spawn(async move {
+            sleep_until(until).await;
+            if let Some(child) = child.upgrade() {
+                let _ = lock(&child).start_kill();
+            }
+        });
         let mut answer = Answer {
             worker: self,
             until,
+            timer: timer.abort_handle(),
             decoder: StreamDecoder::new(),
             pending: Buffer::from_vec(Vec::<u8>::new()),
             done: None,
             first: None,
         };
+        let to = &mut answer.worker.to;
+        let sent = async {
+            to.write_all(&head(Kind::Query, asked.len())).await?;
+            to.write_all(&asked).await?;
+            to.flush().await
+        };
+        let sent = timeout_at(until, sent).await;
+        match sent {
+            Err(_) => return Err(DoorError::TooSlow(answer.worker.patience)),
+            Ok(Err(_)) => return Err(DoorError::Ended),
+            Ok(Ok(())) => {}
+        }
         // The schema comes first, or why there is none.
         answer.first = answer.read().await?;
         Ok(answer)
@@ -255,12 +298,12 @@ impl Worker {
     /// The number of its process, while it lives.
     #[must_use]
     pub fn id(&self) -> Option<u32> {
-        self.child.id()
+        lock(&self.child).id()
     }
 
-    fn end(&mut self, error: DoorError) -> DoorError {
+    fn end(&self, error: DoorError) -> DoorError {
         // It may be gone already.
-        let _ = self.child.start_kill();
+        let _ = lock(&self.child).start_kill();
         error
     }
 
@@ -276,13 +319,14 @@ impl Worker {
         match timeout_at(until, received).await {
             Ok(Ok(received)) => Ok(received),
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Err(self.end(DoorError::Ended))
+                Err(self.end(if Instant::now() < until {
+                    DoorError::Ended
+                } else {
+                    DoorError::TooSlow(self.patience)
+                }))
             }
             Ok(Err(error)) => Err(self.end(DoorError::Pipe(error))),
-            Err(_) => {
-                let patience = self.patience;
-                Err(self.end(DoorError::TooSlow(patience)))
-            }
+            Err(_) => Err(self.end(DoorError::TooSlow(self.patience))),
         }
     }
 }
@@ -292,6 +336,8 @@ impl Worker {
 pub struct Answer<'a> {
     worker: &'a mut Worker,
     until: Instant,
+    /// Ends the worker at that time.
+    timer: AbortHandle,
     decoder: StreamDecoder,
     pending: Buffer,
     done: Option<Done>,
@@ -320,6 +366,12 @@ impl Answer<'_> {
             Some(batch) => Ok(Some(batch)),
             None => self.read().await,
         }
+    }
+
+    /// Until when it has to be read.
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        self.until
     }
 
     /// How it ended, once it has.
@@ -363,11 +415,16 @@ impl Answer<'_> {
 
 impl Drop for Answer<'_> {
     fn drop(&mut self) {
+        self.timer.abort();
         if !self.worker.is_usable {
             // Nobody reads the rest.
-            let _ = self.worker.child.start_kill();
+            let _ = lock(&self.worker.child).start_kill();
         }
     }
+}
+
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn told<T: serde::de::DeserializeOwned>(content: &[u8]) -> Result<T, DoorError> {

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::array::{ArrayRef, AsArray as _, RecordBatch, StringArray};
+use arrow::compute::{can_cast_types, cast};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use arrow::json::writer::{JsonArray, WriterBuilder};
@@ -32,6 +33,7 @@ pub enum Format {
 
 /// Rows of a Parquet file that are kept in memory until they are written: a row group.
 const ROW_GROUP: usize = 65_536;
+const ROW_GROUP_BYTES: usize = 32 << 20;
 
 impl Format {
     /// The format of that name: `json`, `csv`, `arrow` or `parquet`.
@@ -130,6 +132,7 @@ impl Rendering {
                 let properties = WriterProperties::builder()
                     .set_compression(Compression::ZSTD(ZstdLevel::default()))
                     .set_max_row_group_row_count(Some(ROW_GROUP))
+                    .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
                     .build();
                 Whole::Parquet(ArrowWriter::try_new(
                     Vec::new(),
@@ -212,27 +215,39 @@ impl Rendering {
         }
     }
 
+    /// The columns as they are written.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
     /// The rows with columns that the format can hold.
     fn as_written(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let is_for_people = self.format == Format::CsvForPeople;
-        let columns: Result<Vec<ArrayRef>, ArrowError> = batch
-            .columns()
-            .iter()
-            .zip(self.schema.fields())
-            .map(|(column, field)| {
-                let is_text = matches!(column.data_type(), DataType::Utf8);
-                if column.data_type() == field.data_type() && !(is_for_people && is_text) {
-                    return Ok(Arc::clone(column));
-                }
-                as_text(
-                    column,
-                    |text| {
-                        if is_for_people { display::csv(&text) } else { text }
-                    },
-                )
-            })
-            .collect();
-        RecordBatch::try_new(Arc::clone(&self.schema), columns?)
+        let mut fields = self.schema.fields().to_vec();
+        let mut columns = Vec::with_capacity(fields.len());
+        for (column, field) in batch.columns().iter().zip(&mut fields) {
+            let is_text = *field.data_type() == DataType::Utf8;
+            let shown = |text: String| if is_for_people { display::csv(&text) } else { text };
+            let end = match (self.format, column.data_type()) {
+                (Format::Json, DataType::Timestamp(_, None)) => "Z",
+                _ => "",
+            };
+            let as_it_is = column.data_type() == field.data_type() && !(is_for_people && is_text);
+            columns.push(match self.format {
+                Format::Arrow | Format::Parquet if as_it_is => Arc::clone(column),
+                _ if as_it_is => match with_infinity(column, end)? {
+                    Some(text) => {
+                        *field = Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8));
+                        text
+                    }
+                    None => Arc::clone(column),
+                },
+                _ if is_text => as_text(column, shown)?,
+                _ => cast(column, field.data_type())?,
+            });
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
     }
 
     fn csv(&self, batch: &RecordBatch, has_header: bool) -> Result<Vec<u8>, ArrowError> {
@@ -279,16 +294,65 @@ fn as_text(column: &ArrayRef, shown: impl Fn(String) -> String) -> Result<ArrayR
     Ok(Arc::new(StringArray::from(texts?)))
 }
 
-/// The columns as a format has them: what it cannot hold is text (in JSON decimals too, which readers would round), and where names are keys, each is there once (`n`, `n_2`).
+/// A type with text for decimals, which readers of JSON would round.
+fn exact(kind: &DataType) -> DataType {
+    let part = |field: &FieldRef| {
+        let kind = exact(field.data_type());
+        Arc::new(field.as_ref().clone().with_data_type(kind))
+    };
+    match kind {
+        kind if kind.is_decimal() => DataType::Utf8,
+        DataType::List(field) => DataType::List(part(field)),
+        DataType::LargeList(field) => DataType::LargeList(part(field)),
+        DataType::FixedSizeList(field, length) => DataType::FixedSizeList(part(field), *length),
+        DataType::Map(entries, is_sorted) => DataType::Map(part(entries), *is_sorted),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(part).collect()),
+        kind => kind.clone(),
+    }
+}
+
+/// Instants and days as text, if one of them is `infinity` or `-infinity`: the largest and the smallest number but one in DuckDB. `end` is what is
+/// written after an instant.
+fn with_infinity(column: &ArrayRef, end: &str) -> Result<Option<ArrayRef>, ArrowError> {
+    let numbers = match column.data_type() {
+        DataType::Date32 => cast(&cast(column, &DataType::Int32)?, &DataType::Int64)?,
+        DataType::Timestamp(..) => cast(column, &DataType::Int64)?,
+        _ => return Ok(None),
+    };
+    let is_day = *column.data_type() == DataType::Date32;
+    let most = if is_day { i64::from(i32::MAX) } else { i64::MAX };
+    let numbers = numbers.as_primitive::<Int64Type>();
+    if !numbers.iter().flatten().any(|number| number == most || number == -most) {
+        return Ok(None);
+    }
+    let options = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
+    let texts: Result<Vec<Option<String>>, ArrowError> = numbers
+        .iter()
+        .enumerate()
+        .map(|(at, number)| {
+            Ok(match number {
+                None => None,
+                Some(number) if number == most => Some("infinity".to_owned()),
+                Some(number) if number == -most => Some("-infinity".to_owned()),
+                Some(_) => Some(formatter.value(at).try_to_string()? + if is_day { "" } else { end }),
+            })
+        })
+        .collect();
+    Ok(Some(Arc::new(StringArray::from(texts?))))
+}
+
+/// The columns as a format has them: what it cannot hold is text (in JSON decimals too), and where names are keys, each is there once (`n`, `n_2`).
 fn written(format: Format, schema: &Schema) -> Schema {
     let mut taken = BTreeSet::new();
     let fields: Vec<Field> = schema
         .fields()
         .iter()
         .map(|field| {
-            let is_exact_text = format == Format::Json && field.data_type().is_decimal();
-            let kind = if format.holds(field.data_type()) && !is_exact_text {
-                field.data_type().clone()
+            let kind = field.data_type();
+            let exact = if format == Format::Json { exact(kind) } else { kind.clone() };
+            let kind = if format.holds(kind) && can_cast_types(kind, &exact) {
+                exact
             } else {
                 DataType::Utf8
             };

@@ -27,9 +27,17 @@ pub struct ShutIn {
 /// Linux 5.13), no files but those below `published`, for reading, nothing to run, and no connections.
 ///
 /// # Errors
-/// Where a limit is refused, or the folder cannot be opened. A kernel without Landlock is none: DuckDB itself opens nothing else.
+/// Where a limit is refused, the folder cannot be opened, or there are more threads than this one: those would have given up nothing. A kernel without
+/// Landlock is none: DuckDB itself opens nothing else.
 pub fn shut_in(published: &Path, process_bytes: u64) -> io::Result<ShutIn> {
-    let taken = File::open("/proc/self/stat").ok();
+    let mut taken = File::open("/proc/self/stat").ok();
+    if let Some(taken) = &mut taken
+        && threads_of(&read(taken)?) != Some(1)
+    {
+        return Err(io::Error::other("the process has more threads than one"));
+    }
+    // What is mapped by now (the allocator keeps a GiB for later) is not the query's.
+    let process_bytes = process_bytes.saturating_add(mapped_bytes().unwrap_or(0));
     Resource::AS.set(process_bytes, process_bytes)?;
     Resource::NOFILE.set(OPEN_FILES, OPEN_FILES)?;
     Resource::FSIZE.set(0, 0)?;
@@ -49,10 +57,7 @@ impl ShutIn {
         let Some(taken) = &mut self.taken else {
             return Ok(());
         };
-        let mut stat = String::new();
-        taken.rewind()?;
-        taken.read_to_string(&mut stat)?;
-        let ticks = ticks_of(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+        let ticks = ticks_of(&read(taken)?).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
         let soft = ticks.div_ceil(TICKS_PER_SECOND).saturating_add(seconds);
         let (_, hard) = Resource::CPU.get()?;
         Resource::CPU.set(if hard == INFINITY { soft } else { soft.min(hard) }, hard)
@@ -65,6 +70,26 @@ impl ShutIn {
     pub fn start_nothing_more(&self) -> io::Result<()> {
         Resource::NPROC.set(0, 0)
     }
+}
+
+fn read(stat: &mut File) -> io::Result<String> {
+    let mut text = String::new();
+    stat.rewind()?;
+    stat.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Bytes of address space that this process has: the first number of `/proc/self/statm`, in pages of 4 KiB (larger pages are told as fewer, which allows less).
+fn mapped_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_ascii_whitespace().next()?.parse().ok()?;
+    pages.checked_mul(4_096)
+}
+
+/// Threads of a process, of `/proc/PID/stat`: the 20th field.
+fn threads_of(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(17)?.parse().ok()
 }
 
 /// Processor time of a process in ticks, of `/proc/PID/stat`: `utime` and `stime`, the 14th and 15th field (`proc_pid_stat(5)`). The second is a
@@ -115,6 +140,7 @@ mod tests {
     fn a_name_with_brackets_does_not_hide_how_much_was_taken() {
         let stat = "7 (a) b) c (d) R 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 3 0";
         assert_eq!(ticks_of(stat), Some(300));
+        assert_eq!(threads_of(stat), Some(3));
         assert_eq!(ticks_of("7 (a) R 1 2"), None);
         assert_eq!(ticks_of(""), None);
     }

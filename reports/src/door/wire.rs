@@ -5,9 +5,10 @@
 
 use std::io::{self, Read, Write};
 
+use podledger_sql::parameters::Kind as ParameterKind;
 use serde::{Deserialize, Serialize};
 
-/// The longest piece of an answer, and the longest text of a query: 1 MiB.
+/// The longest piece of an answer, and the longest question with its parameters: 1 MiB.
 pub const LONGEST: usize = 1 << 20;
 
 /// What the schema of an answer says beside its columns: the number of the build whose marts were asked.
@@ -19,7 +20,7 @@ pub const BUILD: &str = "podledger.build_id";
 pub enum Kind {
     /// [`Ready`], as JSON: the first of the worker's.
     Ready = b'H',
-    /// Text of a query, to the worker.
+    /// A [`podledger_sql::session::Question`] as JSON, to the worker.
     Query = b'Q',
     /// A piece of an Arrow IPC stream.
     Rows = b'R',
@@ -57,6 +58,8 @@ pub enum Kernel {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     pub rows: u64,
+    /// The query's parameters, with the types that it says they have.
+    pub parameters: Vec<Option<ParameterKind>>,
 }
 
 /// Why there is no answer, or no more of it.

@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::Schema;
+use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use podledger_sql::Error;
 use podledger_sql::published::Published;
-use podledger_sql::session::{Limits, Session};
+use podledger_sql::session::{Limits, Question, Session};
 
 use super::shut_in::ShutIn;
+use crate::display::cut;
 use super::wire::{BUILD, Done, Failed, Kind, LONGEST, Ready, Why, receive, send};
 
 /// Answers queries from `from` on `out` until the pipe ends, each in at most `cpu_seconds` of processor time, in a session that was opened before
@@ -32,25 +36,28 @@ pub fn work(
     send(out, Kind::Ready, &json(&ready)?)?;
     let mut is_shut = false;
     while let Some((kind, content)) = receive(from)? {
-        let query = match (kind, String::from_utf8(content)) {
-            (Kind::Query, Ok(query)) => query,
+        let question: Question = match kind {
+            Kind::Query => serde_json::from_slice(&content)?,
             _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "this is no query")),
         };
         shut_in.allow_seconds(cpu_seconds)?;
+        if !is_shut {
+            session
+                .shut(published, limits)
+                .map_err(|error| io::Error::other(in_words(&error)))?;
+            is_shut = true;
+        }
         // A new build is seen by the next query.
-        let opened = if is_shut {
-            session.follow(published)
+        let opened = if question.stays && session.manifest().is_some() {
+            Ok(())
         } else {
-            session.shut(published, limits).and_then(|()| {
-                is_shut = true;
-                session.follow(published)
-            })
+            session.follow(published)
         };
         let answered = match opened {
             Ok(()) => {
                 // All threads are there that it needs.
                 shut_in.start_nothing_more()?;
-                answer(&session, &query, out)?
+                answer(&mut session, &question, out)?
             }
             Err(error) => Err(Failed {
                 why: Why::Snapshot,
@@ -59,11 +66,20 @@ pub fn work(
         };
         match answered {
             Ok(done) => send(out, Kind::Done, &json(&done)?)?,
-            Err(failed) => send(out, Kind::Failed, &json(&failed)?)?,
+            Err(mut failed) => {
+                failed.message = cut(&failed.message, LONGEST_MESSAGE);
+                send(out, Kind::Failed, &json(&failed)?)?;
+            }
         }
     }
     Ok(())
 }
+
+/// Characters of a message that are told: a query can make one of any length.
+const LONGEST_MESSAGE: usize = 4_000;
+
+/// Bytes of rows that are told at once, if they are not one row, and that one row may have: whoever asked holds them, and as text they are more.
+const MOST_AT_ONCE: usize = 4 << 20;
 
 fn json(of: &impl serde::Serialize) -> io::Result<Vec<u8>> {
     Ok(serde_json::to_vec(of)?)
@@ -89,7 +105,16 @@ fn of_duckdb(message: String) -> Failed {
     }
 }
 
-fn answer(session: &Session, query: &str, out: &mut impl Write) -> io::Result<Result<Done, Failed>> {
+fn answer(
+    session: &mut Session,
+    question: &Question,
+    out: &mut impl Write,
+) -> io::Result<Result<Done, Failed>> {
+    let about: HashMap<_, _> = session
+        .manifest()
+        .map(|manifest| (BUILD.to_owned(), manifest.build_id.to_string()))
+        .into_iter()
+        .collect();
     let failed = |error: &Error| match error {
         Error::Refused { .. } => Failed {
             why: Why::Refused,
@@ -97,20 +122,16 @@ fn answer(session: &Session, query: &str, out: &mut impl Write) -> io::Result<Re
         },
         error => of_duckdb(in_words(error)),
     };
-    let mut asked = match session.prepare(query) {
+    let mut asked = match session.prepare(question) {
         Ok(asked) => asked,
         Err(error) => return Ok(Err(failed(&error))),
     };
+    let parameters = std::mem::take(&mut asked.parameters);
     let stream = match asked.run() {
         Ok(stream) => stream,
         Err(error) => return Ok(Err(failed(&error))),
     };
-    let broken = |error: arrow::error::ArrowError| io::Error::other(error);
-    let about: HashMap<_, _> = session
-        .manifest()
-        .map(|manifest| (BUILD.to_owned(), manifest.build_id.to_string()))
-        .into_iter()
-        .collect();
+    let broken = |error: ArrowError| io::Error::other(error);
     let schema = Schema::new_with_metadata(stream.get_schema().fields().clone(), about);
     let mut writer = StreamWriter::try_new(Pieces(out), &schema).map_err(broken)?;
     let mut rows = 0;
@@ -122,10 +143,34 @@ fn answer(session: &Session, query: &str, out: &mut impl Write) -> io::Result<Re
             }
         };
         rows += batch.num_rows() as u64;
-        writer.write(&batch).map_err(broken)?;
+        for part in parts(batch).map_err(broken)? {
+            if part.num_rows() == 1 && part.get_array_memory_size() > MOST_AT_ONCE {
+                return Ok(Err(Failed {
+                    why: Why::TooMuch,
+                    message: format!(
+                        "a row of the answer has more than {} MiB; ask for fewer columns, or shorter lists and texts",
+                        MOST_AT_ONCE >> 20
+                    ),
+                }));
+            }
+            writer.write(&part).map_err(broken)?;
+        }
     }
     writer.finish().map_err(broken)?;
-    Ok(Ok(Done { rows }))
+    Ok(Ok(Done { rows, parameters }))
+}
+
+/// The rows in parts that are small enough to be told, or are one row. Parts are copies: a slice of a list holds the whole of it.
+fn parts(batch: RecordBatch) -> Result<Vec<RecordBatch>, ArrowError> {
+    if batch.num_rows() <= 1 || batch.get_array_memory_size() <= MOST_AT_ONCE {
+        return Ok(vec![batch]);
+    }
+    let rows = u32::try_from(batch.num_rows()).map_err(|error| ArrowError::ComputeError(error.to_string()))?;
+    let mut all = Vec::new();
+    for part in [0..rows / 2, rows / 2..rows] {
+        all.extend(parts(take_record_batch(&batch, &UInt32Array::from_iter_values(part))?)?);
+    }
+    Ok(all)
 }
 
 /// Writes bytes as frames.

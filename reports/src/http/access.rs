@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use pgwire::api::auth::sasl::scram::{SCRAM_ITERATIONS, ScramSecret, gen_salted_password};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -75,6 +78,9 @@ pub struct Token {
     pub role: Role,
     /// SHA-256 of the token, hexadecimal.
     pub sha256: String,
+    /// What lets its user in by SCRAM-SHA-256, with the token as password; tokens of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scram: Option<String>,
     /// When it was made, RFC 3339.
     pub created_at: String,
 }
@@ -141,6 +147,7 @@ pub fn create(path: &Path, name: &str, role: Role, created_at: String) -> Result
         name: name.to_owned(),
         role,
         sha256: hash(&secret),
+        scram: Some(Verifier::of(&secret)?.to_string()),
         created_at,
     });
     write(path, tokens)?;
@@ -223,6 +230,59 @@ fn random() -> Result<String, AccessError> {
     Ok(hex(&bytes))
 }
 
+/// Bytes of a verifier's salt: what PostgreSQL itself makes (`SCRAM_DEFAULT_SALT_LEN`).
+pub(crate) const SALT_BYTES: usize = 16;
+
+/// What is kept of a token to let its user in by SCRAM-SHA-256 (RFC 5802): the token does not follow from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verifier {
+    pub salt: Vec<u8>,
+    pub stored_key: Vec<u8>,
+    pub server_key: Vec<u8>,
+}
+
+/// As PostgreSQL writes it (`pg_authid.rolpassword`).
+const VERIFIER: &str = "SCRAM-SHA-256$4096:";
+
+impl Verifier {
+    fn of(secret: &str) -> Result<Self, AccessError> {
+        let mut salt = vec![0; SALT_BYTES];
+        getrandom::fill(&mut salt).map_err(|error| AccessError::Random(error.to_string()))?;
+        let salted = gen_salted_password(secret, &salt, SCRAM_ITERATIONS);
+        match ScramSecret::verifier_from_salted_password(salt, salted, SCRAM_ITERATIONS) {
+            ScramSecret::Verifier {
+                salt,
+                stored_key,
+                server_key,
+                ..
+            } => Ok(Self {
+                salt,
+                stored_key,
+                server_key,
+            }),
+            ScramSecret::SaltedPassword { .. } => Err(AccessError::Random("no verifier was made".to_owned())),
+        }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (salt, keys) = text.strip_prefix(VERIFIER)?.split_once('$')?;
+        let (stored_key, server_key) = keys.split_once(':')?;
+        Some(Self {
+            salt: STANDARD.decode(salt).ok()?,
+            stored_key: STANDARD.decode(stored_key).ok()?,
+            server_key: STANDARD.decode(server_key).ok()?,
+        })
+    }
+}
+
+impl std::fmt::Display for Verifier {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [salt, stored_key, server_key] =
+            [&self.salt, &self.stored_key, &self.server_key].map(|bytes| STANDARD.encode(bytes));
+        write!(formatter, "{VERIFIER}{salt}${stored_key}:{server_key}")
+    }
+}
+
 /// How long a browser stays signed in.
 pub const SESSION: Duration = Duration::from_secs(12 * 3600);
 
@@ -243,6 +303,8 @@ struct Known {
     is_unreadable: bool,
     /// Roles by hash of the token: a hash tells nothing of others near it, so looking it up tells nothing either.
     roles: HashMap<String, Role>,
+    /// Roles and verifiers by name.
+    verifiers: HashMap<String, (Role, Verifier)>,
 }
 
 impl Known {
@@ -254,6 +316,13 @@ impl Known {
         }
         match read(path) {
             Ok(tokens) => {
+                self.verifiers = tokens
+                    .iter()
+                    .filter_map(|token| {
+                        let verifier = Verifier::read(token.scram.as_deref()?)?;
+                        Some((token.name.clone(), (token.role, verifier)))
+                    })
+                    .collect();
                 self.roles = tokens
                     .into_iter()
                     .map(|token| (token.sha256, token.role))
@@ -267,6 +336,7 @@ impl Known {
                     tracing::error!(%error, "tokens cannot be read; nobody is let in");
                 }
                 self.roles = HashMap::new();
+                self.verifiers = HashMap::new();
                 self.stamp = None;
                 self.is_unreadable = true;
             }
@@ -316,6 +386,16 @@ impl Access {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.refresh(&self.path);
         known
+    }
+
+    /// Whether there is a token.
+    pub(crate) fn has_tokens(&self) -> bool {
+        !self.known().roles.is_empty()
+    }
+
+    /// Role and verifier of the token of that name.
+    pub(crate) fn verifier_of(&self, name: &str) -> Option<(Role, Verifier)> {
+        self.known().verifiers.get(name).cloned()
     }
 
     /// The role of a token.

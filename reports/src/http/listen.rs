@@ -62,7 +62,8 @@ pub struct Tls {
 }
 
 impl Tls {
-    fn acceptor(&self) -> Result<TlsAcceptor, ListenError> {
+    /// What shakes hands for a protocol.
+    pub(crate) fn acceptor(&self, protocol: &[u8]) -> Result<TlsAcceptor, ListenError> {
         let wrong = |path: &Path, reason: String| ListenError::Tls {
             path: path.to_path_buf(),
             reason,
@@ -79,7 +80,7 @@ impl Tls {
             .with_no_client_auth()
             .with_single_cert(certificates, key)
             .map_err(|error| wrong(&self.certificate, error.to_string()))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }
@@ -96,7 +97,7 @@ impl Listener {
     /// # Errors
     /// [`ListenError`].
     pub async fn bind(address: SocketAddr, tls: Option<&Tls>) -> Result<Self, ListenError> {
-        let tls = tls.map(Tls::acceptor).transpose()?;
+        let tls = tls.map(|tls| tls.acceptor(b"http/1.1")).transpose()?;
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| ListenError::Bind { address, source })?;

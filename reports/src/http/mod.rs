@@ -45,6 +45,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
+pub(crate) use access::SALT_BYTES;
 pub use access::{
     Access, AccessError, Role, create as create_token, read as read_tokens, revoke as revoke_token,
 };

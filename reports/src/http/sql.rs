@@ -153,7 +153,10 @@ impl From<DoorError> for Problem {
             DoorError::TooSlow(_) => StatusCode::GATEWAY_TIMEOUT,
             DoorError::Ended => StatusCode::UNPROCESSABLE_ENTITY,
             DoorError::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            DoorError::Start(_) | DoorError::Pipe(_) | DoorError::Answer(_) => return Self::failed(&error),
+            DoorError::Start(_)
+            | DoorError::NotStarted { .. }
+            | DoorError::Pipe(_)
+            | DoorError::Answer(_) => return Self::failed(&error),
         };
         Self::new(status, error.to_string())
     }
@@ -168,10 +171,14 @@ impl Drop for Task {
     }
 }
 
+/// A piece of an answer; none is the end, so that one that breaks off is not taken for whole.
+type Piece = Result<Option<Bytes>, Problem>;
+
 /// An answer on its way.
 struct Rows {
     gathered: VecDeque<Bytes>,
-    rest: mpsc::Receiver<Result<Bytes, Problem>>,
+    rest: mpsc::Receiver<Piece>,
+    is_whole: bool,
     _task: Task,
 }
 
@@ -186,12 +193,18 @@ impl HttpBody for Rows {
         if let Some(bytes) = self.gathered.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-        self.rest.poll_recv(context).map(|told| {
-            told.map(|told| {
-                // The status was told before; an answer that breaks off is seen to be none.
-                told.map(Frame::data)
-                    .map_err(|problem| std::io::Error::other(problem.detail))
-            })
+        if self.is_whole {
+            return Poll::Ready(None);
+        }
+        self.rest.poll_recv(context).map(|told| match told {
+            Some(Ok(Some(bytes))) => Some(Ok(Frame::data(bytes))),
+            Some(Ok(None)) => {
+                self.is_whole = true;
+                None
+            }
+            // The status was told before; an answer that breaks off is seen to be none.
+            Some(Err(problem)) => Some(Err(std::io::Error::other(problem.detail))),
+            None => Some(Err(std::io::Error::other("the answer broke off"))),
         })
     }
 }
@@ -200,29 +213,34 @@ impl HttpBody for Rows {
 async fn begin(door: Arc<Door>, asked: Asked) -> Result<Rows, Problem> {
     let (sender, mut rest) = mpsc::channel(4);
     let task = tokio::spawn(async move {
-        if let Err(problem) = tell(&door, &asked, &sender).await {
-            // Nobody may be there to be told.
-            let _ = sender.send(Err(problem)).await;
-        }
+        let end = tell(&door, &asked, &sender).await.map(|()| None);
+        // Nobody may be there to be told.
+        let _ = sender.send(end).await;
     });
     let task = Task(task.abort_handle());
     let (mut gathered, mut bytes) = (VecDeque::new(), 0);
-    while bytes < GATHERED {
-        let Some(told) = rest.recv().await else { break };
-        let piece = told?;
-        bytes += piece.len();
-        gathered.push_back(piece);
+    let mut is_whole = false;
+    while bytes < GATHERED && !is_whole {
+        let broken = || Problem::from(DoorError::Pipe(std::io::ErrorKind::UnexpectedEof.into()));
+        match rest.recv().await.ok_or_else(broken)?? {
+            Some(piece) => {
+                bytes += piece.len();
+                gathered.push_back(piece);
+            }
+            None => is_whole = true,
+        }
     }
     Ok(Rows {
         gathered,
         rest,
+        is_whole,
         _task: task,
     })
 }
 
 /// Where pieces of an answer go.
 struct Out<'a> {
-    to: &'a mpsc::Sender<Result<Bytes, Problem>>,
+    to: &'a mpsc::Sender<Piece>,
     /// Bytes that went there.
     sent: u64,
 }
@@ -243,12 +261,12 @@ impl Out<'_> {
             return Ok(());
         }
         let gone = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "nobody waits for the answer");
-        self.to.send(Ok(bytes.into())).await.map_err(gone)
+        self.to.send(Ok(Some(bytes.into()))).await.map_err(gone)
     }
 }
 
 /// Asks, and sends the answer piece by piece.
-async fn tell(door: &Door, asked: &Asked, to: &mpsc::Sender<Result<Bytes, Problem>>) -> Result<(), Problem> {
+async fn tell(door: &Door, asked: &Asked, to: &mpsc::Sender<Piece>) -> Result<(), Problem> {
     let failed = |error| Problem::from(DoorError::Answer(error));
     let mut worker = door.worker().await?;
     let mut answer = worker.ask(&asked.query).await?;
@@ -258,7 +276,7 @@ async fn tell(door: &Door, asked: &Asked, to: &mpsc::Sender<Result<Bytes, Proble
     let mut rendering = Rendering::new(asked.format, &schema).map_err(failed)?;
     let mut out = Out { to, sent: 0 };
     if asked.format == Format::Json {
-        out.send(format!("{{\"columns\":{},\"rows\":", columns(&schema)).into_bytes())
+        out.send(format!("{{\"columns\":{},\"rows\":", columns(&schema, rendering.schema())).into_bytes())
             .await?;
     }
     out.send(rendering.begin().map_err(failed)?).await?;
@@ -288,17 +306,24 @@ fn first(batch: &RecordBatch, rows: u64) -> RecordBatch {
     batch.slice(0, rows.min(batch.num_rows()))
 }
 
-/// Names and types of columns, as JSON.
-fn columns(schema: &Schema) -> String {
+/// Names of columns as rows have them, and their types as they were answered, as JSON.
+fn columns(schema: &Schema, written: &Schema) -> String {
     let columns: Vec<serde_json::Value> = schema
         .fields()
         .iter()
-        .map(|field| serde_json::json!({ "name": field.name(), "type": field.data_type().to_string() }))
+        .zip(written.fields())
+        .map(|(field, written)| serde_json::json!({ "name": written.name(), "type": field.data_type().to_string() }))
         .collect();
     serde_json::Value::Array(columns).to_string()
 }
 
 impl App {
+    /// The door that queries go through, for others who ask through it too.
+    #[must_use]
+    pub fn sql_door(&self) -> Option<Arc<Door>> {
+        self.door.clone()
+    }
+
     fn door(&self) -> Result<Arc<Door>, Problem> {
         self.door
             .clone()
@@ -396,8 +421,9 @@ async fn shown(door: &Door, query: &str) -> Result<pages::Rows, Problem> {
         .collect();
     let mut rows: Vec<Vec<Option<String>>> = Vec::new();
     let mut is_complete = true;
+    let most_rows = SHOWN_ROWS.min(SHOWN_CELLS / schema.fields().len().max(1) as u64).max(1);
     while let Some(batch) = answer.next().await? {
-        let part = first(&batch, SHOWN_ROWS - rows.len() as u64);
+        let part = first(&batch, most_rows - rows.len() as u64);
         is_complete = part.num_rows() == batch.num_rows();
         let options = arrow::util::display::FormatOptions::default().with_null("NULL");
         let formatters: Result<Vec<_>, _> = part
@@ -428,6 +454,9 @@ async fn shown(door: &Door, query: &str) -> Result<pages::Rows, Problem> {
         is_complete,
     })
 }
+
+/// Values that the console shows: fewer rows, where there are many columns.
+const SHOWN_CELLS: u64 = 50_000;
 
 /// Characters of a value that the console shows; a download has all.
 const LONGEST_CELL: usize = 400;
