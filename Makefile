@@ -8,10 +8,11 @@ export CARGO_TARGET_DIR
 CARGO_DENY_VERSION := 0.20.2
 TOOLS := $(CARGO_TARGET_DIR)/tools
 VENV := $(CARGO_TARGET_DIR)/venv
+JDBC_VERSION := 42.7.7
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo tools venv debian build test soak bench check format-check lint deny
+.PHONY: help demo tools venv debian jdbc build test soak bench check format-check lint deny
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -52,15 +53,22 @@ debian: ## install the programs that tests run beside, where Debian's packages a
 	command -v kubectl > /dev/null || missing="$$missing kubernetes-client"; \
 	command -v promtool > /dev/null || missing="$$missing prometheus"; \
 	command -v chromium > /dev/null || missing="$$missing chromium"; \
+	command -v psql > /dev/null || missing="$$missing postgresql-client"; \
+	command -v mvn > /dev/null || missing="$$missing maven"; \
+	command -v javac > /dev/null || missing="$$missing default-jdk-headless"; \
 	[ -z "$$missing" ] || { \
 	    command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ] && apt-get update --quiet --quiet && \
 	    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --quiet --quiet --no-install-recommends $$missing > /dev/null; \
-	} || { echo "these are missing, by Debian's names:$$missing: install them (macOS: brew install kubernetes-cli prometheus chromium)" >&2; exit 1; }
+	} || { echo "these are missing, by Debian's names:$$missing: install them (macOS: brew install kubernetes-cli prometheus chromium libpq maven openjdk)" >&2; exit 1; }
 
-test: venv debian ## run every test; a tool that a test needs and does not find is a failure
+jdbc: debian ## fetch PostgreSQL's JDBC driver into the target directory
+	@[ -f "$(CARGO_TARGET_DIR)/jdbc/postgresql-$(JDBC_VERSION).jar" ] || \
+	    mvn --quiet --batch-mode dependency:copy -Dartifact=org.postgresql:postgresql:$(JDBC_VERSION) -DoutputDirectory="$(CARGO_TARGET_DIR)/jdbc"
+
+test: venv debian jdbc ## run every test; a tool that a test needs and does not find is a failure
 	PODLEDGER_REQUIRE_TOOLS=1 cargo test --release --workspace
 
-soak: venv debian ## run the long seeds and the whole trace
+soak: venv debian jdbc ## run the long seeds and the whole trace
 	PODLEDGER_REQUIRE_TOOLS=1 PODLEDGER_SOAK=1 cargo test --release --workspace --test main -- --nocapture conservation file_size parity simulated crashes rightsizing live::faults live::month
 
 bench: tools ## measure: the crates' benches

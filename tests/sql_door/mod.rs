@@ -2,6 +2,8 @@
 
 mod asked;
 mod hostile;
+mod postgres;
+mod shell;
 
 use std::collections::BTreeMap;
 use std::fs;

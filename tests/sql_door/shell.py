@@ -1,0 +1,82 @@
+"""Types into `podledger sql` in a terminal and looks at what it shows."""
+
+import os
+import pty
+import select
+import signal
+import sys
+import time
+
+program, data = sys.argv[1:]
+state = os.path.join(data, "state")
+
+
+class Shell:
+    """The shell in a terminal of 80 by 24."""
+
+    def __init__(self):
+        self.process, self.terminal = pty.fork()
+        if self.process == 0:
+            environment = {"PATH": os.environ["PATH"], "TERM": "xterm", "XDG_STATE_HOME": state, "PAGER": "cat", "LC_ALL": "C.UTF-8"}
+            os.execve(program, [program, "--data", data, "sql"], environment)
+        self.shown = ""
+        self.until("podledger> ")
+
+    def until(self, text):
+        """Reads until the text is shown after what was read before; returns what came."""
+        deadline = time.monotonic() + 30
+        before = len(self.shown)
+        while text not in self.shown[before:]:
+            ready, _, _ = select.select([self.terminal], [], [], max(0, deadline - time.monotonic()))
+            assert ready, f"{text!r} is not shown, but {self.shown[before:]!r}"
+            try:
+                piece = os.read(self.terminal, 65536)
+            except OSError:
+                piece = b""
+            assert piece, f"it ended before {text!r}: {self.shown[before:]!r}"
+            self.shown += piece.decode(errors="replace")
+        return self.shown[before:]
+
+    def type(self, text):
+        os.write(self.terminal, text.encode())
+
+    def leave(self):
+        self.type("\x04")
+        _, status = os.waitpid(self.process, 0)
+        assert os.waitstatus_to_exitcode(status) == 0, status
+
+
+shell = Shell()
+shell.type("select pod_uid from po\t where pod_uid = 'p'")
+shell.until("from pods")
+shell.type(";\r")
+assert "1 row" in shell.until("1 row")
+shell.type("select 1 as one\r")
+shell.type("  + 1;\r")
+shell.until("1 row")
+shell.type("\\d pods\r")
+assert "pod_uid" in shell.until("rows")
+shell.type("\\d\r")
+assert "costs_daily" in shell.until("rows")
+shell.type("select nothing from pods;\r")
+assert "error:" in shell.until("nothing")
+shell.type("\\format csv\r")
+shell.type("select 1 as n;\r")
+shell.until("n\r\n1\r\n")
+shell.type("\\nonsense\r")
+shell.until("there is no command")
+# What takes too long can be stopped, and it goes on.
+shell.type("select count(*) from range(10000000) as a(i), range(10000000) as b(j) where a.i + b.j = 7;\r")
+time.sleep(0.5)
+shell.type("\x03")
+shell.until("interrupted")
+shell.until("podledger> ")
+shell.leave()
+
+again = Shell()
+# What was typed before is there.
+again.type("\x1b[A")
+again.until("b.j = 7")
+again.type("\x03")
+again.leave()
+assert os.path.exists(os.path.join(state, "podledger", "sql_history"))
