@@ -31,7 +31,7 @@ const STANDARD: &str = "standard";
 const FIRST_OID: usize = 16_384;
 
 /// Names that are values without brackets.
-const VALUES: [&str; 4] = ["current_catalog", "current_role", "current_user", "session_user"];
+const VALUES: [&str; 5] = ["current_catalog", "current_role", "current_user", "session_user", "user"];
 
 /// PostgreSQL's functions that have another name in DuckDB.
 const RENAMED: [(&str, &str); 3] = [
@@ -87,14 +87,62 @@ pub(crate) fn is_macro(schema: &str, name: &str) -> bool {
 
 /// Makes the tree of a query ask the tables and macros of the catalogue where it names those of PostgreSQL. Says whether it did.
 pub(crate) fn translate(tree: &mut Value) -> bool {
+    let is_changed = rename_all(tree);
+    if is_changed {
+        name_sources(tree);
+    }
+    is_changed
+}
+
+/// In PostgreSQL the alias of a function in a FROM clause names its column too, and a function that yields one value may stand there.
+fn name_sources(tree: &mut Value) {
+    match tree {
+        Value::Array(items) => items.iter_mut().for_each(name_sources),
+        Value::Object(object) => {
+            object.values_mut().for_each(name_sources);
+            let alias = text(object, "alias").to_owned();
+            let has_names = object.get("column_name_alias").and_then(Value::as_array).is_none_or(|names| !names.is_empty());
+            if text(object, "type") != "TABLE_FUNCTION" || alias.is_empty() || has_names {
+                return;
+            }
+            let Some(function) = object.get_mut("function").and_then(Value::as_object_mut) else {
+                return;
+            };
+            match text(function, "function_name") {
+                "generate_series" | "range" | "unnest" => {
+                    object.insert("column_name_alias".to_owned(), json!([alias]));
+                }
+                "pg_get_keywords" => {}
+                _ => {
+                    function.insert("alias".to_owned(), alias.as_str().into());
+                    *tree = json!({
+                        "type": "SUBQUERY", "alias": alias, "sample": null, "column_name_alias": [],
+                        "subquery": {
+                            "named_param_map": [],
+                            "node": {
+                                "type": "SELECT_NODE", "modifiers": [], "cte_map": { "map": [] }, "select_list": [function],
+                                "from_table": { "type": "EMPTY", "alias": "", "sample": null }, "where_clause": null,
+                                "group_expressions": [], "group_sets": [], "aggregate_handling": "STANDARD_HANDLING", "having": null,
+                                "sample": null, "qualify": null,
+                            },
+                        },
+                    });
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn rename_all(tree: &mut Value) -> bool {
     match tree {
         Value::Array(items) => items
             .iter_mut()
-            .fold(false, |is_changed, item| translate(item) || is_changed),
+            .fold(false, |is_changed, item| rename_all(item) || is_changed),
         Value::Object(object) => {
             let is_changed = object
                 .values_mut()
-                .fold(false, |is_changed, value| translate(value) || is_changed);
+                .fold(false, |is_changed, value| rename_all(value) || is_changed);
             let other = match (text(object, "class"), text(object, "type")) {
                 ("", "BASE_TABLE") => return table(object) || is_changed,
                 ("FUNCTION", _) => return function(object) || is_changed,
@@ -217,10 +265,9 @@ fn column(object: &mut Map<String, Value>) -> Option<Value> {
         return Some(Value::Object(object.clone()));
     }
     let value = VALUES.iter().find(|name| names.len() == 1 && **name == first)?;
-    let name = if *value == "current_role" {
-        "current_user"
-    } else {
-        value
+    let name = match *value {
+        "current_role" | "user" => "current_user",
+        name => name,
     };
     Some(call(name, Vec::new(), if alias.is_empty() { value } else { &alias }))
 }
