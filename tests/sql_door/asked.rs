@@ -79,6 +79,52 @@ fn nested_and_repeated_columns_are_written_too() {
 }
 
 #[test]
+fn instants_of_all_kinds_and_decimals_within_lists_are_written() {
+    let world = world();
+    let query = "select timestamptz '2026-11-16 10:00:00+00' as instant, 'infinity'::timestamp as never, '-infinity'::date as ever, \
+        {'cost': 0.1::decimal(18, 9), 'all': [1.5::decimal(4, 2), null]} as parts";
+    let told = |format: &str| {
+        let output = podledger(world.folder.path(), &["sql", "--format", format, query]);
+        assert!(
+            output.status.success(),
+            "{format}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output.stdout
+    };
+    let json: serde_json::Value = serde_json::from_slice(&told("json")).unwrap();
+    assert_eq!(
+        json[0],
+        serde_json::json!({
+            "instant": "2026-11-16T10:00:00Z", "never": "infinity", "ever": "-infinity", "parts": {"cost": "0.100000000", "all": ["1.50", null]}
+        })
+    );
+    let csv = String::from_utf8(told("csv")).unwrap();
+    assert!(csv.contains("2026-11-16T10:00:00Z,infinity,-infinity,"), "{csv}");
+    for format in ["arrow", "parquet", "table"] {
+        assert!(!told(format).is_empty());
+    }
+}
+
+#[test]
+fn a_terminal_is_not_moved_by_names() {
+    let world = world();
+    let output = podledger(world.folder.path(), &["sql", "select chr(27) || ']52;c;x' || chr(7) || '\u{202e}' as \"a\u{1b}[2J\""]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{shown:?}");
+}
+
+#[test]
+fn the_catalogue_is_answered_on_every_way_in() {
+    let world = world();
+    let query = "select column_name, data_type from information_schema.columns where table_name = 'costs_daily' and column_name in ('cost', 'charge_date') order by 1";
+    let output = podledger(world.folder.path(), &["sql", "--format", "csv", query]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "column_name,data_type\ncharge_date,date\ncost,numeric\n");
+    let (status, _, body) = Server::of(&world, 30_000).sql("text/csv", query);
+    assert_eq!((status, body.as_slice()), (StatusCode::OK, &b"column_name,data_type\ncharge_date,date\ncost,numeric\n"[..]));
+}
+
+#[test]
 fn without_a_snapshot_it_is_said_what_to_do() {
     let world = World::new();
     let output = podledger(world.folder.path(), &["sql", "select 1"]);

@@ -146,10 +146,12 @@ impl Door {
                 ),
             }));
         }
-        let place = tokio::time::timeout(settings.queueing, Arc::clone(&self.places).acquire_owned());
-        let Ok(Ok(place)) = place.await else {
-            return Err(DoorError::Busy);
+        let places = Places {
+            free: Arc::clone(&self.places),
+            queueing: settings.queueing,
+            taken: Arc::default(),
         };
+        places.take().await?;
         keep_broken_pipes_from_ending_us().map_err(DoorError::Start)?;
         // DuckDB opens what it only reads so that children have it too.
         #[cfg(unix)]
@@ -183,7 +185,7 @@ impl Door {
             from,
             patience: settings.patience,
             is_usable: true,
-            _place: place,
+            places,
         };
         let ready: Ready = match worker.receive(Instant::now() + STARTING).await {
             Ok((Kind::Ready, content)) => told(&content)?,
@@ -236,7 +238,35 @@ pub struct Worker {
     patience: Duration,
     /// Whether the last answer was read to its end.
     is_usable: bool,
-    _place: OwnedSemaphorePermit,
+    places: Places,
+}
+
+/// A worker's place among those that may run. It has one from its start until its first answer has ended, and while it answers; a process that has
+/// nothing to do takes none.
+#[derive(Debug)]
+struct Places {
+    free: Arc<Semaphore>,
+    queueing: Duration,
+    taken: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+}
+
+impl Places {
+    async fn take(&self) -> Result<(), DoorError> {
+        if lock(&self.taken).is_some() {
+            return Ok(());
+        }
+        match timeout(self.queueing, Arc::clone(&self.free).acquire_owned()).await {
+            Ok(Ok(place)) => {
+                *lock(&self.taken) = Some(place);
+                Ok(())
+            }
+            _ => Err(DoorError::Busy),
+        }
+    }
+
+    fn give_back(&self) {
+        drop(lock(&self.taken).take());
+    }
 }
 
 impl Worker {
@@ -253,15 +283,18 @@ impl Worker {
         if !self.is_usable {
             return Err(DoorError::Ended);
         }
+        self.places.take().await?;
         self.is_usable = false;
         let until = Instant::now() + self.patience;
         // Who asked may read no more, and then nobody is here to look at the clock.
         let child = Arc::downgrade(&self.child);
+        let place = Arc::clone(&self.places.taken);
         let timer = tokio::spawn(async move {
             sleep_until(until).await;
             if let Some(child) = child.upgrade() {
                 let _ = lock(&child).start_kill();
             }
+            drop(lock(&place).take());
         });
         let mut answer = Answer {
             worker: self,
@@ -420,11 +453,12 @@ impl Drop for Answer<'_> {
             // Nobody reads the rest.
             let _ = lock(&self.worker.child).start_kill();
         }
+        self.worker.places.give_back();
     }
 }
 
-fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
-    child.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn told<T: serde::de::DeserializeOwned>(content: &[u8]) -> Result<T, DoorError> {

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
-use arrow::datatypes::Schema;
+use arrow::compute::{cast, take_record_batch};
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use podledger_sql::Error;
@@ -132,7 +133,13 @@ fn answer(
         Err(error) => return Ok(Err(failed(&error))),
     };
     let broken = |error: ArrowError| io::Error::other(error);
-    let schema = Schema::new_with_metadata(stream.get_schema().fields().clone(), about);
+    let fields: Fields = stream
+        .get_schema()
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_data_type(with_offset(field.data_type())))
+        .collect();
+    let schema = Arc::new(Schema::new_with_metadata(fields, about));
     let mut writer = StreamWriter::try_new(Pieces(out), &schema).map_err(broken)?;
     let mut rows = 0;
     for batch in stream {
@@ -143,6 +150,18 @@ fn answer(
             }
         };
         rows += batch.num_rows() as u64;
+        let columns: Result<Vec<_>, ArrowError> = batch
+            .columns()
+            .iter()
+            .zip(schema.fields())
+            .map(|(column, field)| match column.data_type() == field.data_type() {
+                true => Ok(Arc::clone(column)),
+                false => cast(column, field.data_type()),
+            })
+            .collect();
+        let batch = columns
+            .and_then(|columns| RecordBatch::try_new(Arc::clone(&schema), columns))
+            .map_err(broken)?;
         for part in parts(batch).map_err(broken)? {
             if part.num_rows() == 1 && part.get_array_memory_size() > MOST_AT_ONCE {
                 return Ok(Err(Failed {
@@ -158,6 +177,23 @@ fn answer(
     }
     writer.finish().map_err(broken)?;
     Ok(Ok(Done { rows, parameters }))
+}
+
+/// A type whose instants are told as of an offset: DuckDB says `UTC`, and names of zones are looked up nowhere else here.
+fn with_offset(kind: &DataType) -> DataType {
+    let part = |field: &FieldRef| {
+        let kind = with_offset(field.data_type());
+        Arc::new(field.as_ref().clone().with_data_type(kind))
+    };
+    match kind {
+        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("+00:00".into())),
+        DataType::List(field) => DataType::List(part(field)),
+        DataType::LargeList(field) => DataType::LargeList(part(field)),
+        DataType::FixedSizeList(field, length) => DataType::FixedSizeList(part(field), *length),
+        DataType::Map(entries, is_sorted) => DataType::Map(part(entries), *is_sorted),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(part).collect()),
+        kind => kind.clone(),
+    }
 }
 
 /// The rows in parts that are small enough to be told, or are one row. Parts are copies: a slice of a list holds the whole of it.
