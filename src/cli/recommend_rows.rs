@@ -114,7 +114,7 @@ fn print_total(rows: &[Recommendation], replay: &Replay) {
         realisable(&total.realisable),
         dollars(total.cost)
     );
-    for pool in replay.pools().filter(|pool| pool.withheld.is_some()) {
+    for pool in &total.left_out {
         println!(
             "  without pool {} {} ({}): {}, by {}",
             short(&pool.name.pool),

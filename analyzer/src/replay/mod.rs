@@ -12,7 +12,7 @@
 //! the pool's own machines; whether there is a least size, the score and the way of ordering are those that reproduce its cost best.
 //!
 //! Architecture invariant: a saving is a difference of two replays under the same rules; it is told only of pools whose replay with
-//! recorded requests costs what the ledger says, within [`DEVIATION_PPM`].
+//! recorded requests costs what the ledger says, within [`DEVIATION_PPM`], and where the work that asks for more is done as well.
 //! Architecture invariant: everything but [`Schedule::read`] is a pure function of plain structs.
 
 mod price;
@@ -178,6 +178,10 @@ pub enum NotReplayed {
     BilledByRequest,
     /// With recorded requests, the replay of a pool is more than 2% off the ledger's cost.
     NotReproduced,
+    /// A pod would ask for more than a machine of its pool has.
+    LargerThanMachine,
+    /// Pods that would ask for more would wait: their pool never had as many machines as they need.
+    PoolTooSmall,
     /// Others save more: the replay is made for the first templates alone.
     NotAmongTheFirst,
 }
@@ -192,6 +196,8 @@ impl NotReplayed {
             Self::Unpriced => "some of its machines' time has no price",
             Self::BilledByRequest => "its pods are billed by request",
             Self::NotReproduced => "the replay is more than 2% off what its machines cost",
+            Self::LargerThanMachine => "no machine of its pool has so much",
+            Self::PoolTooSmall => "its pods would wait for more machines than their pool ever had",
             Self::NotAmongTheFirst => "replayed for larger savings only",
         }
     }

@@ -65,11 +65,20 @@ struct Run<'a> {
     live: Vec<usize>,
     waiting: Vec<Waiting>,
     events: BinaryHeap<Reverse<(i64, Event)>>,
-    cost_nano: i128,
+    outcome: Outcome,
 }
 
-/// What machines cost in nano-dollars if these pods arrive, in the order of their arrival.
-pub(super) fn cost_nano(setting: &Setting, arrivals: &[Arrival]) -> i128 {
+/// What a replay came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Outcome {
+    /// What machines cost.
+    pub cost_nano: i128,
+    /// For how long pods waited beyond a boot, those that never ran until the end of the window: there was no room for them.
+    pub late_ms: i128,
+}
+
+/// What happens if these pods arrive, in the order of their arrival.
+pub(super) fn outcome(setting: &Setting, arrivals: &[Arrival]) -> Outcome {
     let mut run = Run {
         setting,
         arrivals,
@@ -77,10 +86,10 @@ pub(super) fn cost_nano(setting: &Setting, arrivals: &[Arrival]) -> i128 {
         live: Vec::new(),
         waiting: Vec::new(),
         events: BinaryHeap::new(),
-        cost_nano: 0,
+        outcome: Outcome::default(),
     };
     run.all();
-    run.cost_nano
+    run.outcome
 }
 
 fn fits(free: &Amounts, request: &Amounts) -> bool {
@@ -150,6 +159,15 @@ impl Run<'_> {
         for server in std::mem::take(&mut self.live) {
             self.settle(server, self.setting.to_ms);
         }
+        for entry in std::mem::take(&mut self.waiting) {
+            self.note_wait(entry.arrival, self.setting.to_ms);
+        }
+    }
+
+    /// A pod that arrived has waited until now.
+    fn note_wait(&mut self, arrival: usize, now: i64) {
+        let beyond = now - self.arrivals[arrival].at_ms - self.setting.rules.boot_ms;
+        self.outcome.late_ms += i128::from(beyond.max(0));
     }
 
     /// Orders a machine; `None` if the pool has as many as it may.
@@ -218,7 +236,7 @@ impl Run<'_> {
         let end = end_ms
             .max(launched + self.setting.rules.least_billed_ms)
             .min(self.setting.to_ms);
-        self.cost_nano += self.setting.prices.cost(launched, end);
+        self.outcome.cost_nano += self.setting.prices.cost(launched, end);
     }
 
     /// Binds what waits, from a place in the queue on, as far as there is room.
@@ -266,6 +284,7 @@ impl Run<'_> {
     }
 
     fn bind(&mut self, arrival: usize, server: usize, now: i64) {
+        self.note_wait(arrival, now);
         let pod = self.arrivals[arrival];
         let machine = &mut self.servers[server];
         take(&mut machine.free, &pod.request);

@@ -1,6 +1,6 @@
 //! Small pools of which everything can be reckoned by hand.
 
-use super::simulate::{Arrival, Setting, cost_nano};
+use super::simulate::{Arrival, Setting, outcome};
 use super::*;
 
 const GIB: i64 = 1 << 30;
@@ -37,7 +37,7 @@ fn paid_minutes(rules: Rules, arrivals: &[Arrival]) -> i64 {
         rules,
         prices: &prices,
     };
-    i64::try_from(cost_nano(&setting, arrivals)).unwrap() / MINUTE
+    i64::try_from(outcome(&setting, arrivals).cost_nano).unwrap() / MINUTE
 }
 
 #[test]
@@ -258,6 +258,64 @@ fn what_cannot_be_reproduced_is_withheld() {
         replay(unpriced).each(&[advice(Some(2000))])[0].withheld,
         Some(NotReplayed::Unpriced)
     );
+}
+
+#[test]
+fn more_than_a_pool_can_give_is_withheld() {
+    // Four machines that are always there, and all of them full.
+    let mut full = pool(4 * 24 * 60);
+    full.machines = vec![machine(0, 24 * 60, false); 4];
+    full.pods = vec![
+        Pod {
+            arrives_ms: 0,
+            bound_ms: 0,
+            holds_ms: 24 * HOUR,
+            request: [1000, GIB, 0],
+            containers: vec![Asked {
+                cpu_millicores: 1000,
+                ..full.pods[0].containers[0]
+            }],
+        };
+        16
+    ];
+    let full = replay(full);
+    assert_eq!(full.pools().next().unwrap().withheld, None);
+    let found = |replay: &Replay, row: &crate::rightsizing::Recommendation| {
+        let rows = std::slice::from_ref(row);
+        let each = replay.each(rows)[0];
+        let total = replay.together(rows);
+        assert_eq!(total.realisable, each);
+        assert_eq!(
+            total.left_out.first().and_then(|pool| pool.withheld),
+            each.withheld
+        );
+        (each.saving.map(NanoUsd::get), each.withheld)
+    };
+    assert_eq!(found(&full, &advice(Some(1000))), (Some(0), None));
+    // Eight of sixteen would never run.
+    assert_eq!(
+        found(&full, &advice(Some(2000))),
+        (None, Some(NotReplayed::PoolTooSmall))
+    );
+
+    // Two that came for half an hour each have a machine each: more CPU costs nothing, as long as a machine has it.
+    let two = replay(pool(82));
+    assert_eq!(found(&two, &advice(Some(4000))), (Some(0), None));
+    let larger = (None, Some(NotReplayed::LargerThanMachine));
+    assert_eq!(found(&two, &advice(Some(4001))), larger);
+    let mut memory = advice(None);
+    memory.memory_bytes.recommended = Some(64 << 30);
+    assert_eq!(found(&two, &memory), larger);
+
+    // What ran beside fewer daemons than there are on average may ask for as much as it did.
+    let mut tight = pool(82);
+    for pod in &mut tight.pods {
+        pod.request[0] = 4200;
+        pod.containers[0].cpu_millicores = 4200;
+    }
+    let tight = replay(tight);
+    assert_eq!(found(&tight, &advice(Some(4100))), (Some(0), None));
+    assert_eq!(found(&tight, &advice(Some(4300))), larger);
 }
 
 #[test]
