@@ -297,19 +297,28 @@ impl Run<'_> {
 
     /// Orders machines for what waits, beside those that boot.
     fn order_for_waiting(&mut self, now: i64) {
+        if now <= self.setting.from_ms {
+            self.place_what_ran(now);
+            return;
+        }
         match self.setting.rules.ordering {
             Ordering::BySum => self.order_by_sum(now),
             Ordering::ByPod => self.order_by_pod(now),
         }
-        if now <= self.setting.from_ms && !self.waiting.is_empty() {
-            // What was ordered for the beginning of the window is there already. A sum may fall short of what fits.
+    }
+
+    /// What is ordered for the beginning of the window is there already: pods fill it one by one.
+    fn place_what_ran(&mut self, now: i64) {
+        if self.setting.rules.ordering == Ordering::BySum {
+            self.order_by_sum(now);
             self.bind_waiting(0, now);
-            for entry in std::mem::take(&mut self.waiting) {
-                let request = self.arrivals[entry.arrival].request;
-                match self.best(&request).or_else(|| self.order(now)) {
-                    Some(server) => self.bind(entry.arrival, server, now),
-                    None => self.waiting.push(entry),
-                }
+        }
+        // A sum may fall short of what fits.
+        for entry in std::mem::take(&mut self.waiting) {
+            let request = self.arrivals[entry.arrival].request;
+            match self.best(&request).or_else(|| self.order(now)) {
+                Some(server) => self.bind(entry.arrival, server, now),
+                None => self.waiting.push(entry),
             }
         }
     }

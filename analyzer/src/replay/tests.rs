@@ -71,6 +71,25 @@ fn what_does_not_fit_has_a_machine_of_its_own() {
 }
 
 #[test]
+fn what_ran_when_the_window_began_shares_machines() {
+    for ordering in [Ordering::BySum, Ordering::ByPod] {
+        for score in [Score::Oldest, Score::MostAllocated, Score::LeastAllocated] {
+            let rules = Rules {
+                score,
+                ordering,
+                ..rules()
+            };
+            // Of one core each, four fill a machine and two have half of another; none of them boots.
+            let narrow = [arrival(0, 30, 1); 6];
+            assert_eq!(paid_minutes(rules, &narrow), 2 * 40, "{rules:?}");
+            // Of three cores each needs its own: five, where their sum is that of four.
+            let wide = [arrival(0, 30, 3); 5];
+            assert_eq!(paid_minutes(rules, &wide), 5 * 40, "{rules:?}");
+        }
+    }
+}
+
+#[test]
 fn machines_that_are_always_there_are_paid_for_all_day() {
     let fixed = Rules {
         least_machines: 2,
