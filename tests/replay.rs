@@ -1,5 +1,7 @@
 //! What machines would have cost: replays of simulated platforms, held against their ledgers.
 
+mod billing;
+
 use std::process::Command;
 
 use podledger_analyzer::replay::{Replay, Schedule};

@@ -57,6 +57,8 @@ struct Pool {
     /// The window, ms since 1970.
     from_ms: i64,
     to_ms: i64,
+    /// Until when machines are paid for: what is billed at least, and in full steps, may end after the window.
+    billed_to_ms: i64,
     machines: Vec<Machine>,
     /// In the order in which they arrived; of those that came together, in the order in which they were bound.
     pods: Vec<Pod>,
@@ -74,9 +76,11 @@ struct Pool {
 struct Machine {
     start_ms: i64,
     registered_ms: i64,
-    /// Until when it was up; [`Machine::end_ms`] is until when it was billed.
+    /// Until when it was up; it may be billed for longer.
     up_to_ms: i64,
-    end_ms: i64,
+    /// Its provider's rules.
+    minimum_ms: i64,
+    rounding_ms: i64,
     is_ended: bool,
     /// When its last workload pod let go of it; `None` if it never had one.
     last_workload_ms: Option<i64>,
@@ -158,8 +162,9 @@ pub struct Rules {
     pub least_machines: u32,
     /// The most that were up at a time: what waits beyond them goes on waiting.
     pub most_machines: u32,
-    /// For how long a machine is billed at least.
-    pub least_billed_ms: i64,
+    /// For how long a machine that ended is billed at least, and in which steps: its provider's rules.
+    pub minimum_ms: i64,
+    pub rounding_ms: i64,
     pub score: Score,
     pub ordering: Ordering,
 }

@@ -320,6 +320,7 @@ fn replayed(pool: &Pool, rules: Rules, requests: &[Amounts], variant: u32) -> Ou
     let setting = Setting {
         from_ms: pool.from_ms,
         to_ms: pool.to_ms,
+        billed_to_ms: pool.billed_to_ms,
         room: pool.room,
         rules,
         prices: &pool.prices,

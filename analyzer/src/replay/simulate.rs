@@ -10,6 +10,8 @@ use super::{Amounts, Ordering, Rules, Score};
 pub(super) struct Setting<'a> {
     pub from_ms: i64,
     pub to_ms: i64,
+    /// Until when machines are paid for.
+    pub billed_to_ms: i64,
     pub room: Amounts,
     pub rules: Rules,
     pub prices: &'a Prices,
@@ -157,7 +159,7 @@ impl Run<'_> {
             }
         }
         for server in std::mem::take(&mut self.live) {
-            self.settle(server, self.setting.to_ms);
+            self.pay(server, self.setting.to_ms - self.servers[server].launched_ms);
         }
         for entry in std::mem::take(&mut self.waiting) {
             self.note_wait(entry.arrival, self.setting.to_ms);
@@ -231,12 +233,19 @@ impl Run<'_> {
         self.settle(server, now);
     }
 
+    /// Pays for a machine that ended, as its provider bills it.
     fn settle(&mut self, server: usize, end_ms: i64) {
-        let launched = self.servers[server].launched_ms;
-        let end = end_ms
-            .max(launched + self.setting.rules.least_billed_ms)
-            .min(self.setting.to_ms);
-        self.outcome.cost_nano += self.setting.prices.cost(launched, end);
+        let rules = &self.setting.rules;
+        let step = rules.rounding_ms.max(1);
+        let up_ms = end_ms - self.servers[server].launched_ms;
+        let billed_ms = ((up_ms + step - 1) / step * step).max(rules.minimum_ms);
+        self.pay(server, billed_ms);
+    }
+
+    fn pay(&mut self, server: usize, billed_ms: i64) {
+        let from = self.servers[server].launched_ms;
+        let to = (from + billed_ms).min(self.setting.billed_to_ms);
+        self.outcome.cost_nano += self.setting.prices.cost(from, to);
     }
 
     /// Binds what waits, from a place in the queue on, as far as there is room.

@@ -13,7 +13,8 @@ fn rules() -> Rules {
         idle_ms: Some(10 * MINUTE),
         least_machines: 0,
         most_machines: 10,
-        least_billed_ms: 0,
+        minimum_ms: 0,
+        rounding_ms: 0,
         score: Score::Oldest,
         ordering: Ordering::BySum,
     }
@@ -33,6 +34,7 @@ fn paid_minutes(rules: Rules, arrivals: &[Arrival]) -> i64 {
     let setting = Setting {
         from_ms: 0,
         to_ms: 24 * HOUR,
+        billed_to_ms: 25 * HOUR,
         room: [4000, 16 * GIB, 0],
         rules,
         prices: &prices,
@@ -103,11 +105,29 @@ fn machines_that_are_always_there_are_paid_for_all_day() {
         ..rules()
     };
     assert_eq!(paid_minutes(stays, &[arrival(60, 1, 1)]), 23 * 60);
-    let billed = Rules {
-        least_billed_ms: 2 * HOUR,
-        ..rules()
+}
+
+#[test]
+fn machines_that_ended_are_billed_at_least_for_a_while_and_in_full_steps() {
+    let paid = |minimum_ms, rounding_ms, arrivals: &[Arrival]| {
+        let billed = Rules {
+            minimum_ms,
+            rounding_ms,
+            ..rules()
+        };
+        paid_minutes(billed, arrivals)
     };
-    assert_eq!(paid_minutes(billed, &[arrival(5, 30, 2)]), 120);
+    // Up for 41 minutes, and one for 71.
+    let (short, long) = ([arrival(5, 30, 2)], [arrival(5, 60, 2)]);
+    assert_eq!(paid(2 * HOUR, 0, &short), 120);
+    assert_eq!((paid(0, HOUR, &short), paid(0, HOUR, &long)), (60, 120));
+    assert_eq!(
+        (paid(90 * MINUTE, HOUR, &short), paid(90 * MINUTE, HOUR, &long)),
+        (90, 120)
+    );
+    // What is billed may end after the window; what is up when it ends has no end yet.
+    assert_eq!(paid(0, HOUR, &[arrival(23 * 60 + 10, 30, 2)]), 60);
+    assert_eq!(paid(0, HOUR, &[arrival(23 * 60 + 40, 30, 2)]), 20);
 }
 
 #[test]
@@ -154,7 +174,8 @@ fn machine(start: i64, end: i64, is_ended: bool) -> Machine {
         start_ms: start * MINUTE,
         registered_ms: (start + 1) * MINUTE,
         up_to_ms: end * MINUTE,
-        end_ms: end * MINUTE,
+        minimum_ms: 10 * MINUTE,
+        rounding_ms: MINUTE,
         is_ended,
         last_workload_ms: Some((end - 10) * MINUTE),
     }
@@ -183,6 +204,7 @@ fn pool(cost_minutes: i64) -> Pool {
         },
         from_ms: 0,
         to_ms: 24 * HOUR,
+        billed_to_ms: 24 * HOUR,
         machines: vec![machine(60, 101, true), machine(60, 101, true)],
         pods: vec![pod(60), pod(60)],
         room: [4000, 16 * GIB, 0],
@@ -232,6 +254,7 @@ fn rules_are_read_off_machines() {
         ),
         (MINUTE, Some(10 * MINUTE), 1, 3)
     );
+    assert_eq!((found.minimum_ms, found.rounding_ms), (10 * MINUTE, MINUTE));
 }
 
 #[test]
