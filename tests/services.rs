@@ -1,5 +1,7 @@
 //! What is no machine's: volumes, load balancers and control planes, and how what all share is distributed.
 
+mod unpriced;
+
 use podledger_analyzer::config::Config;
 
 use crate::harness::World;
