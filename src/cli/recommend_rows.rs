@@ -108,11 +108,12 @@ fn print_total(rows: &[Recommendation], replay: &Replay) {
         .fold(0_i64, |sum, row| sum.saturating_add(row.nominal_saving.get()));
     let nominal = NanoUsd::from_nano(nominal);
     println!(
-        "\nall {} together: nominal {}, {}; their machines cost {}",
+        "\nall {} together: nominal {}; where machines are replayed, which cost {}: nominal {}, {}",
         rows.len(),
         dollars(nominal),
-        realisable(&total.realisable),
-        dollars(total.cost)
+        dollars(total.cost),
+        dollars(total.nominal),
+        realisable(&total.realisable)
     );
     for pool in &total.left_out {
         println!(

@@ -1,6 +1,6 @@
 //! What other requests would have spared: differences of replays.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use podledger_sql::units::NanoUsd;
 use serde::Serialize;
@@ -85,6 +85,8 @@ impl Realisable {
 pub struct Total {
     #[serde(flatten)]
     pub realisable: Realisable,
+    /// Nominal saving of the advice all of whose pods ran in these pools: what can be held against the realisable one.
+    pub nominal: NanoUsd,
     /// What machines of these pools cost by the ledger.
     pub cost: NanoUsd,
     /// What machines of the other pools did.
@@ -142,11 +144,7 @@ impl Replay {
                         NotReplayed::NoMachine
                     });
                 };
-                let empty = Vec::new();
-                let places = usize::try_from(*number)
-                    .ok()
-                    .and_then(|number| self.places.get(number))
-                    .unwrap_or(&empty);
+                let places = self.places(*number);
                 if places.is_empty() {
                     return Realisable::withheld(NotReplayed::NoMachine);
                 }
@@ -172,18 +170,34 @@ impl Replay {
     #[must_use]
     pub fn together(&self, rows: &[Recommendation]) -> Total {
         let changes = self.changes(rows);
-        let (mut by_pool, mut left_out) = (Vec::new(), Vec::new());
+        let changed: HashSet<usize> = changes
+            .keys()
+            .flat_map(|number| self.places(*number))
+            .copied()
+            .collect();
+        let (mut by_pool, mut left_out, mut reason) = (Vec::new(), Vec::new(), None);
         let (mut cost, mut cost_not_replayed) = (0_i64, 0_i64);
-        for pool in &self.pools {
-            match spared(pool, &changes) {
+        let mut replayed = HashSet::new();
+        for (place, pool) in self.pools.iter().enumerate() {
+            let is_changed = changed.contains(&place);
+            let found = match pool.told.withheld {
+                Some(reason) => Err(reason),
+                None if is_changed => spared(pool, &changes),
+                None => Ok(Vec::new()),
+            };
+            match found {
                 Ok(spared) => {
-                    by_pool.push(spared);
                     cost = cost.saturating_add(pool.told.cost.get());
+                    replayed.insert(place);
+                    if is_changed {
+                        by_pool.push(spared);
+                    }
                 }
-                Err(reason) => {
+                Err(found) => {
                     cost_not_replayed = cost_not_replayed.saturating_add(pool.told.cost.get());
+                    reason = reason.or(is_changed.then_some(found));
                     left_out.push(PoolReplay {
-                        withheld: Some(reason),
+                        withheld: Some(found),
                         ..pool.told.clone()
                     });
                 }
@@ -192,17 +206,36 @@ impl Replay {
         let realisable = if changes.is_empty() {
             Realisable::withheld(NotReplayed::NothingAdvised)
         } else if by_pool.is_empty() {
-            let reason = left_out.iter().find_map(|pool| pool.withheld);
             Realisable::withheld(reason.unwrap_or(NotReplayed::NoMachine))
         } else {
             Realisable::of(&by_pool)
         };
+        let is_replayed = |row: &&Recommendation| {
+            let places = self
+                .templates
+                .get(&row.template)
+                .map_or(&[][..], |number| self.places(*number));
+            !places.is_empty() && places.iter().all(|place| replayed.contains(place))
+        };
+        let nominal = rows
+            .iter()
+            .filter(is_replayed)
+            .fold(0_i64, |sum, row| sum.saturating_add(row.nominal_saving.get()));
         Total {
             realisable,
+            nominal: NanoUsd::from_nano(nominal),
             cost: NanoUsd::from_nano(cost),
             cost_not_replayed: NanoUsd::from_nano(cost_not_replayed),
             left_out,
         }
+    }
+
+    /// Numbers of the pools in which a template ran.
+    fn places(&self, template: u32) -> &[usize] {
+        usize::try_from(template)
+            .ok()
+            .and_then(|number| self.places.get(number))
+            .map_or(&[], Vec::as_slice)
     }
 
     fn changes<'a>(&self, rows: impl IntoIterator<Item = &'a Recommendation>) -> Changes {

@@ -303,6 +303,32 @@ fn what_cannot_be_reproduced_is_withheld() {
 }
 
 #[test]
+fn all_together_are_held_against_what_ran_where_machines_are_replayed() {
+    let (usable, mut off) = (pool(82), pool(90));
+    for asked in off.pods.iter_mut().flat_map(|pod| &mut pod.containers) {
+        asked.template = 1;
+    }
+    let (mut here, mut there) = (advice(Some(2000)), advice(Some(2000)));
+    there.template.job = "elsewhere".to_owned();
+    here.nominal_saving = NanoUsd::from_nano(700);
+    there.nominal_saving = NanoUsd::from_nano(50);
+    let replay = Replay::new(Schedule {
+        pools: vec![usable, off],
+        templates: vec![here.template.clone(), there.template.clone()],
+    });
+    let both = replay.together(&[here.clone(), there.clone()]);
+    assert_eq!(both.realisable, replay.each(&[here])[0]);
+    assert_eq!(both.nominal.get(), 700);
+    // Nothing changes in the pool that is replayed: that is no saving of nothing.
+    let alone = replay.together(&[there]);
+    assert_eq!(
+        (alone.realisable.saving, alone.realisable.withheld),
+        (None, Some(NotReplayed::NotReproduced))
+    );
+    assert_eq!(alone.nominal.get(), 0);
+}
+
+#[test]
 fn more_than_a_pool_can_give_is_withheld() {
     // Four machines that are always there, and all of them full.
     let mut full = pool(4 * 24 * 60);
