@@ -26,7 +26,7 @@ fn held(replay: &Replay) -> (i128, i128, usize) {
         eprintln!("{pool:?}");
         (
             sum.0 + i128::from(pool.cost.get()),
-            sum.1 + i128::from(pool.replayed_cost.get()),
+            sum.1 + i128::from(pool.replayed_cost.unwrap().get()),
             sum.2 + usize::from(pool.withheld.is_some()),
         )
     })

@@ -1,6 +1,9 @@
 //! A replay bills machines as their provider does.
 
+use std::process::Command;
+
 use podledger_analyzer::rightsizing::Filter;
+use serde_json::Value;
 
 use super::replay;
 use crate::harness::World;
@@ -69,9 +72,43 @@ fn machines_are_billed_in_the_steps_of_their_provider() {
     let found = replay(&world, &Filter::default());
     let pool = found.pools().next().unwrap();
     assert_eq!(pool.withheld, None, "{pool:?}");
-    assert_eq!(pool.deviation_ppm, 0, "{pool:?}");
+    assert_eq!(pool.deviation_ppm, Some(0), "{pool:?}");
     assert_eq!((pool.rules.minimum_ms, pool.rules.rounding_ms), (0, 3_600_000));
     // The window ends with what was observed, not with what was billed.
     let observed_ms = world.rows("select max(watermark_ms) from staging.stg_watermarks");
     assert_eq!(pool.to_ms.to_string(), observed_ms[0]);
+}
+
+#[test]
+fn of_pools_that_are_not_replayed_no_figures_are_told() {
+    let world = World::new();
+    given_work(&world, "m", "10:05", "10:36");
+    world.given(
+        "collection_watermarks",
+        "select 'c' as cluster, timestamp '2026-11-16 13:30:00' as observed_through_at",
+    );
+    world.build(true);
+    let told = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_podledger"))
+            .arg("--data")
+            .arg(world.folder.path())
+            .args(["recommend", "--pools"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shown = told(&[]);
+    assert!(
+        shown.contains("left out: some of its machines' time has no price")
+            && shown.ends_with("without pool batch t ($0.00): some of its machines' time has no price\n")
+            && !shown.contains('%'),
+        "{shown}"
+    );
+    let json: Value = serde_json::from_str(&told(&["--format", "json"])).unwrap();
+    let pool = &json["pools"][0];
+    assert_eq!(
+        (&pool["withheld"], &pool["replayed_cost"], &pool["deviation_ppm"]),
+        (&Value::from("unpriced"), &Value::Null, &Value::Null)
+    );
 }

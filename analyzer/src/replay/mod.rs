@@ -219,10 +219,10 @@ pub struct PoolReplay {
     pub pods: u64,
     /// What its machines cost in the window by the ledger.
     pub cost: NanoUsd,
-    /// What they cost in the replay with recorded requests.
-    pub replayed_cost: NanoUsd,
+    /// What they cost in the replay with recorded requests; `None` where there is none.
+    pub replayed_cost: Option<NanoUsd>,
     /// How far that is from the ledger, in millionths of it; negative where the replay is cheaper.
-    pub deviation_ppm: i64,
+    pub deviation_ppm: Option<i64>,
     pub rules: Rules,
     pub withheld: Option<NotReplayed>,
 }

@@ -49,6 +49,10 @@ pub struct Realisable {
     pub withheld: Option<NotReplayed>,
 }
 
+fn whole(nano: i128) -> NanoUsd {
+    NanoUsd::from_nano(i64::try_from(nano).unwrap_or(i64::MAX))
+}
+
 impl Realisable {
     const fn withheld(reason: NotReplayed) -> Self {
         Self {
@@ -70,7 +74,6 @@ impl Realisable {
             }
         }
         let count = i128::try_from(by_variant.len().max(1)).unwrap_or(1);
-        let whole = |nano: i128| NanoUsd::from_nano(i64::try_from(nano).unwrap_or(i64::MAX));
         Self {
             saving: Some(whole(by_variant.iter().sum::<i128>() / count)),
             least: by_variant.iter().min().map(|nano| whole(*nano)),
@@ -308,11 +311,13 @@ fn fit(pool: Pool) -> Fitted {
             .collect();
     }
     // What is held against the ledger is the schedule as recorded.
-    let replayed_nano = outcomes.first().map_or(0, |outcome| outcome.cost_nano);
-    let cost_nano = i128::from(pool.cost.get());
-    let off = replayed_nano - cost_nano;
-    let deviation_ppm = i64::try_from(off * 1_000_000 / cost_nano.max(1)).unwrap_or(i64::MAX);
-    let is_off = deviation_ppm.unsigned_abs() > DEVIATION_PPM;
+    let replayed_nano = outcomes.first().map(|outcome| outcome.cost_nano);
+    let deviation_ppm = replayed_nano.map(|replayed_nano| {
+        let cost_nano = i128::from(pool.cost.get());
+        let off = (replayed_nano - cost_nano) * 1_000_000 / cost_nano.max(1);
+        i64::try_from(off).unwrap_or(i64::MAX)
+    });
+    let is_off = deviation_ppm.is_some_and(|off| off.unsigned_abs() > DEVIATION_PPM);
     let told = PoolReplay {
         name: pool.name.clone(),
         from_ms: pool.from_ms,
@@ -320,8 +325,8 @@ fn fit(pool: Pool) -> Fitted {
         machines: u64::try_from(pool.machines.len()).unwrap_or(u64::MAX),
         pods: u64::try_from(pool.pods.len()).unwrap_or(u64::MAX),
         cost: pool.cost,
-        replayed_cost: NanoUsd::from_nano(i64::try_from(replayed_nano).unwrap_or(i64::MAX)),
-        deviation_ppm: if outcomes.is_empty() { 0 } else { deviation_ppm },
+        replayed_cost: replayed_nano.map(whole),
+        deviation_ppm,
         rules,
         withheld: pool
             .unusable
