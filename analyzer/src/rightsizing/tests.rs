@@ -336,6 +336,7 @@ fn advice_is_held_against_what_was_asked_for_since() {
         template: history("load", Vec::new()).template,
         from_ms: 0,
         until_ms: 10 * DAY_MS,
+        last_started_ms: 9 * DAY_MS,
         cpu_current_millicores: 2000,
         cpu_recommended_millicores: Some(1000),
         memory_current_bytes: 4096 * MIB,
@@ -356,6 +357,14 @@ fn advice_is_held_against_what_was_asked_for_since() {
     let unchanged = [before.clone(), vec![seen(11, 2, false)]].concat();
     assert_eq!(become_of(unchanged.clone(), one).followed, Followed::NotYet);
 
+    // What the advice rests on ran already, however long it went on, and is no answer to it.
+    let running = [before.clone(), vec![seen(10, 3, false)]].concat();
+    let of_running = Saved {
+        last_started_ms: 10 * DAY_MS,
+        ..advice.clone()
+    };
+    assert_eq!(become_of(running, &[of_running]).followed, Followed::NotSeen);
+
     // Two hours with a core less, at 0.031611 USD a core-hour.
     let followed = [unchanged.clone(), vec![seen(12, 1, false), seen(13, 1, true)]].concat();
     let told = become_of(followed, one);
@@ -372,7 +381,7 @@ fn advice_is_held_against_what_was_asked_for_since() {
 
     // More than before costs more than before; the advice that came after the change does not count.
     let later = Saved {
-        until_ms: 20 * DAY_MS,
+        last_started_ms: 19 * DAY_MS,
         ..advice.clone()
     };
     let told = become_of(
@@ -380,8 +389,8 @@ fn advice_is_held_against_what_was_asked_for_since() {
         &[later, advice.clone()],
     );
     assert_eq!(
-        (told.followed, told.saved.until_ms),
-        (Followed::Changed, 10 * DAY_MS)
+        (told.followed, told.saved.last_started_ms),
+        (Followed::Changed, 9 * DAY_MS)
     );
     assert_eq!(
         (told.predicted_saving.get(), told.realised_saving.get()),

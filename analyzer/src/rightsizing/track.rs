@@ -17,6 +17,8 @@ pub struct Saved {
     /// When what it rests on began and ended, ms since 1970.
     pub from_ms: i64,
     pub until_ms: i64,
+    /// When the newest attempt that it rests on began: what began later came after it.
+    pub last_started_ms: i64,
     pub cpu_current_millicores: u64,
     pub cpu_recommended_millicores: Option<u64>,
     pub memory_current_bytes: u64,
@@ -36,6 +38,7 @@ impl Saved {
             template: row.template.clone(),
             from_ms: row.from_ms,
             until_ms: row.until_ms,
+            last_started_ms: row.last_started_ms,
             cpu_current_millicores: row.cpu_millicores.current,
             cpu_recommended_millicores: cpu,
             memory_current_bytes: row.memory_bytes.current,
@@ -122,14 +125,14 @@ pub fn track(saved: &[Saved], observed: &Observed) -> Vec<Tracked> {
     let mut rows: Vec<Tracked> = by_template
         .into_iter()
         .filter_map(|(template, mut advice)| {
-            advice.sort_by_key(|advice| advice.until_ms);
+            advice.sort_by_key(|advice| advice.last_started_ms);
             let history = histories.get(template).copied();
             let first_change = advice
                 .iter()
-                .filter_map(|advice| change(history?, advice.until_ms))
+                .filter_map(|advice| change(history?, advice.last_started_ms))
                 .min();
             let counts = match first_change {
-                Some(changed) => advice.iter().rfind(|advice| advice.until_ms <= changed),
+                Some(changed) => advice.iter().rfind(|advice| advice.last_started_ms < changed),
                 None => advice.last(),
             };
             counts.map(|advice| tracked(advice, history))
@@ -144,24 +147,24 @@ fn requests(seen: &Observation) -> (u32, u64) {
 }
 
 /// When an attempt began, after advice, that asks for what none did before it.
-fn change(history: &History, until_ms: i64) -> Option<i64> {
+fn change(history: &History, last_started_ms: i64) -> Option<i64> {
     let before: HashSet<(u32, u64)> = history
         .observations
         .iter()
-        .filter(|seen| seen.started_ms < until_ms)
+        .filter(|seen| seen.started_ms <= last_started_ms)
         .map(requests)
         .collect();
     history
         .observations
         .iter()
-        .filter(|seen| seen.started_ms >= until_ms && !before.contains(&requests(seen)))
+        .filter(|seen| seen.started_ms > last_started_ms && !before.contains(&requests(seen)))
         .map(|seen| seen.started_ms)
         .min()
 }
 
 fn tracked(advice: &Saved, history: Option<&History>) -> Tracked {
     let observations = history.map_or(&[][..], |history| history.observations.as_slice());
-    let changed_ms = history.and_then(|history| change(history, advice.until_ms));
+    let changed_ms = history.and_then(|history| change(history, advice.last_started_ms));
     let is_after = |seen: &Observation| changed_ms.is_some_and(|changed| seen.started_ms >= changed);
     let newest = observations.iter().max_by_key(|seen| (seen.started_ms, seen.run));
     let (cpu_now, memory_now) = newest.map_or(
@@ -187,7 +190,10 @@ fn tracked(advice: &Saved, history: Option<&History>) -> Tracked {
         } else {
             Followed::Changed
         }
-    } else if observations.iter().any(|seen| seen.started_ms >= advice.until_ms) {
+    } else if observations
+        .iter()
+        .any(|seen| seen.started_ms > advice.last_started_ms)
+    {
         Followed::NotYet
     } else {
         Followed::NotSeen
