@@ -1,5 +1,6 @@
 //! Properties over random histories. Failing seeds are printed by proptest.
 
+pub mod sharing;
 mod storage;
 
 use podledger_analyzer::config::Config;

@@ -2,6 +2,9 @@
 
 use std::process::{Command, Output};
 
+use podledger_sql::ledger::Ledger;
+
+use crate::conservation::sharing;
 use crate::harness::shared_data;
 
 fn podledger(arguments: &[&str]) -> Output {
@@ -48,11 +51,25 @@ fn every_pod_of_the_nextflow_trace_is_accounted_for() {
         "{told}"
     );
     assert!(done(&import).contains("imported before: nothing to do"));
-    assert!(done(&["--data", data, "build"]).contains("checks ok"));
+    let weights = sharing::weights();
+    let weights = weights
+        .iter()
+        .map(|(team, weight)| format!("{team} = {weight}\n"));
+    let config = folder.path().join("podledger.toml");
+    std::fs::write(
+        &config,
+        format!("[sharing.weights]\n{}", weights.collect::<String>()),
+    )
+    .unwrap();
+    let config = config.to_str().unwrap();
+    assert!(done(&["--data", data, "--config", config, "build"]).contains("checks ok"));
     assert_eq!(
-        done(&["--data", data, "check"]),
+        done(&["--data", data, "--config", config, "check"]),
         "ok: 5424 machine-hours, 0 nano-dollars off\n"
     );
+    let ledger = Ledger::open_read_only(&folder.path().join("ledger.duckdb")).unwrap();
+    sharing::adds_up(ledger.connection());
+    drop(ledger);
     // Eight machines at 1.536 USD from the first launcher's start to the last one's end.
     assert!(done(&["--data", data, "summary"]).contains("$8,318.39"));
 

@@ -244,7 +244,7 @@ fn every_container_of_a_job_is_sized_from_its_runs() {
     assert_eq!(kept.lines().count(), 3, "{kept}");
     let tracked = podledger(data, &["recommend", "--track"]);
     assert!(
-        tracked.contains("has not run since") && tracked.contains("0 of 3 templates have changed"),
+        tracked.contains("has not run since") && tracked.contains("after 0 of 3 pieces of advice"),
         "{tracked}"
     );
     std::fs::write(

@@ -1,5 +1,7 @@
 //! What is no machine's: volumes, load balancers and control planes, and how what all share is distributed.
 
+mod unpriced;
+
 use podledger_analyzer::config::Config;
 
 use crate::harness::World;
@@ -285,7 +287,10 @@ fn disks_of_azure_cost_what_the_next_larger_size_costs() {
     // A disk of 128 GiB costs a cent an hour.
     for (item, price) in [
         ("P10 LRS (128 GiB premium SSD)", "7.3"),
-        ("P15 LRS", "14.6"),
+        ("P15 LRS Disk", "14.6"),
+        // What else is sold of a disk is not its price.
+        ("P10 LRS Disk Mount", "3.65"),
+        ("P15 LRS Disk Operations", "0.73"),
         ("P10 ZRS", "10.95"),
         ("S4 LRS", "1.46"),
     ] {

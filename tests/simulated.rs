@@ -12,6 +12,7 @@ use podledger_collector::import::{prices, query, recording};
 use podledger_simulator::truth::{MachineTruth, PodTruth, Sums, VolumeTruth, WasteKey};
 use podledger_simulator::{ChangeKind, Object, Scenario, Told, record};
 
+use crate::conservation::sharing;
 use crate::harness::World;
 
 /// Monday 2026-11-02, 00:00 UTC.
@@ -54,7 +55,8 @@ impl Truth {
 
 /// A ledger of what a watch of the scenario would have recorded, and the truth.
 pub(crate) fn ledger_of(scenario: Scenario) -> (World, Truth) {
-    let world = World::new();
+    let mut world = World::new();
+    world.config.sharing.weights = sharing::weights();
     let out = world.folder.path().join("recorded");
     std::fs::create_dir(&out).unwrap();
     let mut truth = Truth::default();
@@ -237,6 +239,7 @@ fn ledger_equals_truth(scenario: Scenario) {
         [truth.sums.total.to_string()],
         "seed {seed}"
     );
+    sharing::adds_up(world.ledger().connection());
     wastes_are_found(seed, &world, &truth);
     if std::env::var_os("PODLEDGER_SOAK").is_some() || seed.is_multiple_of(4) {
         crate::findings::planted::are_what_was_planted(

@@ -388,14 +388,7 @@ fn members_of_a_shared_team_see_what_they_pay_for() {
             .iter()
             .all(|action| !action.finding.contains("0 of 0"))
     );
-    let sizing = |job: &str, usd: &str, is_realisable| Sizing {
-        pipeline: "etl".to_owned(),
-        job: job.to_owned(),
-        current: "4 CPU and 16Gi memory".to_owned(),
-        recommended: "1 CPU and 2Gi memory".to_owned(),
-        saving: NanoUsd::from_decimal_str(usd).unwrap(),
-        is_realisable,
-    };
+    let sizing = |job: &str, usd: &str, is_realisable| sizing("growth", job, usd, is_realisable);
     let told = all.actions.len();
     all.advise(&[
         sizing("load", "90", false),
@@ -416,6 +409,67 @@ fn members_of_a_shared_team_see_what_they_pay_for() {
     );
     assert_eq!(all.hours[10].cpu_capacity_millicores, Some(4000));
     assert_eq!(all.trust.unpriced_ms, Some(0));
+}
+
+/// Advice on a job of pipeline `etl` that is worth as much in machines as on paper.
+fn sizing(team: &str, job: &str, usd: &str, is_realisable: bool) -> Sizing {
+    let saving = NanoUsd::from_decimal_str(usd).unwrap();
+    Sizing {
+        team: team.to_owned(),
+        pipeline: "etl".to_owned(),
+        job: job.to_owned(),
+        current: "4 CPU and 16Gi memory".to_owned(),
+        recommended: "1 CPU and 2Gi memory".to_owned(),
+        saving,
+        nominal: saving,
+        is_realisable,
+    }
+}
+
+/// Two teams have a job of the same name, each with half a dollar that it asked for in vain.
+#[test]
+fn advice_on_a_small_part_of_what_is_not_used_does_not_hide_the_rest() {
+    let world = World::new();
+    world.given_machine(4, 16, 0, "1");
+    for team in ["red", "blue"] {
+        world.given_pod(team, 2000, 8 * 1024, 0);
+        world.given(
+            "pod_identities",
+            &format!(
+                "select 'c' as cluster, '{team}' as pod_uid, timestamp '2026-11-16 10:00:00' as valid_from_at, \
+                 map {{'dag_id': 'etl', 'run_id': 'run-{team}', 'task_id': 'load', 'try_number': '1', 'team': '{team}'}} as labels"
+            ),
+        );
+        world.given(
+            "usage_hours",
+            &format!(
+                "select 'c' as cluster, '{team}' as pod_uid, 'main' as container_name, timestamp '2026-11-16 10:00:00' as hour_start_at, \
+                 'kubelet' as source, 0 as cpu_usage_millicore_ms, 0::decimal(38,0) as memory_usage_byte_ms, 0 as memory_peak_bytes"
+            ),
+        );
+    }
+    world.build(true);
+    let unused_after = |sizings: &[Sizing]| {
+        let mut found = report(&world, "2026-W47", "UTC", None).unwrap();
+        found.advise(sizings);
+        let unused = found
+            .actions
+            .iter()
+            .filter(|action| action.kind == "unused_request");
+        unused
+            .map(|action| format!("{} {}", action.subject, action.cost))
+            .collect::<Vec<_>>()
+    };
+    let of_each = "etl/load 0.500000000";
+    assert_eq!(unused_after(&[]), [of_each; 2]);
+    assert_eq!(unused_after(&[sizing("red", "load", "0.24", true)]), [of_each; 2]);
+    // Of two containers together it is most of it.
+    let both = ["0.24", "0.02"].map(|usd| sizing("red", "load", usd, true));
+    assert_eq!(unused_after(&both), [of_each]);
+    assert_eq!(
+        unused_after(&[sizing("green", "load", "0.4", true)]),
+        [of_each; 2]
+    );
 }
 
 /// Half an hour without a price is told, and a week without any is not called cheap.

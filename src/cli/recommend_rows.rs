@@ -1,6 +1,6 @@
 //! `podledger recommend`: rows of advice as a table, CSV and JSON, each with what it would save on paper and in machines.
 
-use podledger_analyzer::replay::{PoolReplay, Realisable, Replay, Total};
+use podledger_analyzer::replay::{NotReplayed, PoolReplay, Realisable, Replay, Total};
 use podledger_analyzer::rightsizing::{Recommendation, Resource};
 use podledger_reports::display::{csv, dollars, plain, short};
 use podledger_sql::units::NanoUsd;
@@ -60,8 +60,8 @@ pub(super) fn pools(rows: &[Recommendation], replay: &Replay, is_json: bool) -> 
             pool.machines,
             pool.pods,
             dollars(pool.cost),
-            dollars(pool.replayed_cost),
-            percent(pool.deviation_ppm),
+            pool.replayed_cost.map_or_else(|| "-".to_owned(), dollars),
+            pool.deviation_ppm.map_or_else(|| "-".to_owned(), percent),
             rules.boot_ms / 1000,
             rules.idle_ms.map_or_else(
                 || "never goes".to_owned(),
@@ -108,20 +108,24 @@ fn print_total(rows: &[Recommendation], replay: &Replay) {
         .fold(0_i64, |sum, row| sum.saturating_add(row.nominal_saving.get()));
     let nominal = NanoUsd::from_nano(nominal);
     println!(
-        "\nall {} together: nominal {}, {}; their machines cost {}",
+        "\nall {} together: nominal {}; where machines are replayed, which cost {}: nominal {}, {}",
         rows.len(),
         dollars(nominal),
-        realisable(&total.realisable),
-        dollars(total.cost)
+        dollars(total.cost),
+        dollars(total.nominal),
+        realisable(&total.realisable)
     );
-    for pool in replay.pools().filter(|pool| pool.withheld.is_some()) {
+    for pool in &total.left_out {
+        let off = pool
+            .deviation_ppm
+            .filter(|_| pool.withheld == Some(NotReplayed::NotReproduced));
         println!(
-            "  without pool {} {} ({}): {}, by {}",
+            "  without pool {} {} ({}): {}{}",
             short(&pool.name.pool),
             short(&pool.name.instance_type),
             dollars(pool.cost),
             pool.withheld.map_or("", |reason| reason.reason()),
-            percent(pool.deviation_ppm)
+            off.map_or_else(String::new, |off| format!(", by {}", percent(off)))
         );
     }
 }

@@ -102,7 +102,7 @@ pub(super) fn tell(
     });
     let money = podledger_sql::units::NanoUsd::from_nano;
     println!(
-        "\n{} of {} templates have changed: {} predicted, {} realised",
+        "\nafter {} of {} pieces of advice requests changed: {} predicted, {} realised",
         rows.iter().filter(|row| row.changed_ms.is_some()).count(),
         rows.len(),
         dollars(money(predicted)),
@@ -127,8 +127,9 @@ fn print_row(row: &Tracked) {
             |amount| format!("{}{unit}", amount.div_ceil(size)),
         )
     };
+    let now = if row.replaced_ms.is_some() { "then" } else { "now" };
     println!(
-        "{:>14}cpu {}m, advised {}, now {}m; memory {}Mi, advised {}, now {}Mi",
+        "{:>14}cpu {}m, advised {}, {now} {}m; memory {}Mi, advised {}, {now} {}Mi",
         "",
         row.saved.cpu_current_millicores,
         advised(row.saved.cpu_recommended_millicores, 1, "m"),

@@ -56,9 +56,11 @@ pub(super) fn advise(report: &mut Weekly, connection: &Connection, request: &Req
                     .unwrap_or(row.cpu_millicores.current),
                 row.memory_bytes.recommended.unwrap_or(row.memory_bytes.current),
             ),
+            team: row.team,
             pipeline: row.template.pipeline,
             job: row.template.job,
             saving: realisable.saving.unwrap_or(nominal),
+            nominal,
             is_realisable: realisable.saving.is_some(),
         })
         .collect();

@@ -18,6 +18,9 @@ pub struct Summary {}
 /// Nano-dollars of a DECIMAL(18,9), as text: exact, and NULL stays NULL.
 const NANO: &str = "cast(cast(sum(cost) as decimal(38,9)) as varchar)";
 
+/// How much of what has no price is named.
+const UNPRICED_SHOWN: usize = 20;
+
 impl Summary {
     #[expect(clippy::unused_self, reason = "commands run alike")]
     pub fn run(&self, cli: &Cli) -> anyhow::Result<ExitCode> {
@@ -90,23 +93,24 @@ impl Summary {
             println!("  {:<34} {shown:>24}", measure.trim_end_matches("_nano"));
         }
         let mut statement = connection.prepare(
-            "select resource_kind, coalesce(resource_type, '(none)'), coalesce(region, '(unknown)'), cast(sum(resources) as bigint), \
-             max(mend), max(configuration) from marts.unpriced_resources group by 1, 2, 3 order by sum(unpriced_ms) desc, 1, 2, 3",
+            "select resource_kind, coalesce(resource_type, '(none)'), coalesce(region, '(unknown)'), \
+             mend || coalesce(': ' || configuration, ''), cast(sum(resources) as bigint) \
+             from marts.unpriced_resources group by 1, 2, 3, 4 order by sum(unpriced_ms) desc, 1, 2, 3, 4",
         )?;
         let rows = statement.query_map([], |row| {
-            let texts = [
-                row.get::<_, String>(0)?,
-                row.get(1)?,
-                row.get(2)?,
-                row.get(4)?,
-                row.get(5)?,
-            ];
-            Ok((texts, row.get::<_, i64>(3)?))
+            let texts = [row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+            Ok((texts, row.get::<_, i64>(4)?))
         })?;
-        for row in rows {
-            let (texts, resources) = row?;
-            let [kind, name, region, mend, configuration] = texts.map(|text| plain(&text));
-            println!("  no price: {resources} of {kind} {name} in {region}: {mend}: {configuration}");
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        for (texts, resources) in rows.iter().take(UNPRICED_SHOWN) {
+            let [kind, name, region, mend] = texts.each_ref().map(|text| plain(text));
+            println!("  no price: {resources} of {kind} {name} in {region}: {mend}");
+        }
+        if rows.len() > UNPRICED_SHOWN {
+            println!(
+                "  no price: {} more in marts.unpriced_resources",
+                rows.len() - UNPRICED_SHOWN
+            );
         }
         Ok(ExitCode::SUCCESS)
     }

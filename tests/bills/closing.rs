@@ -14,7 +14,7 @@ use super::restated::{HOUR, Row, charges, focus, ledger_of, others, scope};
 use super::{deliver, given_a_busy_machine, hours_of};
 use crate::harness::{World, contents};
 
-const NOVEMBER: Date = date(2026, 11, 1);
+pub const NOVEMBER: Date = date(2026, 11, 1);
 const DECEMBER: Date = date(2026, 12, 1);
 
 fn request(month: Date) -> Request {
@@ -29,14 +29,14 @@ fn request(month: Date) -> Request {
 }
 
 /// The clusters of these worlds are observed for a day or two.
-fn of_ended_clusters(world: &World, month: Date) -> Request {
+pub fn of_ended_clusters(world: &World, month: Date) -> Request {
     Request {
         ended_clusters: world.rows("select distinct cluster from marts.clusters"),
         ..request(month)
     }
 }
 
-fn try_to_close(world: &World, request: &Request) -> Result<Closed, Error> {
+pub fn try_to_close(world: &World, request: &Request) -> Result<Closed, Error> {
     close(&world.ledger(), &world.lake(), &world.config, request)
 }
 

@@ -2,6 +2,7 @@
 
 use podledger_collector::import::bills::Format;
 
+use super::closing::{NOVEMBER, of_ended_clusters, try_to_close};
 use super::restated::{HOUR_OF, cur, given_two_machines};
 use super::{deliver, hours_of};
 use crate::harness::World;
@@ -147,18 +148,7 @@ fn bills_are_shown_line_by_line_to_the_last_digit() {
     drop(server);
 
     // Closed, and a bill that comes later.
-    let closing = std::process::Command::new(env!("CARGO_BIN_EXE_podledger"))
-        .current_dir(world.folder.path())
-        .arg("--data")
-        .arg(world.folder.path())
-        .args(["reconcile", "close", "2026-11", "--ended", "c"])
-        .output()
-        .unwrap();
-    assert!(
-        closing.status.success(),
-        "{}",
-        String::from_utf8_lossy(&closing.stderr)
-    );
+    try_to_close(&world, &of_ended_clusters(&world, NOVEMBER)).unwrap();
     let text = hours_of(&[("i-1", "1.25"), ("i-2", "0.5")]);
     deliver(&world, "second.csv", &text, Format::Cur, "2026-12-20T00:00:00Z");
     world.build(false);

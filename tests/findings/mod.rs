@@ -1,5 +1,7 @@
 //! Findings: examples one by one, each with its text, and what simulated platforms planted.
 
+mod capacity;
+mod evicted;
 pub mod planted;
 
 use crate::harness::World;

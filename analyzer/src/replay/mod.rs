@@ -12,7 +12,7 @@
 //! the pool's own machines; whether there is a least size, the score and the way of ordering are those that reproduce its cost best.
 //!
 //! Architecture invariant: a saving is a difference of two replays under the same rules; it is told only of pools whose replay with
-//! recorded requests costs what the ledger says, within [`DEVIATION_PPM`].
+//! recorded requests costs what the ledger says, within [`DEVIATION_PPM`], and where the work that asks for more is done as well.
 //! Architecture invariant: everything but [`Schedule::read`] is a pure function of plain structs.
 
 mod price;
@@ -57,6 +57,8 @@ struct Pool {
     /// The window, ms since 1970.
     from_ms: i64,
     to_ms: i64,
+    /// Until when machines are paid for: what is billed at least, and in full steps, may end after the window.
+    billed_to_ms: i64,
     machines: Vec<Machine>,
     /// In the order in which they arrived; of those that came together, in the order in which they were bound.
     pods: Vec<Pod>,
@@ -74,9 +76,11 @@ struct Pool {
 struct Machine {
     start_ms: i64,
     registered_ms: i64,
-    /// Until when it was up; [`Machine::end_ms`] is until when it was billed.
+    /// Until when it was up; it may be billed for longer.
     up_to_ms: i64,
-    end_ms: i64,
+    /// Its provider's rules.
+    minimum_ms: i64,
+    rounding_ms: i64,
     is_ended: bool,
     /// When its last workload pod let go of it; `None` if it never had one.
     last_workload_ms: Option<i64>,
@@ -158,8 +162,9 @@ pub struct Rules {
     pub least_machines: u32,
     /// The most that were up at a time: what waits beyond them goes on waiting.
     pub most_machines: u32,
-    /// For how long a machine is billed at least.
-    pub least_billed_ms: i64,
+    /// For how long a machine that ended is billed at least, and in which steps: its provider's rules.
+    pub minimum_ms: i64,
+    pub rounding_ms: i64,
     pub score: Score,
     pub ordering: Ordering,
 }
@@ -178,6 +183,10 @@ pub enum NotReplayed {
     BilledByRequest,
     /// With recorded requests, the replay of a pool is more than 2% off the ledger's cost.
     NotReproduced,
+    /// A pod would ask for more than a machine of its pool has.
+    LargerThanMachine,
+    /// Pods that would ask for more would wait: their pool never had as many machines as they need.
+    PoolTooSmall,
     /// Others save more: the replay is made for the first templates alone.
     NotAmongTheFirst,
 }
@@ -192,6 +201,8 @@ impl NotReplayed {
             Self::Unpriced => "some of its machines' time has no price",
             Self::BilledByRequest => "its pods are billed by request",
             Self::NotReproduced => "the replay is more than 2% off what its machines cost",
+            Self::LargerThanMachine => "no machine of its pool has so much",
+            Self::PoolTooSmall => "its pods would wait for more machines than their pool ever had",
             Self::NotAmongTheFirst => "replayed for larger savings only",
         }
     }
@@ -208,10 +219,10 @@ pub struct PoolReplay {
     pub pods: u64,
     /// What its machines cost in the window by the ledger.
     pub cost: NanoUsd,
-    /// What they cost in the replay with recorded requests.
-    pub replayed_cost: NanoUsd,
+    /// What they cost in the replay with recorded requests; `None` where there is none.
+    pub replayed_cost: Option<NanoUsd>,
     /// How far that is from the ledger, in millionths of it; negative where the replay is cheaper.
-    pub deviation_ppm: i64,
+    pub deviation_ppm: Option<i64>,
     pub rules: Rules,
     pub withheld: Option<NotReplayed>,
 }

@@ -79,16 +79,28 @@ impl Reader {
                 {POOL}, machines.machine,
                 greatest(clusters.from_ms, coalesce($1::bigint, clusters.from_ms)) as from_ms,
                 least(clusters.to_ms, coalesce($2::bigint, clusters.to_ms)) as to_ms,
-                machines.start_ms, machines.registered_ms, machines.up_to_ms, machines.end_ms, machines.is_ended,
+                least(clusters.billed_to_ms, coalesce($2::bigint, clusters.billed_to_ms)) as billed_to_ms,
+                machines.start_ms, machines.registered_ms, machines.up_to_ms, rules.minimum_ms, rules.rounding_ms, machines.is_ended,
                 case when machines.last_workload_ms > machines.first_workload_ms then machines.last_workload_ms end,
                 machines.billing_model = 'pod_request',
                 shapes.cpu_millicores, shapes.memory_bytes, shapes.gpu_milligpus
             from intermediate.int_machine_lives as machines
             inner join (
-                select cluster, min(start_ms) as from_ms, max(end_ms) as to_ms
-                from intermediate.int_machine_lives group by cluster
+                select
+                    lives.cluster,
+                    min(lives.start_ms) as from_ms,
+                    greatest(max(lives.up_to_ms), coalesce(max(watermarks.watermark_ms), 0)) as to_ms,
+                    greatest(max(lives.end_ms), coalesce(max(watermarks.watermark_ms), 0)) as billed_to_ms
+                from intermediate.int_machine_lives as lives
+                left join staging.stg_watermarks as watermarks on lives.cluster = watermarks.cluster
+                group by lives.cluster
             ) as clusters on machines.cluster = clusters.cluster
             left join shapes on machines.cluster = shapes.cluster and machines.machine = shapes.machine
+            left join staging.stg_billing_rules as rules
+                on machines.provider = rules.provider
+                and machines.capacity_type = rules.capacity_type
+                and machines.start_ms >= rules.valid_from_ms
+                and machines.start_ms < rules.valid_to_ms
             where
                 ($1 is null or machines.end_ms > $1::bigint)
                 and ($2 is null or machines.start_ms < $2::bigint)
@@ -99,14 +111,15 @@ impl Reader {
         while let Some(row) = rows.next()? {
             let name = pool_name(row)?;
             let machine_name: String = row.get(4)?;
-            let (from_ms, to_ms) = (number(row, 5)?, number(row, 6)?);
+            let (from_ms, to_ms, billed_to_ms) = (number(row, 5)?, number(row, 6)?, number(row, 7)?);
             let machine = Machine {
-                start_ms: number(row, 7)?,
-                registered_ms: number(row, 8)?,
-                up_to_ms: number(row, 9)?,
-                end_ms: number(row, 10)?,
-                is_ended: row.get(11)?,
-                last_workload_ms: row.get(12)?,
+                start_ms: number(row, 8)?,
+                registered_ms: number(row, 9)?,
+                up_to_ms: number(row, 10)?,
+                minimum_ms: number(row, 11)?,
+                rounding_ms: number(row, 12)?,
+                is_ended: row.get(13)?,
+                last_workload_ms: row.get(14)?,
             };
             let next = self.pools.len();
             let place = *self.by_name.entry(name.clone()).or_insert(next);
@@ -115,6 +128,7 @@ impl Reader {
                     name: name.clone(),
                     from_ms,
                     to_ms,
+                    billed_to_ms,
                     machines: Vec::new(),
                     pods: Vec::new(),
                     room: Amounts::default(),
@@ -124,13 +138,13 @@ impl Reader {
                 });
                 self.sums.push(Sums::default());
             }
-            if row.get::<_, Option<bool>>(13)? == Some(true) {
+            if row.get::<_, Option<bool>>(15)? == Some(true) {
                 self.pools[place].unusable = Some(NotReplayed::BilledByRequest);
             }
-            if row.get::<_, Option<i64>>(14)?.is_some() {
+            if row.get::<_, Option<i64>>(16)?.is_some() {
                 self.sums[place]
                     .shapes
-                    .push([number(row, 14)?, number(row, 15)?, number(row, 16)?]);
+                    .push([number(row, 16)?, number(row, 17)?, number(row, 18)?]);
             }
             let up = machine.up_to_ms.min(to_ms) - machine.registered_ms.max(from_ms);
             self.sums[place].machine_ms += i128::from(up.max(0));
@@ -161,7 +175,7 @@ impl Reader {
             let pool = &mut self.pools[place];
             let (hour, cost, up, unpriced) =
                 (number(row, 4)?, number(row, 5)?, number(row, 6)?, number(row, 7)?);
-            if hour + 3_600_000 <= pool.from_ms || hour >= pool.to_ms {
+            if hour + 3_600_000 <= pool.from_ms || hour >= pool.billed_to_ms {
                 continue;
             }
             if unpriced > 0 && pool.unusable.is_none() {

@@ -31,18 +31,15 @@ pub(super) fn observed(pool: &Pool) -> Rules {
             .last_workload_ms
             .map(|last| (machine.up_to_ms - last).max(0))
     });
-    let least_billed = pool
-        .machines
-        .iter()
-        .filter(|machine| machine.is_ended && machine.end_ms > machine.up_to_ms)
-        .map(|machine| machine.end_ms - machine.start_ms);
+    let newest = pool.machines.iter().max_by_key(|machine| machine.start_ms);
     let (least_machines, most_machines) = sizes(pool);
     Rules {
         boot_ms: median(boots.collect()).unwrap_or(0).max(0),
         idle_ms: median(tails.collect()),
         least_machines,
         most_machines,
-        least_billed_ms: least_billed.min().unwrap_or(0),
+        minimum_ms: newest.map_or(0, |machine| machine.minimum_ms),
+        rounding_ms: newest.map_or(0, |machine| machine.rounding_ms),
         score: Score::Oldest,
         ordering: Ordering::BySum,
     }

@@ -1,11 +1,11 @@
 //! What other requests would have spared: differences of replays.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use podledger_sql::units::NanoUsd;
 use serde::Serialize;
 
-use super::simulate::{Arrival, Setting, cost_nano};
+use super::simulate::{Arrival, Outcome, Setting, outcome};
 use super::{Amounts, Asked, DEVIATION_PPM, NotReplayed, Pod, Pool, PoolReplay, Rules, Schedule, rules};
 use crate::rightsizing::{ContainerKind, Recommendation, Template};
 
@@ -34,8 +34,8 @@ pub struct Replay {
 struct Fitted {
     pool: Pool,
     told: PoolReplay,
-    /// What machines cost with recorded requests, in nano-dollars, by variant.
-    recorded: Vec<i128>,
+    /// What replays with recorded requests came to, by variant.
+    recorded: Vec<Outcome>,
 }
 
 /// What advice would have spared of what machines cost.
@@ -49,6 +49,10 @@ pub struct Realisable {
     pub withheld: Option<NotReplayed>,
 }
 
+fn whole(nano: i128) -> NanoUsd {
+    NanoUsd::from_nano(i64::try_from(nano).unwrap_or(i64::MAX))
+}
+
 impl Realisable {
     const fn withheld(reason: NotReplayed) -> Self {
         Self {
@@ -59,9 +63,17 @@ impl Realisable {
         }
     }
 
-    fn of(by_variant: &[i128]) -> Self {
+    /// Of savings by pool and variant.
+    fn of(by_pool: &[Vec<i128>]) -> Self {
+        let variants = by_pool.iter().map(Vec::len).max().unwrap_or(0);
+        let mut by_variant = vec![0; variants];
+        for spared in by_pool {
+            // Where there is one variant, it stands for all.
+            for (sum, spared) in by_variant.iter_mut().zip(spared.iter().cycle()) {
+                *sum += spared;
+            }
+        }
         let count = i128::try_from(by_variant.len().max(1)).unwrap_or(1);
-        let whole = |nano: i128| NanoUsd::from_nano(i64::try_from(nano).unwrap_or(i64::MAX));
         Self {
             saving: Some(whole(by_variant.iter().sum::<i128>() / count)),
             least: by_variant.iter().min().map(|nano| whole(*nano)),
@@ -72,14 +84,18 @@ impl Realisable {
 }
 
 /// What all advice together would have spared, in the pools that can be replayed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Total {
     #[serde(flatten)]
     pub realisable: Realisable,
+    /// Nominal saving of the advice all of whose pods ran in these pools: what can be held against the realisable one.
+    pub nominal: NanoUsd,
     /// What machines of these pools cost by the ledger.
     pub cost: NanoUsd,
     /// What machines of the other pools did.
     pub cost_not_replayed: NanoUsd,
+    /// The other pools, each with the reason.
+    pub left_out: Vec<PoolReplay>,
 }
 
 /// By number of a template, what it should ask for: millicores and bytes.
@@ -131,11 +147,7 @@ impl Replay {
                         NotReplayed::NoMachine
                     });
                 };
-                let empty = Vec::new();
-                let places = usize::try_from(*number)
-                    .ok()
-                    .and_then(|number| self.places.get(number))
-                    .unwrap_or(&empty);
+                let places = self.places(*number);
                 if places.is_empty() {
                     return Realisable::withheld(NotReplayed::NoMachine);
                 }
@@ -151,7 +163,8 @@ impl Replay {
                     return Realisable::withheld(NotReplayed::NotAmongTheFirst);
                 }
                 left -= pods;
-                Realisable::of(&spared(pools(), &changes))
+                let spared: Result<Vec<_>, _> = pools().map(|pool| spared(pool, &changes)).collect();
+                spared.map_or_else(Realisable::withheld, |spared| Realisable::of(&spared))
             })
             .collect()
     }
@@ -160,28 +173,72 @@ impl Replay {
     #[must_use]
     pub fn together(&self, rows: &[Recommendation]) -> Total {
         let changes = self.changes(rows);
-        let sum = |is_told: bool| {
-            let costs = self
-                .pools
-                .iter()
-                .filter(|pool| pool.told.withheld.is_none() == is_told)
-                .map(|pool| pool.told.cost.get());
-            NanoUsd::from_nano(costs.fold(0, i64::saturating_add))
-        };
-        let usable = || self.pools.iter().filter(|pool| pool.told.withheld.is_none());
+        let changed: HashSet<usize> = changes
+            .keys()
+            .flat_map(|number| self.places(*number))
+            .copied()
+            .collect();
+        let (mut by_pool, mut left_out, mut reason) = (Vec::new(), Vec::new(), None);
+        let (mut cost, mut cost_not_replayed) = (0_i64, 0_i64);
+        let mut replayed = HashSet::new();
+        for (place, pool) in self.pools.iter().enumerate() {
+            let is_changed = changed.contains(&place);
+            let found = match pool.told.withheld {
+                Some(reason) => Err(reason),
+                None if is_changed => spared(pool, &changes),
+                None => Ok(Vec::new()),
+            };
+            match found {
+                Ok(spared) => {
+                    cost = cost.saturating_add(pool.told.cost.get());
+                    replayed.insert(place);
+                    if is_changed {
+                        by_pool.push(spared);
+                    }
+                }
+                Err(found) => {
+                    cost_not_replayed = cost_not_replayed.saturating_add(pool.told.cost.get());
+                    reason = reason.or(is_changed.then_some(found));
+                    left_out.push(PoolReplay {
+                        withheld: Some(found),
+                        ..pool.told.clone()
+                    });
+                }
+            }
+        }
         let realisable = if changes.is_empty() {
             Realisable::withheld(NotReplayed::NothingAdvised)
-        } else if usable().next().is_none() {
-            let reason = self.pools.iter().find_map(|pool| pool.told.withheld);
+        } else if by_pool.is_empty() {
             Realisable::withheld(reason.unwrap_or(NotReplayed::NoMachine))
         } else {
-            Realisable::of(&spared(usable(), &changes))
+            Realisable::of(&by_pool)
         };
+        let is_replayed = |row: &&Recommendation| {
+            let places = self
+                .templates
+                .get(&row.template)
+                .map_or(&[][..], |number| self.places(*number));
+            !places.is_empty() && places.iter().all(|place| replayed.contains(place))
+        };
+        let nominal = rows
+            .iter()
+            .filter(is_replayed)
+            .fold(0_i64, |sum, row| sum.saturating_add(row.nominal_saving.get()));
         Total {
             realisable,
-            cost: sum(true),
-            cost_not_replayed: sum(false),
+            nominal: NanoUsd::from_nano(nominal),
+            cost: NanoUsd::from_nano(cost),
+            cost_not_replayed: NanoUsd::from_nano(cost_not_replayed),
+            left_out,
         }
+    }
+
+    /// Numbers of the pools in which a template ran.
+    fn places(&self, template: u32) -> &[usize] {
+        usize::try_from(template)
+            .ok()
+            .and_then(|number| self.places.get(number))
+            .map_or(&[], Vec::as_slice)
     }
 
     fn changes<'a>(&self, rows: impl IntoIterator<Item = &'a Recommendation>) -> Changes {
@@ -199,32 +256,43 @@ impl Replay {
     }
 }
 
-/// What pools together would have been spared, by variant.
-fn spared<'a>(pools: impl Iterator<Item = &'a Fitted>, changes: &Changes) -> Vec<i128> {
-    let pools: Vec<&Fitted> = pools.collect();
-    let variants = pools.iter().map(|pool| pool.recorded.len()).max().unwrap_or(0);
-    let mut sums = vec![0; variants];
-    for pool in pools {
-        let requests: Vec<Amounts> = pool.pool.pods.iter().map(|pod| request(pod, changes)).collect();
-        let spared: Vec<i128> = (0..)
-            .zip(&pool.recorded)
-            .map(|(variant, recorded)| recorded - replayed(&pool.pool, pool.told.rules, &requests, variant))
-            .collect();
-        // Where there is one variant, it stands for all.
-        for (sum, spared) in sums.iter_mut().zip(spared.iter().cycle()) {
-            *sum += spared;
+/// What a pool would have been spared, by variant; or why nobody can say.
+fn spared(pool: &Fitted, changes: &Changes) -> Result<Vec<i128>, NotReplayed> {
+    if let Some(reason) = pool.told.withheld {
+        return Err(reason);
+    }
+    let Pool { pods, room, .. } = &pool.pool;
+    let requests: Vec<Amounts> = pods.iter().map(|pod| request(pod, changes)).collect();
+    let mut raised_ms = 0;
+    for (pod, request) in pods.iter().zip(&requests) {
+        if (0..3).any(|resource| request[resource] > room[resource].max(pod.request[resource])) {
+            return Err(NotReplayed::LargerThanMachine);
+        }
+        if (0..3).any(|resource| request[resource] > pod.request[resource]) {
+            raised_ms += i128::from(pod.holds_ms);
         }
     }
-    sums
+    (0..)
+        .zip(&pool.recorded)
+        .map(|(variant, recorded)| {
+            let found = replayed(&pool.pool, pool.told.rules, &requests, variant);
+            // What waits for machines that nobody may order costs nothing; that is no saving.
+            let later_ms = found.late_ms - recorded.late_ms;
+            if raised_ms > 0 && later_ms * 1_000_000 > raised_ms * i128::from(DEVIATION_PPM) {
+                return Err(NotReplayed::PoolTooSmall);
+            }
+            Ok(recorded.cost_nano - found.cost_nano)
+        })
+        .collect()
 }
 
 fn fit(pool: Pool) -> Fitted {
     let recorded: Vec<Amounts> = pool.pods.iter().map(|pod| pod.request).collect();
     let mut rules = rules::observed(&pool);
-    let mut costs = Vec::new();
+    let mut outcomes = Vec::new();
     if pool.unusable.is_none() {
         let off = |rules: Rules| {
-            let found = replayed(&pool, rules, &recorded, 0);
+            let found = replayed(&pool, rules, &recorded, 0).cost_nano;
             (found - i128::from(pool.cost.get())).abs()
         };
         // That few machines were up for a while may be the pool's rule, or work that went on and on.
@@ -238,16 +306,18 @@ fn fit(pool: Pool) -> Fitted {
         });
         rules = ways.min_by_key(|rules| off(*rules)).unwrap_or(rules);
         let variants = if pool.pods.len() > MANY_PODS { 1 } else { VARIANTS };
-        costs = (0..variants)
+        outcomes = (0..variants)
             .map(|variant| replayed(&pool, rules, &recorded, variant))
             .collect();
     }
     // What is held against the ledger is the schedule as recorded.
-    let replayed_nano = costs.first().copied().unwrap_or(0);
-    let cost_nano = i128::from(pool.cost.get());
-    let off = replayed_nano - cost_nano;
-    let deviation_ppm = i64::try_from(off * 1_000_000 / cost_nano.max(1)).unwrap_or(i64::MAX);
-    let is_off = deviation_ppm.unsigned_abs() > DEVIATION_PPM;
+    let replayed_nano = outcomes.first().map(|outcome| outcome.cost_nano);
+    let deviation_ppm = replayed_nano.map(|replayed_nano| {
+        let cost_nano = i128::from(pool.cost.get());
+        let off = (replayed_nano - cost_nano) * 1_000_000 / cost_nano.max(1);
+        i64::try_from(off).unwrap_or(i64::MAX)
+    });
+    let is_off = deviation_ppm.is_some_and(|off| off.unsigned_abs() > DEVIATION_PPM);
     let told = PoolReplay {
         name: pool.name.clone(),
         from_ms: pool.from_ms,
@@ -255,8 +325,8 @@ fn fit(pool: Pool) -> Fitted {
         machines: u64::try_from(pool.machines.len()).unwrap_or(u64::MAX),
         pods: u64::try_from(pool.pods.len()).unwrap_or(u64::MAX),
         cost: pool.cost,
-        replayed_cost: NanoUsd::from_nano(i64::try_from(replayed_nano).unwrap_or(i64::MAX)),
-        deviation_ppm: if costs.is_empty() { 0 } else { deviation_ppm },
+        replayed_cost: replayed_nano.map(whole),
+        deviation_ppm,
         rules,
         withheld: pool
             .unusable
@@ -265,12 +335,12 @@ fn fit(pool: Pool) -> Fitted {
     Fitted {
         pool,
         told,
-        recorded: costs,
+        recorded: outcomes,
     }
 }
 
-/// What the machines of a pool cost in a variant, if its pods ask for `requests`.
-fn replayed(pool: &Pool, rules: Rules, requests: &[Amounts], variant: u32) -> i128 {
+/// What happens to a pool in a variant, if its pods ask for `requests`.
+fn replayed(pool: &Pool, rules: Rules, requests: &[Amounts], variant: u32) -> Outcome {
     let mut arrivals: Vec<Arrival> = (0_u64..)
         .zip(pool.pods.iter().zip(requests))
         .map(|(number, (pod, request))| Arrival {
@@ -288,11 +358,12 @@ fn replayed(pool: &Pool, rules: Rules, requests: &[Amounts], variant: u32) -> i1
     let setting = Setting {
         from_ms: pool.from_ms,
         to_ms: pool.to_ms,
+        billed_to_ms: pool.billed_to_ms,
         room: pool.room,
         rules,
         prices: &pool.prices,
     };
-    cost_nano(&setting, &arrivals)
+    outcome(&setting, &arrivals)
 }
 
 /// Below `most`, spread evenly over pods and variants, and always the same (`SplitMix64`: Steele, Lea, Flood 2014).

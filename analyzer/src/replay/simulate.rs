@@ -10,6 +10,8 @@ use super::{Amounts, Ordering, Rules, Score};
 pub(super) struct Setting<'a> {
     pub from_ms: i64,
     pub to_ms: i64,
+    /// Until when machines are paid for.
+    pub billed_to_ms: i64,
     pub room: Amounts,
     pub rules: Rules,
     pub prices: &'a Prices,
@@ -65,11 +67,20 @@ struct Run<'a> {
     live: Vec<usize>,
     waiting: Vec<Waiting>,
     events: BinaryHeap<Reverse<(i64, Event)>>,
-    cost_nano: i128,
+    outcome: Outcome,
 }
 
-/// What machines cost in nano-dollars if these pods arrive, in the order of their arrival.
-pub(super) fn cost_nano(setting: &Setting, arrivals: &[Arrival]) -> i128 {
+/// What a replay came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Outcome {
+    /// What machines cost.
+    pub cost_nano: i128,
+    /// For how long pods waited beyond a boot, those that never ran until the end of the window: there was no room for them.
+    pub late_ms: i128,
+}
+
+/// What happens if these pods arrive, in the order of their arrival.
+pub(super) fn outcome(setting: &Setting, arrivals: &[Arrival]) -> Outcome {
     let mut run = Run {
         setting,
         arrivals,
@@ -77,10 +88,10 @@ pub(super) fn cost_nano(setting: &Setting, arrivals: &[Arrival]) -> i128 {
         live: Vec::new(),
         waiting: Vec::new(),
         events: BinaryHeap::new(),
-        cost_nano: 0,
+        outcome: Outcome::default(),
     };
     run.all();
-    run.cost_nano
+    run.outcome
 }
 
 fn fits(free: &Amounts, request: &Amounts) -> bool {
@@ -148,8 +159,17 @@ impl Run<'_> {
             }
         }
         for server in std::mem::take(&mut self.live) {
-            self.settle(server, self.setting.to_ms);
+            self.pay(server, self.setting.to_ms - self.servers[server].launched_ms);
         }
+        for entry in std::mem::take(&mut self.waiting) {
+            self.note_wait(entry.arrival, self.setting.to_ms);
+        }
+    }
+
+    /// A pod that arrived has waited until now.
+    fn note_wait(&mut self, arrival: usize, now: i64) {
+        let beyond = now - self.arrivals[arrival].at_ms - self.setting.rules.boot_ms;
+        self.outcome.late_ms += i128::from(beyond.max(0));
     }
 
     /// Orders a machine; `None` if the pool has as many as it may.
@@ -213,12 +233,19 @@ impl Run<'_> {
         self.settle(server, now);
     }
 
+    /// Pays for a machine that ended, as its provider bills it.
     fn settle(&mut self, server: usize, end_ms: i64) {
-        let launched = self.servers[server].launched_ms;
-        let end = end_ms
-            .max(launched + self.setting.rules.least_billed_ms)
-            .min(self.setting.to_ms);
-        self.cost_nano += self.setting.prices.cost(launched, end);
+        let rules = &self.setting.rules;
+        let step = rules.rounding_ms.max(1);
+        let up_ms = end_ms - self.servers[server].launched_ms;
+        let billed_ms = ((up_ms + step - 1) / step * step).max(rules.minimum_ms);
+        self.pay(server, billed_ms);
+    }
+
+    fn pay(&mut self, server: usize, billed_ms: i64) {
+        let from = self.servers[server].launched_ms;
+        let to = (from + billed_ms).min(self.setting.billed_to_ms);
+        self.outcome.cost_nano += self.setting.prices.cost(from, to);
     }
 
     /// Binds what waits, from a place in the queue on, as far as there is room.
@@ -266,6 +293,7 @@ impl Run<'_> {
     }
 
     fn bind(&mut self, arrival: usize, server: usize, now: i64) {
+        self.note_wait(arrival, now);
         let pod = self.arrivals[arrival];
         let machine = &mut self.servers[server];
         take(&mut machine.free, &pod.request);
@@ -278,19 +306,28 @@ impl Run<'_> {
 
     /// Orders machines for what waits, beside those that boot.
     fn order_for_waiting(&mut self, now: i64) {
+        if now <= self.setting.from_ms {
+            self.place_what_ran(now);
+            return;
+        }
         match self.setting.rules.ordering {
             Ordering::BySum => self.order_by_sum(now),
             Ordering::ByPod => self.order_by_pod(now),
         }
-        if now <= self.setting.from_ms && !self.waiting.is_empty() {
-            // What was ordered for the beginning of the window is there already. A sum may fall short of what fits.
+    }
+
+    /// What is ordered for the beginning of the window is there already: pods fill it one by one.
+    fn place_what_ran(&mut self, now: i64) {
+        if self.setting.rules.ordering == Ordering::BySum {
+            self.order_by_sum(now);
             self.bind_waiting(0, now);
-            for entry in std::mem::take(&mut self.waiting) {
-                let request = self.arrivals[entry.arrival].request;
-                match self.best(&request).or_else(|| self.order(now)) {
-                    Some(server) => self.bind(entry.arrival, server, now),
-                    None => self.waiting.push(entry),
-                }
+        }
+        // A sum may fall short of what fits.
+        for entry in std::mem::take(&mut self.waiting) {
+            let request = self.arrivals[entry.arrival].request;
+            match self.best(&request).or_else(|| self.order(now)) {
+                Some(server) => self.bind(entry.arrival, server, now),
+                None => self.waiting.push(entry),
             }
         }
     }

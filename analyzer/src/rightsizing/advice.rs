@@ -156,6 +156,8 @@ pub struct Recommendation {
     pub oom_kills: u64,
     pub from_ms: i64,
     pub until_ms: i64,
+    /// When the newest attempt that it rests on began.
+    pub last_started_ms: i64,
     /// What asking for so much less would have been worth while it was seen, at reference prices: what was reserved, not what nodes
     /// would have been spared. Negative where more is advised.
     pub nominal_saving: NanoUsd,
@@ -266,6 +268,7 @@ fn recommendation(history: &History, decision: Decision, strategy: Strategy) -> 
         oom_kills: count(kills),
         from_ms,
         until_ms,
+        last_started_ms: seen.iter().map(|seen| seen.started_ms).max().unwrap_or(0),
         nominal_saving: nominal_saving(seen, cpu.recommended, memory.recommended),
     }
 }

@@ -336,6 +336,7 @@ fn advice_is_held_against_what_was_asked_for_since() {
         template: history("load", Vec::new()).template,
         from_ms: 0,
         until_ms: 10 * DAY_MS,
+        last_started_ms: 9 * DAY_MS,
         cpu_current_millicores: 2000,
         cpu_recommended_millicores: Some(1000),
         memory_current_bytes: 4096 * MIB,
@@ -343,18 +344,27 @@ fn advice_is_held_against_what_was_asked_for_since() {
         nominal_saving_nano: 1,
         realisable_saving_nano: None,
     };
-    let become_of = |observations: Vec<Observation>, saved: &[Saved]| {
+    let all_of = |observations: Vec<Observation>, saved: &[Saved]| {
         let observed = Observed {
             runs: Vec::new(),
             histories: vec![history("load", observations)],
         };
-        track(saved, &observed).remove(0)
+        track(saved, &observed)
     };
+    let become_of = |observations, saved: &[Saved]| all_of(observations, saved).remove(0);
     let one = std::slice::from_ref(&advice);
     let before = vec![seen(8, 2, true), seen(9, 2, false)];
     assert_eq!(become_of(before.clone(), one).followed, Followed::NotSeen);
     let unchanged = [before.clone(), vec![seen(11, 2, false)]].concat();
     assert_eq!(become_of(unchanged.clone(), one).followed, Followed::NotYet);
+
+    // What the advice rests on ran already, however long it went on, and is no answer to it.
+    let running = [before.clone(), vec![seen(10, 3, false)]].concat();
+    let of_running = Saved {
+        last_started_ms: 10 * DAY_MS,
+        ..advice.clone()
+    };
+    assert_eq!(become_of(running, &[of_running]).followed, Followed::NotSeen);
 
     // Two hours with a core less, at 0.031611 USD a core-hour.
     let followed = [unchanged.clone(), vec![seen(12, 1, false), seen(13, 1, true)]].concat();
@@ -370,19 +380,79 @@ fn advice_is_held_against_what_was_asked_for_since() {
     assert_eq!((told.attempts_before, told.attempts_after), (3, 2));
     assert_eq!((told.oom_kills_before, told.oom_kills_after), (1, 1));
 
-    // More than before costs more than before; the advice that came after the change does not count.
-    let later = Saved {
-        until_ms: 20 * DAY_MS,
+    // Followed, and followed again: each is judged until the next.
+    let again = Saved {
+        last_started_ms: 13 * DAY_MS,
+        cpu_current_millicores: 1000,
+        cpu_recommended_millicores: Some(500),
         ..advice.clone()
     };
-    let told = become_of(
+    let repeated = Saved {
+        last_started_ms: 10 * DAY_MS,
+        ..advice.clone()
+    };
+    let mut half = seen(16, 1, false);
+    half.cpu_request_millicores = 500;
+    let twice = [
+        unchanged.clone(),
+        vec![seen(12, 1, true), seen(13, 1, false), seen(15, 1, false), half],
+    ]
+    .concat();
+    let told: Vec<_> = all_of(twice.clone(), &[again.clone(), advice.clone(), repeated])
+        .iter()
+        .map(|row| {
+            (
+                row.saved.last_started_ms / DAY_MS,
+                row.followed,
+                row.changed_ms.map(|changed| changed / DAY_MS),
+                row.realised_saving.get(),
+                [row.attempts_before, row.attempts_after],
+                row.cpu_now_millicores,
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (10, Followed::Followed, Some(12), 94_833_000, [3, 3], 1000),
+            (13, Followed::Followed, Some(16), 15_805_500, [3, 1], 500),
+        ]
+    );
+    // Back to what it asked for at first is a change too.
+    let back = [twice, vec![seen(18, 2, false)]].concat();
+    let regretted = Saved {
+        last_started_ms: 17 * DAY_MS,
+        cpu_current_millicores: 500,
+        cpu_recommended_millicores: Some(2000),
+        ..advice.clone()
+    };
+    let told = all_of(back, &[advice.clone(), again, regretted]);
+    assert!(
+        told.iter().all(|row| row.followed == Followed::Followed),
+        "{told:?}"
+    );
+    assert_eq!(
+        told.iter()
+            .map(|row| row.changed_ms.unwrap() / DAY_MS)
+            .collect::<Vec<_>>(),
+        [12, 16, 18]
+    );
+
+    // More than before costs more than before; what came after the change has not been followed.
+    let later = Saved {
+        last_started_ms: 19 * DAY_MS,
+        ..advice.clone()
+    };
+    let told = all_of(
         [unchanged, vec![seen(12, 3, false)]].concat(),
         &[later, advice.clone()],
     );
-    assert_eq!(
-        (told.followed, told.saved.until_ms),
-        (Followed::Changed, 10 * DAY_MS)
-    );
+    let became: Vec<_> = told
+        .iter()
+        .map(|row| (row.followed, row.saved.last_started_ms / DAY_MS))
+        .collect();
+    assert_eq!(became, [(Followed::NotSeen, 19), (Followed::Changed, 9)]);
+    let told = &told[1];
     assert_eq!(
         (told.predicted_saving.get(), told.realised_saving.get()),
         (31_611_000, -31_611_000)

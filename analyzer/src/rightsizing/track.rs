@@ -17,6 +17,8 @@ pub struct Saved {
     /// When what it rests on began and ended, ms since 1970.
     pub from_ms: i64,
     pub until_ms: i64,
+    /// When the newest attempt that it rests on began: what began later came after it.
+    pub last_started_ms: i64,
     pub cpu_current_millicores: u64,
     pub cpu_recommended_millicores: Option<u64>,
     pub memory_current_bytes: u64,
@@ -36,6 +38,7 @@ impl Saved {
             template: row.template.clone(),
             from_ms: row.from_ms,
             until_ms: row.until_ms,
+            last_started_ms: row.last_started_ms,
             cpu_current_millicores: row.cpu_millicores.current,
             cpu_recommended_millicores: cpu,
             memory_current_bytes: row.memory_bytes.current,
@@ -94,10 +97,12 @@ pub struct Tracked {
     pub followed: Followed,
     /// When an attempt with other requests began first, ms since 1970.
     pub changed_ms: Option<i64>,
-    /// What the newest attempt asks for.
+    /// When requests changed after later advice: attempts from then on are that one's.
+    pub replaced_ms: Option<i64>,
+    /// What the newest of the attempts asks for.
     pub cpu_now_millicores: u64,
     pub memory_now_bytes: u64,
-    /// Of the attempts since the change: what the advice would have saved of them, and what was saved.
+    /// Of the attempts since the change, and until the next: what the advice would have saved of them, and what was saved.
     pub predicted_saving: NanoUsd,
     pub realised_saving: NanoUsd,
     pub attempts_before: u64,
@@ -106,8 +111,8 @@ pub struct Tracked {
     pub oom_kills_after: u64,
 }
 
-/// What became of each template's advice, by realised saving, the largest first. Of several pieces of advice for one template, the one that the change
-/// came after counts; without a change the last. A change is a pair of requests that no attempt had until the advice.
+/// What became of each piece of advice, by realised saving, the largest first. Of pieces that no change lies between the last counts. A change is
+/// a pair of requests that no attempt had between the last change and the advice; a piece is judged until requests change after the next one.
 #[must_use]
 pub fn track(saved: &[Saved], observed: &Observed) -> Vec<Tracked> {
     let mut by_template: BTreeMap<&Template, Vec<&Saved>> = BTreeMap::new();
@@ -119,22 +124,28 @@ pub fn track(saved: &[Saved], observed: &Observed) -> Vec<Tracked> {
         .iter()
         .map(|history| (&history.template, history))
         .collect();
-    let mut rows: Vec<Tracked> = by_template
-        .into_iter()
-        .filter_map(|(template, mut advice)| {
-            advice.sort_by_key(|advice| advice.until_ms);
-            let history = histories.get(template).copied();
-            let first_change = advice
-                .iter()
-                .filter_map(|advice| change(history?, advice.until_ms))
-                .min();
-            let counts = match first_change {
-                Some(changed) => advice.iter().rfind(|advice| advice.until_ms <= changed),
-                None => advice.last(),
-            };
-            counts.map(|advice| tracked(advice, history))
-        })
-        .collect();
+    let mut rows = Vec::new();
+    for (template, mut advice) in by_template {
+        advice.sort_by_key(|advice| advice.last_started_ms);
+        let observations = histories
+            .get(template)
+            .map_or(&[][..], |history| history.observations.as_slice());
+        // Each with when requests changed before it, and after it.
+        let mut pieces: Vec<(&Saved, Option<i64>, Option<i64>)> = Vec::new();
+        for piece in advice {
+            let changes = pieces.iter().filter_map(|(_, _, changed)| *changed);
+            let before = changes.filter(|changed| *changed <= piece.last_started_ms).max();
+            let changed = change(observations, before, piece.last_started_ms);
+            if pieces.last().is_some_and(|(_, _, last)| *last == changed) {
+                pieces.pop();
+            }
+            pieces.push((piece, before, changed));
+        }
+        for (number, (piece, before, changed)) in pieces.iter().enumerate() {
+            let replaced = pieces.get(number + 1).and_then(|(_, _, changed)| *changed);
+            rows.push(tracked(piece, observations, *before, *changed, replaced));
+        }
+    }
     rows.sort_by(|a, b| (b.realised_saving, &a.saved.template).cmp(&(a.realised_saving, &b.saved.template)));
     rows
 }
@@ -143,25 +154,34 @@ fn requests(seen: &Observation) -> (u32, u64) {
     (seen.cpu_request_millicores, seen.memory_request_bytes)
 }
 
-/// When an attempt began, after advice, that asks for what none did before it.
-fn change(history: &History, until_ms: i64) -> Option<i64> {
-    let before: HashSet<(u32, u64)> = history
-        .observations
+/// When an attempt began, after advice, that asks for what none did before it since the last change.
+fn change(observations: &[Observation], since_ms: Option<i64>, last_started_ms: i64) -> Option<i64> {
+    let before: HashSet<(u32, u64)> = observations
         .iter()
-        .filter(|seen| seen.started_ms < until_ms)
+        .filter(|seen| seen.started_ms <= last_started_ms)
+        .filter(|seen| since_ms.is_none_or(|since| seen.started_ms >= since))
         .map(requests)
         .collect();
-    history
-        .observations
+    observations
         .iter()
-        .filter(|seen| seen.started_ms >= until_ms && !before.contains(&requests(seen)))
+        .filter(|seen| seen.started_ms > last_started_ms && !before.contains(&requests(seen)))
         .map(|seen| seen.started_ms)
         .min()
 }
 
-fn tracked(advice: &Saved, history: Option<&History>) -> Tracked {
-    let observations = history.map_or(&[][..], |history| history.observations.as_slice());
-    let changed_ms = history.and_then(|history| change(history, advice.until_ms));
+/// What became of advice: between two changes it had its own, if there is one.
+fn tracked(
+    advice: &Saved,
+    observations: &[Observation],
+    since_ms: Option<i64>,
+    changed_ms: Option<i64>,
+    replaced_ms: Option<i64>,
+) -> Tracked {
+    let observations: Vec<&Observation> = observations
+        .iter()
+        .filter(|seen| since_ms.is_none_or(|since| seen.started_ms >= since))
+        .filter(|seen| replaced_ms.is_none_or(|replaced| seen.started_ms < replaced))
+        .collect();
     let is_after = |seen: &Observation| changed_ms.is_some_and(|changed| seen.started_ms >= changed);
     let newest = observations.iter().max_by_key(|seen| (seen.started_ms, seen.run));
     let (cpu_now, memory_now) = newest.map_or(
@@ -187,7 +207,10 @@ fn tracked(advice: &Saved, history: Option<&History>) -> Tracked {
         } else {
             Followed::Changed
         }
-    } else if observations.iter().any(|seen| seen.started_ms >= advice.until_ms) {
+    } else if observations
+        .iter()
+        .any(|seen| seen.started_ms > advice.last_started_ms)
+    {
         Followed::NotYet
     } else {
         Followed::NotSeen
@@ -195,7 +218,7 @@ fn tracked(advice: &Saved, history: Option<&History>) -> Tracked {
     // Millicore-milliseconds and byte-milliseconds: as before, as advised, as asked for.
     let mut held = [(0_u128, 0_u128); 3];
     let (mut attempts, mut kills) = ([0_u64; 2], [0_u64; 2]);
-    for seen in observations {
+    for seen in &observations {
         let place = usize::from(is_after(seen));
         attempts[place] += 1;
         kills[place] += u64::from(seen.is_oom_killed);
@@ -225,6 +248,7 @@ fn tracked(advice: &Saved, history: Option<&History>) -> Tracked {
         saved: advice.clone(),
         followed,
         changed_ms,
+        replaced_ms,
         cpu_now_millicores: cpu_now,
         memory_now_bytes: memory_now,
         predicted_saving: NanoUsd::from_nano(before.saturating_sub(as_advised)),

@@ -26,25 +26,33 @@ struct Job {
 /// What a job should ask for, and what that would have saved in the week.
 #[derive(Debug, Clone)]
 pub struct Sizing {
+    pub team: String,
     pub pipeline: String,
     pub job: String,
     /// Quantities as Kubernetes writes them, CPU and memory.
     pub current: String,
     pub recommended: String,
     pub saving: NanoUsd,
-    /// Whether that is what machines would have cost less, by replay; else it is what was reserved, at reference prices.
+    /// What would have been reserved less in the week, at reference prices.
+    pub nominal: NanoUsd,
+    /// Whether the saving is what machines would have cost less, by replay; else it is what was reserved, at reference prices.
     pub is_realisable: bool,
 }
 
 impl Weekly {
-    /// Puts advice on requests among what to do next, by what it saves. Where there is any for a job, that its requests are not used
-    /// is not told again.
+    /// Puts advice on requests among what to do next, by what it saves. That a job's requests are not used is not told again where the advice
+    /// for its containers is about half of that or more.
     pub fn advise(&mut self, sizings: &[Sizing]) {
-        let mut advised: Vec<Action> = sizings
-            .iter()
-            .map(|sizing| Action {
+        let mut covered: BTreeMap<(Option<&str>, String), i64> = BTreeMap::new();
+        let mut advised = Vec::new();
+        for sizing in sizings.iter().filter(|sizing| sizing.saving.get() >= LEAST) {
+            let subject = job_name(&sizing.pipeline, &sizing.job);
+            let of_job = covered.entry((Some(&sizing.team), subject.clone())).or_default();
+            *of_job = of_job.saturating_add(sizing.nominal.get());
+            advised.push(Action {
                 kind: "right_sizing",
-                subject: job_name(&sizing.pipeline, &sizing.job),
+                team: Some(sizing.team.clone()),
+                subject,
                 finding: format!("asks for {}, and {} would do", sizing.current, sizing.recommended),
                 remedy: if sizing.is_realisable {
                     "change its requests (realisable saving, by replay)"
@@ -52,11 +60,12 @@ impl Weekly {
                     "change its requests (nominal saving: what machines would have cost less is not known)"
                 },
                 cost: sizing.saving,
-            })
-            .collect();
-        advised.retain(|action| action.cost.get() >= LEAST);
+            });
+        }
         self.actions.retain(|action| {
-            action.kind != "unused_request" || advised.iter().all(|advice| advice.subject != action.subject)
+            let of_job = covered.get(&(action.team.as_deref(), action.subject.clone()));
+            action.kind != "unused_request"
+                || of_job.is_none_or(|nominal| nominal.saturating_mul(2) < action.cost.get())
         });
         self.actions.append(&mut advised);
         largest_first(&mut self.actions);
@@ -79,6 +88,7 @@ fn largest_first(actions: &mut Vec<Action>) {
 fn of_pool(pool: &PoolRow) -> Vec<Action> {
     let action = |kind, finding: String, remedy, cost: i64| Action {
         kind,
+        team: None,
         subject: pool_name(&pool.pool),
         finding,
         remedy,
@@ -149,6 +159,7 @@ fn of_jobs(figures: &Figures) -> Vec<Action> {
         let mut add = |kind, finding: String, remedy, cost: i64| {
             actions.push(Action {
                 kind,
+                team: Some((*team).to_owned()),
                 subject: job_name(pipeline, name),
                 finding,
                 remedy,

@@ -6,7 +6,7 @@ use podledger_sql::units::NanoUsd;
 
 use super::{RunRow, Weekly};
 use crate::display::{change, dollars, duration, markdown as name, markdown_cut, percent, percent_change};
-use crate::findings::worth_telling;
+use crate::findings::{Finding, worth_telling};
 
 /// Longest evidence that is shown, in characters.
 const EVIDENCE: usize = 300;
@@ -100,11 +100,16 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
         for finding in told.iter().take(SHOWN) {
             writeln!(
                 out,
-                "- {} {} {}: {}",
+                "- {} {} {}{}: {}. Mend: {}{}",
                 finding.cost.map_or_else(|| "unknown".to_owned(), dollars),
                 name(&finding.subject),
                 name(&finding.title()),
-                markdown_cut(&format!("{} -> {}", finding.evidence, finding.mend), EVIDENCE),
+                details(finding),
+                markdown_cut(&finding.evidence, EVIDENCE),
+                markdown_cut(&finding.mend, EVIDENCE),
+                finding.command.as_ref().map_or_else(String::new, |command| {
+                    format!(", {}", markdown_cut(command, EVIDENCE))
+                }),
             )?;
         }
         more(out, told.len())?;
@@ -186,6 +191,25 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
         more(out, report.pools.len())?;
     }
     writeln!(out, "\n---\n{}", super::words::trust(report))
+}
+
+/// What is known beside the cost: how that changed, since when, and whose it is.
+fn details(finding: &Finding) -> String {
+    let trend = finding.cost.zip(finding.previous).and_then(|(cost, previous)| {
+        let difference = NanoUsd::from_nano(cost.get() - previous.get());
+        (cost != previous).then(|| format!("{}{}", change(difference), percent_change(difference, previous)))
+    });
+    let since = finding
+        .since
+        .as_ref()
+        .map(|since| format!("since {}", since.chars().take(10).collect::<String>()));
+    let team = (finding.team != "unattributed").then(|| format!("team {}", name(&finding.team)));
+    let told: Vec<String> = [trend, since, team].into_iter().flatten().collect();
+    if told.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", told.join(", "))
+    }
 }
 
 fn more(out: &mut String, rows: usize) -> std::fmt::Result {

@@ -242,6 +242,9 @@ pub struct QueueRow {
 pub struct Action {
     /// Of which kind: `idle_tail`, `unused_request`, `right_sizing`, `failed`, ...
     pub kind: &'static str,
+    /// Whose job it is.
+    #[serde(skip)]
+    team: Option<String>,
     /// A pool, or pipeline and job.
     pub subject: String,
     /// What is to be seen, in words that follow the subject.

@@ -29,12 +29,13 @@ disrupted as (
 ),
 
 -- The kubelet says so of a pod that it evicts. Of a machine that shuts down it ends pods too, with the same reason and without this.
+-- Karpenter says it in the same word of every pod that it drains.
 evicted as (
     select distinct
         cluster,
         involved_uid as pod_uid
     from {{ ref('stg_cluster_events') }}
-    where reason = 'Evicted' and involved_kind = 'Pod'
+    where reason = 'Evicted' and involved_kind = 'Pod' and component = 'kubelet'
 ),
 
 own as (

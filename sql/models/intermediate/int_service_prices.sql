@@ -153,7 +153,8 @@ candidates as (
         and resources.provider = listed.provider
         and resources.region = listed.region
         and listed.unit = 'disk-month'
-        and regexp_extract(listed.item, '^([PES][0-9]+ [LZ]RS)', 1) = disks.disk
+        -- The disk itself (`P10 LRS`, `P10 LRS Disk`), and no mount of it nor what is done with it.
+        and regexp_extract(listed.item, '^([PES][0-9]+ [LZ]RS)( Disk)?( [(].*)?$', 1) = disks.disk
 )
 
 select *

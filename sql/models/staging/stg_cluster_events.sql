@@ -9,6 +9,7 @@ select
     max(involved_kind) as involved_kind,
     max(involved_name) as involved_name,
     max(involved_uid) as involved_uid,
+    max(component) as component,
     nullif(max_by(coalesce(message, ''), ({{ ms('last_at') }}, coalesce(message, ''))), '') as message,
     min({{ ms('coalesce(first_at, last_at)') }}) as first_ms,
     max({{ ms('last_at') }}) as last_ms

@@ -130,7 +130,12 @@ impl World {
             }
             instance.disruption = Some("EvictionByEvictionAPI");
             instance.planted = Some("consolidation");
+            let involved = notes::Involved::pod(instance);
             self.ask_to_delete(pod, at);
+            // Its UID is drawn aside, so that telling it changes nothing that happens.
+            let uid = Draw::new(1 << 63 | pod as u64).uid();
+            let note = notes::Note::normal("Evicted", "karpenter", &involved, "Evicted pod: Underutilized");
+            self.tell(at, ChangeKind::Added, notes::event(uid, &note, at));
         }
     }
 
