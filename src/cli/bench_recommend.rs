@@ -142,6 +142,7 @@ fn generate(attempts: u32, templates: u32) -> Observed {
             image: None,
             source: Some("kubelet".to_owned()),
             pod_containers: 1,
+            is_retried: false,
             observations: observations.collect(),
         }
     });

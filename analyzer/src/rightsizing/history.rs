@@ -155,6 +155,8 @@ pub struct History {
     pub source: Option<String>,
     /// Containers of its pod, init containers apart: VPA divides its least pod among them.
     pub pod_containers: u32,
+    /// Whether its job was tried again in a run: something does so by itself.
+    pub is_retried: bool,
     pub observations: Vec<Observation>,
 }
 
@@ -199,6 +201,20 @@ impl History {
         let image = self.newest_image();
         let needs = self.observations.iter().map(|seen| seen.memory_need_bytes(image));
         needs.max().unwrap_or(0)
+    }
+
+    /// The least mean, over its first `from` runs, those and the next, and so on, of what a run amounts to: a further run never raises it. With
+    /// fewer runs, the mean of all.
+    #[must_use]
+    pub fn least_mean(&self, from: usize, amount: impl Fn(&[Observation]) -> u128) -> u128 {
+        let mut sum = 0;
+        let mut least = 0;
+        for (before, run) in self.observations.chunk_by(|a, b| a.run == b.run).enumerate() {
+            sum += amount(run);
+            let mean = sum / (before as u128 + 1);
+            least = if before < from { mean } else { mean.min(least) };
+        }
+        least
     }
 
     /// The most that each run needed, in bytes, in the order of runs; runs of which nothing is known are left out.

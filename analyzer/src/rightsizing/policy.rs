@@ -105,7 +105,7 @@ fn is_growing(needs: &[u64], factor_ppm: u64) -> bool {
 pub(super) fn decide(observed: &Observed, settings: &Settings) -> Vec<Decision> {
     let needs: Vec<Vec<u64>> = observed.histories.iter().map(History::run_needs_bytes).collect();
     let margins = Margins::of(&needs);
-    let shares = margins::shares_ppm(observed, &needs);
+    let shares = margins::shares_ppm(observed, &needs, settings.least_runs);
     let histories = observed
         .histories
         .iter()
@@ -114,14 +114,15 @@ pub(super) fn decide(observed: &Observed, settings: &Settings) -> Vec<Decision> 
     histories
         .map(|(number, (history, (needs, share)))| {
             // Of a run that exceeds what is asked for one attempt does, so there may be as many such runs as the attempts of a run allow.
-            let attempts = u64::try_from(history.observations.len() / needs.len().max(1)).unwrap_or(1);
+            let attempts = history.least_mean(settings.least_runs, |run| run.len() as u128);
+            let attempts = u64::try_from(attempts).unwrap_or(1);
             let per_attempt = settings
                 .attempt_risk_ppm
                 .saturating_mul(attempts.max(1))
                 .saturating_mul(margins::WHOLE_PPM);
             let part = settings.run_risk_ppm.saturating_mul(share).min(per_attempt);
             let whole = margins::WHOLE_PPM * margins::WHOLE_PPM;
-            let factor = margins.factor(number, needs.len(), part, whole);
+            let factor = margins.factor(number, needs.len(), settings.least_runs, part, whole);
             Decision {
                 memory: memory(history, needs, factor, settings),
                 cpu: cpu(history, needs.len(), settings),

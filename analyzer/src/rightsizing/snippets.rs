@@ -45,12 +45,16 @@ fn title(row: &Recommendation) -> String {
     )
 }
 
-/// What a resource is to be: as advised, or, backwards, as it is.
-fn chosen(resource: &Resource, is_inverse: bool) -> Option<u64> {
+/// What a resource is to be: as advised, or, backwards, as it is, which is nothing where nothing was asked for: a merge patch takes away what is null.
+fn chosen(resource: &Resource, is_inverse: bool, quantity: fn(u64) -> String) -> Option<Value> {
     let advised = resource
         .recommended
         .filter(|advised| *advised != resource.current)?;
-    Some(if is_inverse { resource.current } else { advised })
+    Some(match (is_inverse, resource.current) {
+        (true, 0) => Value::Null,
+        (true, current) => json!(quantity(current)),
+        (false, _) => json!(quantity(advised)),
+    })
 }
 
 /// A strategic-merge patch per template for its pod template, as YAML documents; `is_inverse` gives what takes it back. Containers of
@@ -62,22 +66,26 @@ pub fn patch(rows: &[Recommendation], is_inverse: bool) -> Result<String, String
     let mut text = String::new();
     for row in rows {
         let (cpu, memory) = (
-            chosen(&row.cpu_millicores, is_inverse),
-            chosen(&row.memory_bytes, is_inverse),
+            chosen(&row.cpu_millicores, is_inverse, cpu_quantity),
+            chosen(&row.memory_bytes, is_inverse, memory_quantity),
         );
         if row.template.container == "(main)" || (cpu.is_none() && memory.is_none()) {
             continue;
         }
         let mut requests = Map::new();
-        if let Some(millicores) = cpu {
-            requests.insert("cpu".to_owned(), json!(cpu_quantity(millicores)));
-        }
-        if let Some(bytes) = memory {
-            requests.insert("memory".to_owned(), json!(memory_quantity(bytes)));
+        let is_memory_changed = memory.is_some();
+        for (name, quantity) in [("cpu", cpu), ("memory", memory)] {
+            if let Some(quantity) = quantity {
+                requests.insert(name.to_owned(), quantity);
+            }
         }
         let mut resources = json!({ "requests": requests });
-        if let (Some(bytes), Some(limit)) = (memory, row.memory_limit_bytes) {
-            let limit = if is_inverse { limit } else { bytes };
+        if let (true, Some(advised), Some(limit)) = (
+            is_memory_changed,
+            row.memory_bytes.recommended,
+            row.memory_limit_bytes,
+        ) {
+            let limit = if is_inverse { limit } else { advised };
             resources["limits"] = json!({ "memory": memory_quantity(limit) });
         }
         let list = match row.template.kind {
