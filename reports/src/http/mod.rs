@@ -48,7 +48,7 @@ use tokio::sync::Semaphore;
 pub use access::{
     Access, AccessError, Role, create as create_token, read as read_tokens, revoke as revoke_token,
 };
-pub use advice::{Advice, Advise, Amount, Judged, NoAdvice, Template};
+pub use advice::{Advice, Advise, Amount, NoAdvice, Template};
 pub use guard::{Hosts, LARGEST_BODY};
 pub use listen::{ListenError, Listener, Tls};
 pub use routes::{Route, routes};
