@@ -346,7 +346,8 @@ fn judge(
         let mut is_judged = false;
         for seen in &history.observations {
             // Of an attempt that was not measured nobody knows what it needed.
-            if seen.memory_peak_bytes == 0 && !seen.is_oom_killed {
+            let peak = seen.memory_measured_bytes();
+            if peak == 0 && !seen.is_oom_killed {
                 continue;
             }
             is_judged = true;
@@ -354,13 +355,13 @@ fn judge(
             let memory = advised.0.unwrap_or(seen.memory_request_bytes);
             let is_failed = match advised.0 {
                 _ if seen.is_oom_killed => memory <= seen.memory_ceiling_bytes(),
-                Ok(memory) => memory < seen.memory_peak_bytes,
+                Ok(memory) => memory < peak,
                 Err(_) => false,
             };
             let millicores = advised.1.unwrap_or(u64::from(seen.cpu_request_millicores));
             sum.attempts += 1;
             let requested = u128::from(memory) * held;
-            let needed = u128::from(seen.memory_peak_bytes) * held;
+            let needed = u128::from(peak) * held;
             sum.requested_byte_ms += requested;
             let processor = u128::from(millicores) * held;
             let used = u128::from(seen.cpu_usage_millicore_ms);

@@ -64,6 +64,9 @@ pub struct Observation {
     /// What the kernel enforces; 0: the request stands for it.
     pub memory_limit_bytes: u64,
     pub memory_peak_bytes: u64,
+    /// Of a JVM: the most of its heap that was used, garbage and all, and what it may grow to.
+    pub heap_peak_bytes: u64,
+    pub heap_limit_bytes: u64,
     pub is_oom_killed: bool,
     /// Whether its CPU limit held it back for more than a tenth of the periods in which it ran.
     pub is_throttled: bool,
@@ -84,6 +87,29 @@ impl Observation {
         } else {
             self.memory_request_bytes
         }
+    }
+
+    /// What it asked for beside its heap, in bytes; `None` where its heap is not known, or does not fit into what it asked for.
+    #[must_use]
+    pub fn beside_heap_bytes(&self) -> Option<u64> {
+        if self.heap_peak_bytes == 0 || self.heap_limit_bytes == 0 {
+            return None;
+        }
+        self.memory_ceiling_bytes().checked_sub(self.heap_limit_bytes)
+    }
+
+    /// Whether nine tenths of its heap or more were used at a time: garbage fills what there is, so what was needed is not known.
+    #[must_use]
+    pub fn is_heap_full(&self) -> bool {
+        u128::from(self.heap_peak_bytes) * 10 >= u128::from(self.heap_limit_bytes) * 9
+    }
+
+    /// The most that it needed as far as it was measured, in bytes; 0 where it was not. Resident memory of a JVM is its heap, whatever it needs:
+    /// where the used part of the heap is known, that counts, with all that was asked for beside it.
+    #[must_use]
+    pub fn memory_measured_bytes(&self) -> u64 {
+        self.beside_heap_bytes()
+            .map_or(self.memory_peak_bytes, |beside| self.heap_peak_bytes + beside)
     }
 
     /// Average millicores while they are known, rounded up.
@@ -140,7 +166,7 @@ impl Observation {
         } else {
             0
         };
-        self.memory_peak_bytes.max(killed)
+        self.memory_measured_bytes().max(killed)
     }
 }
 
@@ -178,6 +204,14 @@ impl History {
     #[must_use]
     pub fn current_memory_bytes(&self) -> u64 {
         self.newest().map_or(0, |seen| seen.memory_request_bytes)
+    }
+
+    /// The most that the heap of its JVM may take now, in bytes; `None` where that is not known.
+    #[must_use]
+    pub fn current_heap_limit_bytes(&self) -> Option<u64> {
+        self.newest()
+            .filter(|seen| seen.beside_heap_bytes().is_some())
+            .map(|seen| seen.heap_limit_bytes)
     }
 
     /// The limit of now, in bytes; `None` where it is not known.

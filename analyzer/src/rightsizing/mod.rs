@@ -115,7 +115,7 @@ pub enum Withheld {
     TooFewPoints,
     /// Its runs and those of all others are too few to say how often the next one needs more than any before.
     UnknownTail,
-    /// The memory of a JVM is its heap, whatever the work needs: it tells nothing without metrics of the heap.
+    /// The memory of a JVM is its heap, whatever the work needs: it tells nothing without metrics of the heap, or where nearly all of that was used.
     HeapCensored,
     /// Its runs need more and more: the past does not bound the next one.
     Growing,
@@ -132,7 +132,9 @@ impl Withheld {
             Self::TooFewRuns => "too few runs",
             Self::TooFewPoints => "fewer than 100 points",
             Self::UnknownTail => "too few runs, here and elsewhere, to know the tail",
-            Self::HeapCensored => "heap_censored: a JVM's memory is its heap, and its use is not known",
+            Self::HeapCensored => {
+                "heap_censored: a JVM's memory is its heap, and what it needs of it is not known"
+            }
             Self::Growing => "growing: each run needs more than the ones before",
             Self::Throttled => "throttled by its CPU limit",
         }

@@ -68,7 +68,8 @@ pub fn read(connection: &Connection, filter: &Filter) -> Result<Observed> {
             attempts.cpu_request_millicores, attempts.cpu_measured_ms, attempts.cpu_usage_millicore_ms,
             attempts.cpu_p50_millicores, attempts.cpu_p90_millicores, attempts.cpu_p95_millicores, attempts.cpu_max_millicores,
             attempts.memory_request_bytes, attempts.memory_limit_bytes, attempts.memory_peak_bytes, attempts.oom_kills > 0,
-            coalesce(attempts.cpu_throttled_periods * 10 > attempts.cpu_periods, false), retried.pipeline is not null
+            coalesce(attempts.cpu_throttled_periods * 10 > attempts.cpu_periods, false), retried.pipeline is not null,
+            attempts.heap_peak_bytes, attempts.heap_limit_bytes
         from attempts
         inner join numbered
             on attempts.cluster = numbered.cluster
@@ -168,6 +169,8 @@ impl Reader {
             memory_request_bytes: amount(row, 23)?,
             memory_limit_bytes: amount(row, 24)?,
             memory_peak_bytes: amount(row, 25)?,
+            heap_peak_bytes: amount(row, 29)?,
+            heap_limit_bytes: amount(row, 30)?,
             is_oom_killed: row.get(26)?,
             is_throttled: row.get(27)?,
         };

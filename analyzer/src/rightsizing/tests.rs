@@ -22,6 +22,8 @@ pub(crate) fn observation(run: u32, started_ms: i64, held_ms: i64) -> Observatio
         memory_request_bytes: 4096 * MIB,
         memory_limit_bytes: 0,
         memory_peak_bytes: 0,
+        heap_peak_bytes: 0,
+        heap_limit_bytes: 0,
         is_oom_killed: false,
         is_throttled: false,
     }
@@ -152,6 +154,65 @@ fn advice_is_withheld_with_its_reason() {
     }
     let decided = Strategy::Podledger.decide(&throttled, &Settings::default())[0];
     assert_eq!(decided.cpu, Err(Withheld::Throttled));
+}
+
+/// Executors with a heap of 6 GiB and 2 GiB beside it; one run used more of the heap than the others.
+#[test]
+fn a_heap_is_sized_by_what_was_used_of_it_and_what_is_beside_stays() {
+    let mut templates = vec![vec![500; 40]; 5];
+    templates[0] = vec![7500; 40];
+    let mut observed = observed(&templates);
+    observed.histories[0].template.container = "spark-kubernetes-executor".to_owned();
+    observed.histories[0].image = Some("registry.example.com/spark:4".to_owned());
+    for seen in &mut observed.histories[0].observations {
+        seen.memory_request_bytes = 8192 * MIB;
+        seen.heap_limit_bytes = 6144 * MIB;
+        seen.heap_peak_bytes = 3000 * MIB;
+    }
+    observed.histories[0].observations[7].heap_peak_bytes = 4000 * MIB;
+    let of = |observed: &Observed| memory_mib(observed, Strategy::Podledger, 0);
+    // 4000 MiB of heap and 2048 beside it, and 15%, though 7500 MiB were resident.
+    assert_eq!(of(&observed), Ok(6956));
+    let row = recommendations(&observed, Strategy::Podledger, &Settings::default())
+        .into_iter()
+        .find(|row| row.template.job == "job-0")
+        .unwrap();
+    assert!(row.risks.contains(&Risk::HeapIsSampled), "{:?}", row.risks);
+    let text = spark(std::slice::from_ref(&row));
+    assert!(
+        text.contains("spark.executor.memory=4908m\nspark.executor.memoryOverhead=2048m"),
+        "{text}"
+    );
+    // A pod's memory is not changed without its heap.
+    let text = patch(std::slice::from_ref(&row), false).unwrap();
+    assert!(text.contains("cpu:") && !text.contains("memory"), "{text}");
+    // Judged by the same: what is resident of a heap that could be smaller does not fail.
+    let half = [Split::Runs(50)];
+    let judged = backtest(
+        &observed,
+        &half,
+        &Settings::default(),
+        FailureCost::default(),
+        |_| true,
+    );
+    assert_eq!(judged.total[0].failed_attempts, 0);
+
+    let with = |change: fn(&mut Observation)| {
+        let mut observed = observed.clone();
+        change(&mut observed.histories[0].observations[20]);
+        of(&observed)
+    };
+    let withheld = Err(Withheld::HeapCensored);
+    assert_eq!(with(|seen| seen.heap_peak_bytes = 5600 * MIB), withheld);
+    assert_eq!(with(|seen| seen.heap_peak_bytes = 0), withheld);
+    assert_eq!(with(|seen| seen.heap_limit_bytes = 9000 * MIB), withheld);
+    assert_eq!(with(|seen| seen.is_oom_killed = true), withheld);
+    // A run of which nothing is known tells nothing.
+    let unmeasured = |seen: &mut Observation| {
+        seen.memory_peak_bytes = 0;
+        seen.heap_peak_bytes = 0;
+    };
+    assert_eq!(with(unmeasured), Ok(6956));
 }
 
 #[test]
