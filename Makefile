@@ -69,7 +69,7 @@ test: venv debian jdbc ## run every test; a tool that a test needs and does not 
 	PODLEDGER_REQUIRE_TOOLS=1 cargo test --release --workspace
 
 soak: venv debian jdbc ## run the long seeds and the whole trace
-	PODLEDGER_REQUIRE_TOOLS=1 PODLEDGER_SOAK=1 cargo test --release --workspace --test main -- --nocapture conservation file_size parity simulated crashes rightsizing live::faults live::month
+	PODLEDGER_REQUIRE_TOOLS=1 PODLEDGER_SOAK=1 cargo test --release --workspace --test main -- --nocapture conservation file_size parity simulated crashes replay rightsizing live::faults live::month
 
 bench: tools ## measure: the crates' benches
 	cargo bench --workspace --profile release --benches

@@ -64,6 +64,7 @@ impl Scraped {
             has_pod_events: false,
             has_flaws: true,
             slower_from_ms: None,
+            request_percent: None,
         };
         record(scenario, folder.path(), |_| {}).unwrap();
         let text = folder.path().join("scrapes.om");

@@ -61,3 +61,28 @@ fn a_quick_bench_of_collecting_hears_what_it_asks_for() {
         assert!(report["memory_bytes_most"].as_u64().unwrap() > 0, "{report}");
     }
 }
+
+#[test]
+fn a_bench_of_sizing_decides_for_every_template() {
+    let report = report(&["recommend", "--attempts", "60000", "--templates", "40", "--json"]);
+    assert_eq!(
+        (&report["attempts"], &report["templates"]),
+        (&60_000.into(), &40.into())
+    );
+    let advised: Vec<(&str, u64)> = report["measures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|measured| {
+            assert!(measured["seconds"].as_f64().unwrap() >= 0.0, "{measured}");
+            (
+                measured["strategy"].as_str().unwrap(),
+                measured["advised"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        advised,
+        [("podledger", 40), ("krr", 40), ("vpa", 40), ("current", 40)]
+    );
+}

@@ -5,16 +5,16 @@ mod billing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use podledger_analyzer::replay::{Replay, Schedule};
+use podledger_analyzer::replay::{PoolName, Replay, Schedule};
 use podledger_analyzer::rightsizing::{
-    Confidence, Filter, Recommendation, Resource, Settings, Severity, Strategy, Withheld, read,
+    Confidence, Filter, Recommendation, Resource, Settings, Severity, Strategy, Template, Withheld, read,
     recommendations,
 };
 use podledger_simulator::Scenario;
 use serde_json::Value;
 
 use crate::harness::World;
-use crate::simulated::{ledger_of, scenario};
+use crate::simulated::{START_MS, ledger_of, scenario};
 
 fn replay(world: &World, filter: &Filter) -> Replay {
     Replay::new(Schedule::read(world.ledger().connection(), filter).unwrap())
@@ -49,10 +49,115 @@ fn unchanged_requests_reproduce_what_machines_cost_within_two_percent() {
         );
         // A small pool may be further off, and is then left out.
         assert!(off <= 1, "seed {seed}: {off} pools are more than 2% off");
+        rules_of_the_first_day_hold_on_later_days(seed, &world);
         if seed == 3 {
             what_is_advised_is_worth_what_machines_would_have_cost_less(&world, &found);
+            what_is_advised_is_to_be_done_next(&world);
         }
     }
+}
+
+/// Rules that one day shows, on the days after it, which they were not fitted to.
+fn rules_of_the_first_day_hold_on_later_days(seed: u64, world: &World) {
+    let second = Some(START_MS + 86_400_000);
+    let day = Filter {
+        since_ms: None,
+        until_ms: second,
+    };
+    let later = Filter {
+        since_ms: second,
+        until_ms: None,
+    };
+    let first = replay(world, &day);
+    let rules = |name: &PoolName| {
+        let mut pools = first.pools();
+        pools.find(|pool| pool.name == *name).map(|pool| pool.rules)
+    };
+    let schedule = Schedule::read(world.ledger().connection(), &later).unwrap();
+    let (cost, replayed, _) = held(&Replay::under(schedule, rules));
+    assert!(
+        (replayed - cost).abs() * 50 <= cost,
+        "seed {seed}: {replayed} instead of {cost}"
+    );
+}
+
+/// The report of the command line has advice among what to do next, and says which kind of saving it is.
+fn what_is_advised_is_to_be_done_next(world: &World) {
+    let out = world.folder.path().join("reports");
+    let output = Command::new(env!("CARGO_BIN_EXE_podledger"))
+        .arg("--data")
+        .arg(world.folder.path())
+        .args(["report", "weekly", "--format", "json", "--out"])
+        .arg(&out)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let file = std::fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let actions = report["actions"].as_array().unwrap();
+    let kinds: Vec<&str> = actions
+        .iter()
+        .filter(|action| action["kind"] == "right_sizing")
+        .map(|action| action["saving"].as_str().unwrap())
+        .collect();
+    assert!(kinds.contains(&"realisable"), "{actions:?}");
+    let is_nominal = |action: &Value| action["saving"] == "nominal";
+    let savings: Vec<bool> = actions.iter().map(is_nominal).collect();
+    assert!(savings.is_sorted(), "{actions:?}");
+    assert!(
+        actions
+            .iter()
+            .all(|action| action["kind"] == "right_sizing" || action["saving"] == "at_most")
+    );
+}
+
+/// Two worlds of which one asks for three fifths of what the other does, and does the same work: machines cost as much less as replays of the other
+/// say.
+#[test]
+fn what_replays_predict_is_what_smaller_requests_save() {
+    let of = |percent| {
+        let scenario = Scenario {
+            has_flaws: false,
+            request_percent: Some(percent),
+            ..scenario(11, 3, 24)
+        };
+        ledger_of(scenario).0
+    };
+    let (large, small) = (of(100), of(60));
+    let work = "select count(*), sum(finished_ms - running_ms) from intermediate.pods where pod_class = 'workload' and run <> 'unattributed' \
+                and finished_ms is not null";
+    eprintln!("{:?} {:?}", large.rows(work), small.rows(work));
+    let observed = |world: &World| read(world.ledger().connection(), &Filter::default()).unwrap();
+    let current = |world: &World| recommendations(&observed(world), Strategy::Current, &Settings::default());
+    let asked: BTreeMap<Template, (u64, u64)> = current(&small)
+        .into_iter()
+        .map(|row| {
+            (
+                row.template,
+                (row.cpu_millicores.current, row.memory_bytes.current),
+            )
+        })
+        .collect();
+    let mut rows = current(&large);
+    for row in &mut rows {
+        let (millicores, bytes) = asked[&row.template];
+        row.cpu_millicores.recommended = Some(millicores);
+        row.memory_bytes.recommended = Some(bytes);
+    }
+    let predicted = replay(&large, &Filter::default()).together(&rows);
+    let cost = |world: &World| -> i64 {
+        let found = world.rows("select cast(sum(cost) * 1000000000 as bigint) from marts.machines_daily");
+        found[0].parse().unwrap()
+    };
+    let saved = cost(&large) - cost(&small);
+    let told = predicted.realisable.saving.unwrap().get();
+    eprintln!("{saved} {predicted:?}");
+    assert!(saved * 10 > cost(&large), "{saved}");
+    assert!((told - saved).abs() * 10 <= saved, "{told} instead of {saved}");
 }
 
 /// All templates ask for next to nothing, or for what they do.

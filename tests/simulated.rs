@@ -16,7 +16,7 @@ use crate::conservation::sharing;
 use crate::harness::World;
 
 /// Monday 2026-11-02, 00:00 UTC.
-const START_MS: i64 = 1_793_577_600_000;
+pub(crate) const START_MS: i64 = 1_793_577_600_000;
 
 pub(crate) fn scenario(seed: u64, days: u32, pipelines: usize) -> Scenario {
     Scenario {
@@ -29,6 +29,7 @@ pub(crate) fn scenario(seed: u64, days: u32, pipelines: usize) -> Scenario {
         has_pod_events: false,
         has_flaws: true,
         slower_from_ms: None,
+        request_percent: None,
     }
 }
 
@@ -410,6 +411,7 @@ fn where_nothing_goes_wrong_nothing_is_found_to_have() {
         let (world, _) = ledger_of(Scenario {
             has_flaws: false,
             slower_from_ms: None,
+            request_percent: None,
             ..scenario(200 + seed, 1, 6)
         });
         assert_eq!(
@@ -465,6 +467,7 @@ fn a_job_that_becomes_slower_is_found_with_its_day() {
         let from_ms = quiet.start_ms + 2 * 86_400_000;
         let (world, truth) = ledger_of(Scenario {
             slower_from_ms: Some(from_ms),
+            request_percent: None,
             ..quiet
         });
         let slower = truth.sums.slower.unwrap();

@@ -6,7 +6,7 @@ use jiff::civil::date;
 use podledger_collector::import::kubernetes::Options;
 use podledger_collector::import::{prices, query, recording};
 use podledger_reports::display::HOSTILE_NAMES;
-use podledger_reports::weekly::{self, Request, Sizing, Week, Weekly};
+use podledger_reports::weekly::{self, Action, Proof, Request, Saving, Sizing, Week, Weekly};
 use podledger_simulator::{Scenario, record};
 use podledger_sql::units::NanoUsd;
 
@@ -27,6 +27,7 @@ pub fn fortnight() -> World {
         has_pod_events: false,
         has_flaws: true,
         slower_from_ms: None,
+        request_percent: None,
     };
     record(scenario, &out, |_| {}).unwrap();
     let day = date(2026, 11, 16);
@@ -211,9 +212,57 @@ fn every_figure_of_a_week_is_a_query_on_the_marts() {
             .count()
     );
 
+    advice_is_judged_on_the_week(&world);
     looks_as_before(&found);
     loads_nothing(&weekly::html(&found).unwrap());
     is_valid(&world, &weekly::html(&found).unwrap());
+}
+
+/// What was advised of the week before would have come to, on the command line and in every format.
+fn advice_is_judged_on_the_week(world: &World) {
+    let out = world.folder.path().join("reports");
+    let (data, out_name) = (world.folder.path().to_str().unwrap(), out.to_str().unwrap());
+    let said = std::process::Command::new(env!("CARGO_BIN_EXE_podledger"))
+        .args(["--data", data, "report", "weekly", "--week", "2026-W46"])
+        .args(["--format", "json,html,md,csv", "--out", out_name])
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&read("2026-W46.json")).unwrap();
+    let outcomes = report["proof"]["outcomes"].as_array().unwrap();
+    let names: Vec<&str> = outcomes
+        .iter()
+        .map(|row| row["strategy"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["podledger", "krr", "vpa", "current"]);
+    let judged = world.rows(
+        "select count(*) from marts.container_attempts where (memory_peak_bytes > 0 or oom_kills > 0) \
+         and pipeline is not null and pipeline <> 'unattributed' and started_at >= '2026-11-09' and started_at < '2026-11-16'",
+    );
+    for row in outcomes {
+        assert_eq!(row["attempts"].to_string(), judged[0], "{row}");
+    }
+    let (ours, current) = (&outcomes[0], &outcomes[3]);
+    assert!(ours["templates_advised"].as_u64().unwrap() > 0, "{ours}");
+    assert!(
+        ours["wasted_byte_ms"].as_u64().unwrap() < current["wasted_byte_ms"].as_u64().unwrap(),
+        "{ours} {current}"
+    );
+    let sentence = format!("judged on its {} tries", judged[0]);
+    for name in ["2026-W46.html", "2026-W46.md"] {
+        let text = read(name);
+        assert!(
+            text.contains("Whether advice on requests holds") && text.contains(&sentence),
+            "{text}"
+        );
+    }
+    let text = read("2026-W46.md");
+    let section = text.split("## ").find(|part| part.starts_with("Whether advice"));
+    insta::assert_snapshot!("weekly_advice_judged", section.unwrap().trim());
+    let table = read("2026-W46-advice_judged.csv");
+    assert_eq!(table.lines().count(), 5, "{table}");
+    is_valid(world, &read("2026-W46.html"));
 }
 
 /// What the report says in words is looked at when it changes.
@@ -388,41 +437,66 @@ fn members_of_a_shared_team_see_what_they_pay_for() {
             .iter()
             .all(|action| !action.finding.contains("0 of 0"))
     );
-    let sizing = |job: &str, usd: &str, is_realisable| sizing("growth", job, usd, is_realisable);
+    let sizing = |job: &str, nominal: &str, realisable: Option<&str>| sizing("growth", job, nominal, realisable);
     let told = all.actions.len();
     all.advise(&[
-        sizing("load", "90", false),
-        sizing("train", "100", true),
-        sizing("small", "0.001", true),
+        sizing("load", "900", None),
+        sizing("train", "200", Some("100")),
+        sizing("small", "100", Some("0.001")),
     ]);
     assert_eq!(all.actions.len(), told + 2);
-    let advised: Vec<(&str, &str)> = all.actions[..2]
-        .iter()
-        .map(|action| (action.subject.as_str(), action.remedy.split(':').next().unwrap()))
-        .collect();
+    // What is known to be spared comes first, what is only reserved comes last, however much it is.
+    let (first, last) = (&all.actions[0], all.actions.last().unwrap());
+    let of = |action: &Action| (action.subject.clone(), action.saving, action.cost.to_string());
     assert_eq!(
-        advised,
+        [of(first), of(last)],
         [
-            ("etl/train", "change its requests (realisable saving, by replay)"),
-            ("etl/load", "change its requests (nominal saving")
+            (
+                "etl/train".to_owned(),
+                Saving::Realisable,
+                "100.000000000".to_owned()
+            ),
+            ("etl/load".to_owned(), Saving::Nominal, "900.000000000".to_owned()),
         ]
     );
+    all.proof = Some(Proof {
+        learned_from_date: "2026-11-01".to_owned(),
+        outcomes: Vec::new(),
+        withheld: Some("too little was known".to_owned()),
+    });
+    for text in [
+        weekly::html(&all).unwrap(),
+        weekly::markdown(&all),
+        weekly::terminal(&all),
+    ] {
+        assert!(text.contains("not judged: too little was known"), "{text}");
+    }
+    let page = weekly::html(&all).unwrap();
+    assert!(
+        page.contains("$100.00 realisable") && page.contains("$900.00 nominal"),
+        "{page}"
+    );
+    assert!(weekly::markdown(&all).contains("change its requests ($900.00 nominal this week)"));
+    assert!(weekly::terminal(&all).contains("$100.00/week realisable"));
+    let table = weekly::tables(&all)
+        .into_iter()
+        .find(|table| table.name == "actions");
+    let text = weekly::csv(&table.unwrap()).unwrap();
+    assert!(text.contains("900.000000000,\"nominal\""), "{text}");
     assert_eq!(all.hours[10].cpu_capacity_millicores, Some(4000));
     assert_eq!(all.trust.unpriced_ms, Some(0));
 }
 
 /// Advice on a job of pipeline `etl` that is worth as much in machines as on paper.
-fn sizing(team: &str, job: &str, usd: &str, is_realisable: bool) -> Sizing {
-    let saving = NanoUsd::from_decimal_str(usd).unwrap();
+fn sizing(team: &str, job: &str, nominal: &str, realisable: Option<&str>) -> Sizing {
     Sizing {
         team: team.to_owned(),
         pipeline: "etl".to_owned(),
         job: job.to_owned(),
         current: "4 CPU and 16Gi memory".to_owned(),
         recommended: "1 CPU and 2Gi memory".to_owned(),
-        saving,
-        nominal: saving,
-        is_realisable,
+        realisable: realisable.map(|usd| NanoUsd::from_decimal_str(usd).unwrap()),
+        nominal: NanoUsd::from_decimal_str(nominal).unwrap(),
     }
 }
 
@@ -462,12 +536,12 @@ fn advice_on_a_small_part_of_what_is_not_used_does_not_hide_the_rest() {
     };
     let of_each = "etl/load 0.500000000";
     assert_eq!(unused_after(&[]), [of_each; 2]);
-    assert_eq!(unused_after(&[sizing("red", "load", "0.24", true)]), [of_each; 2]);
+    assert_eq!(unused_after(&[sizing("red", "load", "0.24", Some("0.24"))]), [of_each; 2]);
     // Of two containers together it is most of it.
-    let both = ["0.24", "0.02"].map(|usd| sizing("red", "load", usd, true));
+    let both = ["0.24", "0.02"].map(|usd| sizing("red", "load", usd, Some(usd)));
     assert_eq!(unused_after(&both), [of_each]);
     assert_eq!(
-        unused_after(&[sizing("green", "load", "0.4", true)]),
+        unused_after(&[sizing("green", "load", "0.4", Some("0.4"))]),
         [of_each; 2]
     );
 }

@@ -241,6 +241,8 @@ facts! {
         gpu_usage_milligpu_ms: Option<i64>,
         gpu_measured_ms: Option<i64>,
         gpu_memory_peak_bytes: Option<i64>,
+        heap_peak_bytes: Option<i64>,
+        heap_limit_bytes: Option<i64>,
     }
 
     /// What an engine says of how one of its pods ended.

@@ -98,6 +98,7 @@ impl Finding {
             "oom_kills" => "OOM kills".to_owned(),
             "gpu_without_work" => "GPUs without work".to_owned(),
             "gpu_held_idle" => "GPUs held idle".to_owned(),
+            "gpu_underused" => "GPUs underused".to_owned(),
             other => other.replace('_', " "),
         }
     }
@@ -126,6 +127,7 @@ pub const KINDS: &[&str] = &[
     "slow_start",
     "gpu_without_work",
     "gpu_held_idle",
+    "gpu_underused",
     "daemon_overhead",
     "run_cost_regression",
 ];

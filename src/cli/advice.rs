@@ -4,20 +4,17 @@ use std::collections::BTreeMap;
 
 use duckdb::Connection;
 use podledger_analyzer::rightsizing::{
-    Decision, Filter, Observed, Outcome, Recommendation, Resource, Settings, Split, Strategy, airflow,
-    backtest, patch, read, recommendations, spark,
+    Decision, FailureCost, Filter, Observed, Outcome, Recommendation, Resource, Settings, Split, Strategy,
+    airflow, backtest, patch, read, recommendations, spark,
 };
-use podledger_reports::http::{Advice, Advise, Amount, Judged, NoAdvice, Template};
-use podledger_sql::units::NanoUsd;
+use podledger_reports::http::{Advice, Advise, Amount, NoAdvice, Template};
+use podledger_reports::weekly::Judged;
 
 /// Percent of each pipeline's runs that a back-test learns from, one window after another.
 pub const WINDOWS: [u8; 4] = [10, 25, 50, 75];
 
-/// What a failed attempt costs in a back-test beside what it held: 1 USD.
-const FAILURE_COST: NanoUsd = NanoUsd::from_nano(1_000_000_000);
-
 /// Attempts that a server learns from at most: about a hundred bytes of memory each.
-const MOST_ATTEMPTS: u64 = 5_000_000;
+pub(super) const MOST_ATTEMPTS: u64 = 5_000_000;
 
 /// Advises on all that a ledger has seen.
 pub fn advise() -> Box<Advise> {
@@ -53,7 +50,7 @@ fn advice(observed: &Observed) -> Result<Advice, String> {
         templates.push(template(row, peers)?);
     }
     let windows = WINDOWS.map(Split::Runs);
-    let proof = backtest(observed, &windows, &settings, FAILURE_COST);
+    let proof = backtest(observed, &windows, &settings, FailureCost::default(), |_| true);
     let in_sum = proof.total.iter().map(|outcome| judged(None, outcome));
     let by_window = proof.windows.iter().flat_map(|window| {
         window
@@ -125,7 +122,8 @@ fn template(row: Recommendation, peers: [Option<Decision>; 2]) -> Result<Templat
     })
 }
 
-fn judged(learned_from: Option<&str>, outcome: &Outcome) -> Judged {
+/// What a strategy's advice came to, as reports tell it.
+pub(super) fn judged(learned_from: Option<&str>, outcome: &Outcome) -> Judged {
     Judged {
         learned_from: learned_from.map(str::to_owned),
         strategy: outcome.strategy.name().to_owned(),

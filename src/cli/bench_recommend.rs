@@ -124,6 +124,8 @@ fn generate(attempts: u32, templates: u32) -> Observed {
                 memory_request_bytes: 16_384 * MIB,
                 memory_limit_bytes: 0,
                 memory_peak_bytes: base * u64::from(900 + below(key, 100)) * surge / 1_000_000,
+                heap_peak_bytes: 0,
+                heap_limit_bytes: 0,
                 is_oom_killed: false,
                 is_throttled: false,
             }
@@ -142,6 +144,7 @@ fn generate(attempts: u32, templates: u32) -> Observed {
             image: None,
             source: Some("kubelet".to_owned()),
             pod_containers: 1,
+            is_retried: false,
             observations: observations.collect(),
         }
     });

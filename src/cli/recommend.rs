@@ -8,13 +8,14 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use podledger_analyzer::replay::{Replay, Schedule};
 use podledger_analyzer::rightsizing::{
-    Filter, Observed, Saved, Settings, Split, Strategy, airflow, patch, read, recommendations, spark,
+    FailureCost, Filter, History, Saved, Settings, Split, Strategy, airflow, patch, read, recommendations,
+    spark,
 };
 use podledger_sql::units::NanoUsd;
 
 use super::Cli;
 use super::advice::WINDOWS;
-use super::recommend_proof::prove;
+use super::recommend_proof::Proof;
 use super::recommend_rows::{comma_separated, json, pools, table};
 use super::recommend_track::{save, tell};
 
@@ -76,8 +77,11 @@ pub struct Recommend {
           value_parser = clap::value_parser!(u8).range(1..=99))]
     train_runs: Vec<u8>,
     /// What a failed attempt costs beside what it held, in dollars: somebody is woken, or something waits.
-    #[arg(long, value_name = "USD", default_value = "1", value_parser = usd)]
+    #[arg(long, value_name = "USD", default_value = "5", value_parser = usd)]
     failure_cost: NanoUsd,
+    /// The same of a job that was seen to be tried again in a run.
+    #[arg(long, value_name = "USD", default_value = "1", value_parser = usd)]
+    retried_failure_cost: NanoUsd,
     /// Draw waste against failures over the headroom, as SVG.
     #[arg(long, value_name = "FILE", requires = "backtest")]
     plot: Option<PathBuf>,
@@ -155,18 +159,23 @@ impl Recommend {
             ..Settings::default()
         };
         if self.backtest {
-            prove(
-                &self.narrowed(observed),
+            let failure_cost = FailureCost {
+                alone: self.failure_cost,
+                retried: self.retried_failure_cost,
+            };
+            let is_json = self.format == Format::Json;
+            let proof = Proof::of(
+                &observed,
                 &self.splits()?,
                 &settings,
-                self.failure_cost,
-                self.format == Format::Json,
-                self.plot.as_deref(),
+                failure_cost,
+                is_json || self.plot.is_some(),
+                |history| self.is_wanted(history),
             )?;
+            proof.tell(is_json, self.plot.as_deref())?;
             return Ok(ExitCode::SUCCESS);
         }
         if self.track {
-            let observed = self.narrowed(observed);
             // Whose a template is, its attempts say.
             let is_wanted = |saved: &Saved| {
                 self.pipeline
@@ -176,7 +185,7 @@ impl Recommend {
                         || observed
                             .histories
                             .iter()
-                            .any(|history| history.template == saved.template))
+                            .any(|history| history.template == saved.template && self.is_wanted(history)))
             };
             tell(&cli.data, &observed, is_wanted, self.format == Format::Json)?;
             return Ok(ExitCode::SUCCESS);
@@ -218,15 +227,12 @@ impl Recommend {
             || (!self.without_replay && matches!(self.format, Format::Table | Format::Json | Format::Csv))
     }
 
-    /// What is judged: other pipelines and teams are left out.
-    fn narrowed(&self, mut observed: Observed) -> Observed {
-        observed.histories.retain(|history| {
-            self.pipeline
-                .as_ref()
-                .is_none_or(|pipeline| *pipeline == history.template.pipeline)
-                && self.team.as_ref().is_none_or(|team| *team == history.team)
-        });
-        observed
+    /// Whether a history is of the pipeline and team that are asked for.
+    fn is_wanted(&self, history: &History) -> bool {
+        self.pipeline
+            .as_ref()
+            .is_none_or(|pipeline| *pipeline == history.template.pipeline)
+            && self.team.as_ref().is_none_or(|team| *team == history.team)
     }
 }
 

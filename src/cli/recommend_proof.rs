@@ -4,52 +4,92 @@ use std::path::Path;
 
 use anyhow::Context;
 use podledger_analyzer::rightsizing::{
-    Backtest, FrontierPoint, Observed, Outcome, Settings, Split, Strategy, backtest, frontier,
+    Backtest, FailureCost, FrontierPoint, History, Observed, Outcome, Settings, Split, Strategy, backtest,
+    frontier, undominated,
 };
 use podledger_reports::charts::{Curve, CurvePoint, Paint, curves, standalone};
 use podledger_reports::display::dollars;
-use podledger_sql::units::NanoUsd;
 use serde::Serialize;
 
-/// Judges all strategies and prints what they come to; `plot` is a file to draw the frontier into.
-pub(super) fn prove(
-    observed: &Observed,
-    splits: &[Split],
-    settings: &Settings,
-    failure_cost: NanoUsd,
-    is_json: bool,
-    plot_path: Option<&Path>,
-) -> anyhow::Result<()> {
-    let proof = backtest(observed, splits, settings, failure_cost);
-    if proof.total.iter().all(|outcome| outcome.attempts == 0) {
-        anyhow::bail!("nothing to judge: no attempt that was measured comes after what is learned from");
-    }
-    let points = if is_json || plot_path.is_some() {
-        frontier(observed, splits, settings)
-    } else {
-        Vec::new()
-    };
-    if is_json {
-        let told = Proof {
-            backtest: &proof,
-            frontier: &points,
-        };
-        println!("{}", serde_json::to_string_pretty(&told)?);
-    } else {
-        print_proof(&proof);
-    }
-    if let Some(path) = plot_path {
-        let svg = plot(&points, &proof)?;
-        std::fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+/// A back-test, with its frontier; as JSON as it is.
+#[derive(Serialize)]
+pub(super) struct Proof {
+    backtest: Backtest,
+    /// Empty unless it is asked for.
+    frontier: Vec<FrontierPoint>,
+    /// Points of peers that no point of ours is at or below.
+    undominated: Vec<FrontierPoint>,
 }
 
-/// A back-test as JSON.
-#[derive(Serialize)]
-struct Proof<'a> {
-    backtest: &'a Backtest,
-    frontier: &'a [FrontierPoint],
+impl Proof {
+    /// Judges all strategies on those histories for which `is_judged` says so.
+    pub(super) fn of(
+        observed: &Observed,
+        splits: &[Split],
+        settings: &Settings,
+        failure_cost: FailureCost,
+        is_drawn: bool,
+        is_judged: impl Fn(&History) -> bool,
+    ) -> anyhow::Result<Self> {
+        let backtest = backtest(observed, splits, settings, failure_cost, &is_judged);
+        if backtest.total.iter().all(|outcome| outcome.attempts == 0) {
+            anyhow::bail!("nothing to judge: no attempt that was measured comes after what is learned from");
+        }
+        let frontier = if is_drawn {
+            frontier(observed, splits, settings, is_judged)
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            undominated: undominated(&frontier),
+            backtest,
+            frontier,
+        })
+    }
+
+    /// Prints it; `plot_path` is a file to draw the frontier into.
+    pub(super) fn tell(&self, is_json: bool, plot_path: Option<&Path>) -> anyhow::Result<()> {
+        if is_json {
+            println!("{}", serde_json::to_string_pretty(self)?);
+        } else {
+            print_proof(&self.backtest);
+            if !self.frontier.is_empty() {
+                self.print_frontier();
+            }
+        }
+        if let Some(path) = plot_path {
+            let svg = plot(&self.frontier, &self.backtest)?;
+            std::fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Where peers are not worse over all headrooms.
+    fn print_frontier(&self) {
+        let count = |points: &[FrontierPoint], strategy| {
+            let of_it = points.iter().filter(|point| point.strategy == strategy);
+            of_it.count()
+        };
+        println!("\nwith none to four times the headroom, at no more waste and no more failed attempts:");
+        for strategy in Strategy::DRAWN.into_iter().skip(1) {
+            let all = count(&self.frontier, strategy);
+            let not = count(&self.undominated, strategy);
+            println!(
+                "  podledger is at or below {} of {all} points of {}",
+                all - not,
+                strategy.name()
+            );
+        }
+        for point in &self.undominated {
+            println!(
+                "  not below {} with {}% of its headroom: {:.1} GiB-h wasted, {} failed attempts",
+                point.strategy.name(),
+                point.headroom_permille / 10,
+                gib_hours(point.wasted_byte_ms),
+                point.failed_attempts
+            );
+        }
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures to look at")]
@@ -121,6 +161,7 @@ fn plot(points: &[FrontierPoint], proof: &Backtest) -> anyhow::Result<String> {
     for (strategy, paint) in [
         (Strategy::Podledger, Paint::Used),
         (Strategy::Krr, Paint::Unused),
+        (Strategy::KrrOfAnyPoints, Paint::Idle),
         (Strategy::Vpa, Paint::Failed),
     ] {
         let points = points

@@ -1,12 +1,14 @@
-//! What containers should ask for, for the report of a week.
+//! What containers should ask for, for the report of a week, and whether that would have held in it.
 
 use duckdb::Connection;
 use podledger_analyzer::replay::{Replay, Schedule};
 use podledger_analyzer::rightsizing::{
-    Filter, Recommendation, Settings, Strategy, cpu_quantity, memory_quantity, nominal_savings, read,
-    recommendations,
+    FailureCost, Filter, History, Observed, Recommendation, Settings, Split, Strategy, backtest,
+    cpu_quantity, memory_quantity, nominal_savings, read, recommendations,
 };
-use podledger_reports::weekly::{Request, Sizing, Weekly};
+use podledger_reports::weekly::{Proof, Request, Sizing, Weekly};
+
+use super::advice::{MOST_ATTEMPTS, judged};
 
 /// From how long before the end of the week runs are learned from: a month and some days, so that the heavy runs at the end of one are among them.
 const LEARNED_MS: i64 = 35 * 86_400_000;
@@ -16,7 +18,7 @@ const HOUR_MS: i64 = 3_600_000;
 /// How many templates are replayed: more than a report shows.
 const REPLAYED: usize = 30;
 
-/// Puts advice on requests into a report: by what machines would have cost less in the week, or, where that is not known, by what was reserved.
+/// Puts advice on requests into a report, with what the advice of the time before would have come to in the week: by what machines would have cost less in the week, or, where that is not known, by what was reserved.
 pub(super) fn advise(report: &mut Weekly, connection: &Connection, request: &Request) -> anyhow::Result<()> {
     let (start_ms, end_ms) = request.week.bounds_ms();
     let learned = Filter {
@@ -24,6 +26,7 @@ pub(super) fn advise(report: &mut Weekly, connection: &Connection, request: &Req
         until_ms: Some(end_ms),
     };
     let observed = read(connection, &learned)?;
+    report.proof = Some(prove(&observed, request));
     let mut rows = recommendations(&observed, Strategy::Podledger, &Settings::default());
     rows.retain(|row| request.team.as_ref().is_none_or(|team| *team == row.team));
     let nominal = nominal_savings(&observed, &rows, start_ms, end_ms);
@@ -59,13 +62,56 @@ pub(super) fn advise(report: &mut Weekly, connection: &Connection, request: &Req
             team: row.team,
             pipeline: row.template.pipeline,
             job: row.template.job,
-            saving: realisable.saving.unwrap_or(nominal),
+            realisable: realisable.saving,
             nominal,
-            is_realisable: realisable.saving.is_some(),
         })
         .collect();
     report.advise(&sizings);
     Ok(())
+}
+
+/// What is learned before the week, judged on it.
+fn prove(observed: &Observed, request: &Request) -> Proof {
+    let (start_ms, _) = request.week.bounds_ms();
+    let seen = || {
+        observed
+            .histories
+            .iter()
+            .flat_map(|history| &history.observations)
+    };
+    let first = seen().map(|seen| seen.started_ms).min().unwrap_or(start_ms);
+    let date = jiff::Timestamp::from_millisecond(first).map(|at| at.strftime("%Y-%m-%d").to_string());
+    let mut proof = Proof {
+        learned_from_date: date.unwrap_or_default(),
+        outcomes: Vec::new(),
+        withheld: None,
+    };
+    let attempts = seen().count();
+    if attempts as u64 > MOST_ATTEMPTS {
+        proof.withheld = Some(format!(
+            "{attempts} tries in these weeks are more than the {MOST_ATTEMPTS} that a report judges; `podledger recommend --backtest` judges any number"
+        ));
+        return proof;
+    }
+    let is_asked = |history: &History| request.team.as_ref().is_none_or(|team| *team == history.team);
+    let splits = [Split::At(start_ms)];
+    let found = backtest(
+        observed,
+        &splits,
+        &Settings::default(),
+        FailureCost::default(),
+        is_asked,
+    );
+    let ours = found
+        .total
+        .iter()
+        .find(|outcome| outcome.strategy == Strategy::Podledger);
+    if ours.is_none_or(|ours| ours.templates_advised == 0) {
+        proof.withheld = Some("before the week, too little was known to advise on what ran in it".to_owned());
+        return proof;
+    }
+    proof.outcomes = found.total.iter().map(|outcome| judged(None, outcome)).collect();
+    proof
 }
 
 fn both(cpu_millicores: u64, memory_bytes: u64) -> String {

@@ -115,6 +115,7 @@ impl Simulate {
             has_pod_events: self.out.is_none(),
             has_flaws: true,
             slower_from_ms: None,
+            request_percent: None,
         })
     }
 

@@ -219,6 +219,7 @@ pub(super) fn ledger_of(days: u32) -> (World, Vec<PodTruth>, Vec<MachineTruth>) 
         has_pod_events: false,
         has_flaws: true,
         slower_from_ms: None,
+        request_percent: None,
     };
     record(scenario, &out, |told| match told {
         Told::Pod(pod) => pods.push(pod.clone()),

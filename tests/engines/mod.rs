@@ -95,6 +95,14 @@ fn executors_used_what_spark_s_api_says_by_its_event_log() {
         "select pod_uid, sum(cpu_usage_millicore_ms), min(source), max(memory_peak_bytes) > 50000000 \
          from raw.usage_hours group by 1 order by 1",
     );
+    // Of the heap the log says what was used of it and how large it may get.
+    assert_eq!(
+        world.rows(
+            "select bool_and(heap_peak_bytes between 10000000 and heap_limit_bytes), min(heap_limit_bytes) >> 20, max(heap_limit_bytes) >> 20 \
+             from raw.usage_hours where heap_peak_bytes is not null"
+        ),
+        ["true|512|512"]
+    );
     let expected: Vec<String> = application
         .cpu_nanoseconds
         .iter()
@@ -181,6 +189,43 @@ fn tasks_that_run_at_once_add_up_and_are_divided_by_the_hour() {
             "11:00|12:00|2700000000|3600000|1500|200|0",
             "12:00|12:10|0|600000|0|-1|0",
         ]
+    );
+}
+
+#[test]
+fn what_is_used_of_a_heap_is_told_beside_what_it_may_take() {
+    let settings = json!({"Event": "SparkListenerEnvironmentUpdate", "JVM Information": {"Java Version": "17"},
+        "Spark Properties": {"spark.executor.memory": "512m", "spark.app.name": "churn"}});
+    let (world, path) = with_log(&log(&[settings]));
+    world.given(
+        "container_requests",
+        "select 'c' as cluster, 'e' as pod_uid, 'spark-kubernetes-executor' as container_name, timestamp '2026-11-16 10:00:00' as observed_at, \
+         'container' as container_kind, 1000 as cpu_request_millicores, 1::bigint << 30 as memory_request_bytes",
+    );
+    spark::import(&world.lake(), &path, &spark_options()).unwrap();
+    // A kubelet's word counts for all else.
+    world.given(
+        "usage_hours",
+        "select 'c' as cluster, 'e' as pod_uid, 'spark-kubernetes-executor' as container_name, timestamp '2026-11-16 10:00:00' as hour_start_at, \
+         'kubelet' as source, 3600000::bigint as cpu_usage_millicore_ms, 3600000::bigint as cpu_measured_ms, 5000::bigint as memory_peak_bytes",
+    );
+    world.build(true);
+    assert_eq!(
+        world.rows(
+            "select container_name, source, memory_peak_bytes, heap_peak_bytes, heap_limit_bytes >> 20 from marts.container_attempts"
+        ),
+        ["spark-kubernetes-executor|kubelet|5000|200|512"]
+    );
+
+    // Where nothing else is said, a heap is a GiB.
+    let (world, path) = with_log(&log(&[
+        json!({"Event": "SparkListenerEnvironmentUpdate", "Spark Properties": {}}),
+    ]));
+    spark::import(&world.lake(), &path, &spark_options()).unwrap();
+    world.build(true);
+    assert_eq!(
+        world.rows("select heap_peak_bytes, heap_limit_bytes >> 20 from raw.usage_hours where heap_limit_bytes is not null"),
+        ["200|1024"]
     );
 }
 

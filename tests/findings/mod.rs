@@ -230,7 +230,8 @@ fn a_machine_with_gpus_whose_pods_want_none() {
 fn pods_that_hold_gpus_and_do_not_use_them() {
     let world = World::new();
     given_machine(&world, "m", "gpu", (8, 4), 1);
-    // Of a GPU each, for ten hours: one is at half a percent, one at 40, one at 2, one nearly idle in the hour that was measured, one failed.
+    // Of a GPU each, for ten hours: one is at half a percent, one at 40, one at 2, one nearly idle in the hour that was measured, one failed. The first
+    // hour is half as busy again, and the last one half as busy.
     for (uid, usage_thousandths, measured_hours, is_failed) in [
         ("stalled", 5, 10, false),
         ("busy", 400, 10, false),
@@ -250,8 +251,8 @@ fn pods_that_hold_gpus_and_do_not_use_them() {
             &format!(
                 "select 'c' as cluster, '{uid}' as pod_uid, 'main' as container_name, \
                  timestamp '2026-11-02 00:00:00' + interval ({from} + hour) hour as hour_start_at, 'prometheus' as source, \
-                 {usage_thousandths}::bigint * 3600000 as gpu_usage_milligpu_ms, 3600000::bigint as gpu_measured_ms \
-                 from range({measured_hours}) as hours(hour)"
+                 ({usage_thousandths} * case hour when 0 then 1.5 when 9 then 0.5 else 1 end * 3600000)::bigint as gpu_usage_milligpu_ms, \
+                 3600000::bigint as gpu_measured_ms, (hour + 1) * 1073741824::bigint as gpu_memory_peak_bytes from range({measured_hours}) as hours(hour)"
             ),
         );
     }
@@ -269,6 +270,29 @@ fn pods_that_hold_gpus_and_do_not_use_them() {
         )]
     );
     assert!(cost[0].as_str() > "1.", "{cost:?}");
+
+    // What others hold and use little of is told by what they do not use.
+    let of_part = |uid: &str, thousandths: u32| {
+        world.rows(&format!(
+            "select cast(sum(cast(gpu_cost * 1000000000 as bigint)) * {thousandths} // 1000 as bigint) * 0.000000001 from marts.allocations_hourly \
+             where pod_uid = '{uid}' and cost_category in ('used', 'unused_request', 'unmetered')"
+        ))
+        .remove(0)
+    };
+    let told = |uid: &str, cost: &str, part: u32, fullest: u32| {
+        format!(
+            "{uid}|unattributed|{cost}|1 pod held GPUs for 10.0 h and used {part}% of what was measured of them, {fullest}% in the fullest hour, \
+             and 10240 MiB of their memory|let several share one, by slices (MIG) or in turns (time slices), ask for a smaller kind, or give it \
+             larger batches: its memory decides which fits|kubectl -n data exec {uid}-x -- nvidia-smi"
+        )
+    };
+    assert_eq!(
+        found(&world, "gpu_underused"),
+        [
+            told("busy", &of_part("busy", 600), 40, 60),
+            told("seldom", &of_part("seldom", 980), 2, 3),
+        ]
+    );
 }
 
 #[test]

@@ -6,7 +6,9 @@ use podledger_sql::units::NanoUsd;
 use serde::Serialize;
 
 use super::simulate::{Arrival, Outcome, Setting, outcome};
-use super::{Amounts, Asked, DEVIATION_PPM, NotReplayed, Pod, Pool, PoolReplay, Rules, Schedule, rules};
+use super::{
+    Amounts, Asked, DEVIATION_PPM, NotReplayed, Pod, Pool, PoolName, PoolReplay, Rules, Schedule, rules,
+};
 use crate::rightsizing::{ContainerKind, Recommendation, Template};
 
 /// Each figure is the mean of so many replays, one with arrivals as recorded and others in which each pod comes up to [`DELAY_MS`] later: where a pod goes
@@ -105,6 +107,12 @@ impl Replay {
     /// Finds the rules of each pool and holds its replay against the ledger.
     #[must_use]
     pub fn new(schedule: Schedule) -> Self {
+        Self::under(schedule, |_| None)
+    }
+
+    /// As [`Replay::new`], under rules that were found elsewhere, such as on days before; of a pool without any they are found.
+    #[must_use]
+    pub fn under(schedule: Schedule, rules: impl Fn(&PoolName) -> Option<Rules>) -> Self {
         let mut places = vec![Vec::new(); schedule.templates.len()];
         for (place, pool) in schedule.pools.iter().enumerate() {
             for asked in pool.pods.iter().flat_map(|pod| &pod.containers) {
@@ -118,7 +126,14 @@ impl Replay {
             }
         }
         Self {
-            pools: schedule.pools.into_iter().map(fit).collect(),
+            pools: schedule
+                .pools
+                .into_iter()
+                .map(|pool| {
+                    let known = rules(&pool.name);
+                    fit(pool, known)
+                })
+                .collect(),
             templates: (0..)
                 .zip(schedule.templates)
                 .map(|(number, template)| (template, number))
@@ -286,9 +301,9 @@ fn spared(pool: &Fitted, changes: &Changes) -> Result<Vec<i128>, NotReplayed> {
         .collect()
 }
 
-fn fit(pool: Pool) -> Fitted {
+fn fit(pool: Pool, known: Option<Rules>) -> Fitted {
     let recorded: Vec<Amounts> = pool.pods.iter().map(|pod| pod.request).collect();
-    let mut rules = rules::observed(&pool);
+    let mut rules = known.unwrap_or_else(|| rules::observed(&pool));
     let mut outcomes = Vec::new();
     if pool.unusable.is_none() {
         let off = |rules: Rules| {
@@ -304,7 +319,9 @@ fn fit(pool: Pool) -> Fitted {
                 ..rules
             })
         });
-        rules = ways.min_by_key(|rules| off(*rules)).unwrap_or(rules);
+        if known.is_none() {
+            rules = ways.min_by_key(|rules| off(*rules)).unwrap_or(rules);
+        }
         let variants = if pool.pods.len() > MANY_PODS { 1 } else { VARIANTS };
         outcomes = (0..variants)
             .map(|variant| replayed(&pool, rules, &recorded, variant))

@@ -94,6 +94,8 @@ pub enum Risk {
     WasOomKilled,
     /// A quarter of its attempts or more was not measured.
     PartlyMeasured,
+    /// It is a JVM: Spark looked at its heap now and then, and saw its garbage too.
+    HeapIsSampled,
 }
 
 impl Risk {
@@ -105,6 +107,7 @@ impl Risk {
             Self::NotTheKernelsCount => "memory is what a tool told of itself, not what the kernel counts",
             Self::WasOomKilled => "was killed for its memory",
             Self::PartlyMeasured => "a quarter of its attempts or more was not measured",
+            Self::HeapIsSampled => "its heap was looked at now and then, with garbage in it",
         }
     }
 }
@@ -144,6 +147,8 @@ pub struct Recommendation {
     pub memory_bytes: Resource,
     /// The limit that the newest attempt ran under; `None` where it is not known.
     pub memory_limit_bytes: Option<u64>,
+    /// The most that the heap of its JVM may take, where what is used of it is known: the rest of its request is beside it.
+    pub heap_limit_bytes: Option<u64>,
     /// The most that an attempt needed.
     pub memory_seen_bytes: u64,
     /// In how many of a million runs the template is expected to need more memory, at most.
@@ -244,6 +249,10 @@ fn recommendation(history: &History, decision: Decision, strategy: Strategy) -> 
     if measured * 4 < seen.len() * 3 {
         risks.push(Risk::PartlyMeasured);
     }
+    let heap_limit_bytes = history.current_heap_limit_bytes();
+    if heap_limit_bytes.is_some() {
+        risks.push(Risk::HeapIsSampled);
+    }
     let confidence = match (decision.memory, decision.bound_ppm, decision.is_calibrated) {
         (Ok(_), Some(_), true) => Confidence::High,
         (Ok(_), Some(_), false) => Confidence::Medium,
@@ -258,6 +267,7 @@ fn recommendation(history: &History, decision: Decision, strategy: Strategy) -> 
         cpu_millicores: cpu,
         memory_bytes: memory,
         memory_limit_bytes: history.current_memory_limit_bytes(),
+        heap_limit_bytes,
         memory_seen_bytes: decision.memory_seen_bytes,
         bound_ppm: decision.bound_ppm,
         confidence,

@@ -6,7 +6,7 @@
 use podledger_sql::units::{NanoUsd, prorate};
 use serde::Serialize;
 
-use super::history::{Observation, Observed};
+use super::history::{History, Observation, Observed};
 use super::{Decision, MIB, Settings, Strategy, Withheld};
 
 /// Nano-dollars of an hour of a core and of a GiB: 0.031611 and 0.004237 USD, as OpenCost's default prices say. Reference prices: with them
@@ -35,6 +35,24 @@ fn cost(amount: u128, unit: i128, price: i64) -> NanoUsd {
         .saturating_mul(price);
     let rest = prorate(NanoUsd::from_nano(price), amount % unit, unit).map_or(0, NanoUsd::get);
     NanoUsd::from_nano(whole.saturating_add(rest))
+}
+
+/// What a failed attempt costs beside what it held: somebody is woken, or something waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailureCost {
+    /// Of a job that nothing runs again.
+    pub alone: NanoUsd,
+    /// Of one that was seen to be tried again.
+    pub retried: NanoUsd,
+}
+
+impl Default for FailureCost {
+    fn default() -> Self {
+        Self {
+            alone: NanoUsd::from_nano(5_000_000_000),
+            retried: NanoUsd::from_nano(1_000_000_000),
+        }
+    }
 }
 
 /// Where the past ends.
@@ -146,7 +164,8 @@ struct Origin {
     future: Observed,
 }
 
-fn origins(observed: &Observed, splits: &[Split]) -> Vec<Origin> {
+/// The origins of splits, of which those histories are judged for which `is_judged` says so; all are learned from.
+fn origins(observed: &Observed, splits: &[Split], is_judged: impl Fn(&History) -> bool) -> Vec<Origin> {
     // The place of each run among those of its pipeline, in hundredths.
     let mut order: Vec<usize> = (0..observed.runs.len()).collect();
     order.sort_by_key(|number| {
@@ -179,31 +198,39 @@ fn origins(observed: &Observed, splits: &[Split]) -> Vec<Origin> {
     };
     let made = splits.iter().enumerate().map(|(number, split)| {
         let next = splits.get(number + 1).copied();
+        let mut future =
+            observed.only(|seen| is_future(seen, *split) && next.is_none_or(|next| !is_future(seen, next)));
+        for history in &mut future.histories {
+            if !is_judged(history) {
+                history.observations.clear();
+            }
+        }
         Origin {
             learned: match split {
                 Split::At(instant) => jiff::Timestamp::from_millisecond(*instant)
-                    .map_or_else(|_| instant.to_string(), |instant| format!("until {instant}")),
+                    .map_or_else(|_| instant.to_string(), |instant| format!("all before {instant}")),
                 Split::Runs(percent) => format!("{percent}% of runs"),
             },
             past: observed.only(|seen| is_past(seen, *split)),
-            future: observed
-                .only(|seen| is_future(seen, *split) && next.is_none_or(|next| !is_future(seen, next))),
+            future,
         }
     });
     made.collect()
 }
 
-/// Judges every strategy from each split until the next one; the last until the end.
+/// Judges every strategy from each split until the next one; the last until the end. Only those histories are judged for which `is_judged` says so,
+/// by what all tell.
 #[must_use]
 pub fn backtest(
     observed: &Observed,
     splits: &[Split],
     settings: &Settings,
-    failure_cost: NanoUsd,
+    failure_cost: FailureCost,
+    is_judged: impl Fn(&History) -> bool,
 ) -> Backtest {
     let mut total = Strategy::ALL.map(Outcome::empty);
     let mut windows = Vec::new();
-    for origin in origins(observed, splits) {
+    for origin in origins(observed, splits, is_judged) {
         let outcomes: Vec<Outcome> = Strategy::ALL
             .iter()
             .map(|strategy| {
@@ -227,10 +254,15 @@ pub fn backtest(
 
 /// What the strategies that advise come to over all windows, with none to four times their own headroom.
 #[must_use]
-pub fn frontier(observed: &Observed, splits: &[Split], settings: &Settings) -> Vec<FrontierPoint> {
-    let origins = origins(observed, splits);
+pub fn frontier(
+    observed: &Observed,
+    splits: &[Split],
+    settings: &Settings,
+    is_judged: impl Fn(&History) -> bool,
+) -> Vec<FrontierPoint> {
+    let origins = origins(observed, splits, is_judged);
     let mut points = Vec::new();
-    for strategy in [Strategy::Podledger, Strategy::Krr, Strategy::Vpa] {
+    for strategy in Strategy::DRAWN {
         let decided: Vec<Vec<Decision>> = origins
             .iter()
             .map(|origin| strategy.decide(&origin.past, settings))
@@ -252,7 +284,7 @@ pub fn frontier(observed: &Observed, splits: &[Split], settings: &Settings) -> V
                         ..*decision
                     })
                     .collect();
-                let outcome = judge(strategy, &scaled, &origin.future, NanoUsd::from_nano(0));
+                let outcome = judge(strategy, &scaled, &origin.future, FailureCost::default());
                 point.wasted_byte_ms += outcome.wasted_byte_ms;
                 point.failed_attempts += outcome.failed_attempts;
             }
@@ -260,6 +292,21 @@ pub fn frontier(observed: &Observed, splits: &[Split], settings: &Settings) -> V
         }
     }
     points
+}
+
+/// The points of peers that none of ours is at or below: at no more waste, each of ours has more failed attempts.
+#[must_use]
+pub fn undominated(points: &[FrontierPoint]) -> Vec<FrontierPoint> {
+    let (ours, peers): (Vec<FrontierPoint>, Vec<FrontierPoint>) = points
+        .iter()
+        .copied()
+        .partition(|point: &FrontierPoint| point.strategy == Strategy::Podledger);
+    let is_dominated = |peer: &FrontierPoint| {
+        ours.iter().any(|point| {
+            point.wasted_byte_ms <= peer.wasted_byte_ms && point.failed_attempts <= peer.failed_attempts
+        })
+    };
+    peers.into_iter().filter(|peer| !is_dominated(peer)).collect()
 }
 
 /// Bytes with a part of the headroom: over the most that was seen; of VPA, over its percentile, which is its target without 15%.
@@ -270,7 +317,7 @@ fn scaled(strategy: Strategy, bytes: u64, seen: u64, headroom_permille: u64) -> 
     };
     let least = match strategy {
         Strategy::Podledger => 32 * MIB,
-        Strategy::Krr => 100 * MIB,
+        Strategy::Krr | Strategy::KrrOfAnyPoints => 100 * MIB,
         Strategy::Vpa => 250 * MIB,
         Strategy::Current => 0,
     };
@@ -280,8 +327,14 @@ fn scaled(strategy: Strategy, bytes: u64, seen: u64, headroom_permille: u64) -> 
         .max(least)
 }
 
-fn judge(strategy: Strategy, decisions: &[Decision], future: &Observed, failure_cost: NanoUsd) -> Outcome {
+fn judge(
+    strategy: Strategy,
+    decisions: &[Decision],
+    future: &Observed,
+    failure_cost: FailureCost,
+) -> Outcome {
     let mut sum = Outcome::empty(strategy);
+    let mut failures = 0_i64;
     let mut retried = (0_u128, 0_u128);
     let mut runs = vec![(false, false); future.runs.len()];
     for (history, decision) in future.histories.iter().zip(decisions) {
@@ -293,7 +346,8 @@ fn judge(strategy: Strategy, decisions: &[Decision], future: &Observed, failure_
         let mut is_judged = false;
         for seen in &history.observations {
             // Of an attempt that was not measured nobody knows what it needed.
-            if seen.memory_peak_bytes == 0 && !seen.is_oom_killed {
+            let peak = seen.memory_measured_bytes();
+            if peak == 0 && !seen.is_oom_killed {
                 continue;
             }
             is_judged = true;
@@ -301,13 +355,13 @@ fn judge(strategy: Strategy, decisions: &[Decision], future: &Observed, failure_
             let memory = advised.0.unwrap_or(seen.memory_request_bytes);
             let is_failed = match advised.0 {
                 _ if seen.is_oom_killed => memory <= seen.memory_ceiling_bytes(),
-                Ok(memory) => memory < seen.memory_peak_bytes,
+                Ok(memory) => memory < peak,
                 Err(_) => false,
             };
             let millicores = advised.1.unwrap_or(u64::from(seen.cpu_request_millicores));
             sum.attempts += 1;
             let requested = u128::from(memory) * held;
-            let needed = u128::from(seen.memory_peak_bytes) * held;
+            let needed = u128::from(peak) * held;
             sum.requested_byte_ms += requested;
             let processor = u128::from(millicores) * held;
             let used = u128::from(seen.cpu_usage_millicore_ms);
@@ -316,6 +370,12 @@ fn judge(strategy: Strategy, decisions: &[Decision], future: &Observed, failure_
                 used.saturating_sub(u128::from(millicores) * u128::from(seen.cpu_measured_ms));
             if is_failed {
                 sum.failed_attempts += 1;
+                let cost = if history.is_retried {
+                    failure_cost.retried
+                } else {
+                    failure_cost.alone
+                };
+                failures = failures.saturating_add(cost.get());
                 let again = u128::from(seen.memory_request_bytes) * held;
                 let again_processor = u128::from(seen.cpu_request_millicores) * held;
                 sum.requested_byte_ms += again;
@@ -339,9 +399,6 @@ fn judge(strategy: Strategy, decisions: &[Decision], future: &Observed, failure_
     let count = |of: usize| u64::try_from(of).unwrap_or(u64::MAX);
     sum.runs = count(runs.iter().filter(|run| run.0).count());
     sum.failed_runs = count(runs.iter().filter(|run| run.1).count());
-    let failures = i64::try_from(sum.failed_attempts)
-        .unwrap_or(i64::MAX)
-        .saturating_mul(failure_cost.get());
     let both = |memory: u128, processor: u128| {
         let costs = memory_cost(memory)
             .get()

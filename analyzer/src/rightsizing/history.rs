@@ -64,6 +64,9 @@ pub struct Observation {
     /// What the kernel enforces; 0: the request stands for it.
     pub memory_limit_bytes: u64,
     pub memory_peak_bytes: u64,
+    /// Of a JVM: the most of its heap that was used, garbage and all, and what it may grow to.
+    pub heap_peak_bytes: u64,
+    pub heap_limit_bytes: u64,
     pub is_oom_killed: bool,
     /// Whether its CPU limit held it back for more than a tenth of the periods in which it ran.
     pub is_throttled: bool,
@@ -84,6 +87,29 @@ impl Observation {
         } else {
             self.memory_request_bytes
         }
+    }
+
+    /// What it asked for beside its heap, in bytes; `None` where its heap is not known, or does not fit into what it asked for.
+    #[must_use]
+    pub fn beside_heap_bytes(&self) -> Option<u64> {
+        if self.heap_peak_bytes == 0 || self.heap_limit_bytes == 0 {
+            return None;
+        }
+        self.memory_ceiling_bytes().checked_sub(self.heap_limit_bytes)
+    }
+
+    /// Whether nine tenths of its heap or more were used at a time: garbage fills what there is, so what was needed is not known.
+    #[must_use]
+    pub fn is_heap_full(&self) -> bool {
+        u128::from(self.heap_peak_bytes) * 10 >= u128::from(self.heap_limit_bytes) * 9
+    }
+
+    /// The most that it needed as far as it was measured, in bytes; 0 where it was not. Resident memory of a JVM is its heap, whatever it needs:
+    /// where the used part of the heap is known, that counts, with all that was asked for beside it.
+    #[must_use]
+    pub fn memory_measured_bytes(&self) -> u64 {
+        self.beside_heap_bytes()
+            .map_or(self.memory_peak_bytes, |beside| self.heap_peak_bytes + beside)
     }
 
     /// Average millicores while they are known, rounded up.
@@ -140,7 +166,7 @@ impl Observation {
         } else {
             0
         };
-        self.memory_peak_bytes.max(killed)
+        self.memory_measured_bytes().max(killed)
     }
 }
 
@@ -155,6 +181,8 @@ pub struct History {
     pub source: Option<String>,
     /// Containers of its pod, init containers apart: VPA divides its least pod among them.
     pub pod_containers: u32,
+    /// Whether its job was tried again in a run: something does so by itself.
+    pub is_retried: bool,
     pub observations: Vec<Observation>,
 }
 
@@ -178,6 +206,14 @@ impl History {
         self.newest().map_or(0, |seen| seen.memory_request_bytes)
     }
 
+    /// The most that the heap of its JVM may take now, in bytes; `None` where that is not known.
+    #[must_use]
+    pub fn current_heap_limit_bytes(&self) -> Option<u64> {
+        self.newest()
+            .filter(|seen| seen.beside_heap_bytes().is_some())
+            .map(|seen| seen.heap_limit_bytes)
+    }
+
     /// The limit of now, in bytes; `None` where it is not known.
     #[must_use]
     pub fn current_memory_limit_bytes(&self) -> Option<u64> {
@@ -199,6 +235,20 @@ impl History {
         let image = self.newest_image();
         let needs = self.observations.iter().map(|seen| seen.memory_need_bytes(image));
         needs.max().unwrap_or(0)
+    }
+
+    /// The least mean, over its first `from` runs, those and the next, and so on, of what a run amounts to: a further run never raises it. With
+    /// fewer runs, the mean of all.
+    #[must_use]
+    pub fn least_mean(&self, from: usize, amount: impl Fn(&[Observation]) -> u128) -> u128 {
+        let mut sum = 0;
+        let mut least = 0;
+        for (before, run) in self.observations.chunk_by(|a, b| a.run == b.run).enumerate() {
+            sum += amount(run);
+            let mean = sum / (before as u128 + 1);
+            least = if before < from { mean } else { mean.min(least) };
+        }
+        least
     }
 
     /// The most that each run needed, in bytes, in the order of runs; runs of which nothing is known are left out.

@@ -13,12 +13,12 @@ use super::{Decision, MIB, Withheld};
 
 const HISTORY_MS: i64 = 14 * 86_400_000;
 const POINT_MS: u64 = 75_000;
-const LEAST_POINTS: u64 = 100;
+pub(super) const LEAST_POINTS: u64 = 100;
 const LEAST_CPU_MILLICORES: u64 = 10;
 const LEAST_MEMORY_BYTES: u64 = 100 * MIB;
 
-/// What it decides of a history, at an instant.
-pub(super) fn decide(history: &History, now_ms: i64) -> Decision {
+/// What it decides of a history, at an instant, from so many points on.
+pub(super) fn decide(history: &History, now_ms: i64, least_points: u64) -> Decision {
     let recent = || {
         history
             .observations
@@ -34,7 +34,7 @@ pub(super) fn decide(history: &History, now_ms: i64) -> Decision {
     };
     let enough = |points: u64, found: Option<u64>| match found {
         None => Err(Withheld::Unmetered),
-        Some(_) if points < LEAST_POINTS => Err(Withheld::TooFewPoints),
+        Some(_) if points < least_points => Err(Withheld::TooFewPoints),
         Some(found) => Ok(found),
     };
     let peak = recent()

@@ -6,7 +6,8 @@
 //! largest of N excesses with a probability of t / (N + 1) at most. No shape of a distribution is assumed and nothing is
 //! extrapolated: this is split conformal prediction (Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005).
 //!
-//! A template's own runs are left out of its factor: what it needed can then only raise what is advised for it.
+//! A template's own runs are left out of its factor: what it needed can then only raise what is advised for it. And a further run lowers its factor
+//! by a twentieth at most, so that one which needs a twentieth more than all before does not lower what is advised by being one more.
 
 use super::history::Observed;
 
@@ -35,6 +36,14 @@ pub fn times(bytes: u64, factor_ppm: u64) -> u64 {
 /// The class of a trial that so many runs came before: 1, 2 to 3, 4 to 7, ...
 fn class(before: usize) -> usize {
     usize::try_from(before.max(1).ilog2()).unwrap_or(0)
+}
+
+/// What a factor falls to at most with one more run: a twentieth of what is left was taken off, rounded up.
+fn fallen(factor_ppm: u64) -> u64 {
+    (u128::from(factor_ppm) * 20)
+        .div_ceil(21)
+        .try_into()
+        .unwrap_or(factor_ppm)
 }
 
 /// A factor and what it promises.
@@ -76,20 +85,35 @@ impl Margins {
         Self { classes }
     }
 
-    /// The factor for a history that has so many runs, of which at most `part` in `whole` runs may need more. Where excesses of its own class
-    /// are too few for that, those of fewer runs, which are no smaller, are taken too; where all are, the largest.
+    /// The factor for a history that has so many runs, of which at most `part` in `whole` runs may need more: that of its class, or what that of
+    /// fewer runs, from the `least` on that get any advice, has fallen to since.
     #[must_use]
-    pub fn factor(&self, number: usize, runs: usize, part: u64, whole: u64) -> Factor {
-        let own = class(runs);
+    pub fn factor(&self, number: usize, runs: usize, least: usize, part: u64, whole: u64) -> Factor {
+        let now = self.of_class(number, runs, class(runs), part, whole);
+        let mut of_class = None;
+        let mut factor_ppm = 0;
+        for seen in least.min(runs)..=runs {
+            let class = class(seen);
+            let current = match of_class {
+                Some((of, factor)) if of == class => factor,
+                _ => self.of_class(number, runs, class, part, whole).factor_ppm,
+            };
+            of_class = Some((class, current));
+            factor_ppm = current.max(fallen(factor_ppm));
+        }
+        Factor { factor_ppm, ..now }
+    }
+
+    /// The factor that excesses of a class tell. Where they are too few, those of fewer runs, which are no smaller, are taken too; where all
+    /// are, the largest is.
+    fn of_class(&self, number: usize, runs: usize, own: usize, part: u64, whole: u64) -> Factor {
         // How many excesses there are without the history's own.
         let mut trials = 0_u64;
         let mut lowest = own + 1;
         let mut rank = 0;
         for class in (0..=own).rev() {
             let all = self.classes.get(class).map_or(0, Vec::len);
-            let mine = (1 << class..1_usize << (class + 1))
-                .filter(|before| *before < runs)
-                .count();
+            let mine = runs.min(1 << (class + 1)).saturating_sub(1 << class);
             trials += u64::try_from(all.saturating_sub(mine)).unwrap_or(0);
             lowest = class;
             rank = u64::try_from(u128::from(trials + 1) * u128::from(part) / u128::from(whole.max(1)))
@@ -136,12 +160,12 @@ impl Margins {
     }
 }
 
-/// Which part of its pipeline's risk each history may take, in millionths: nine tenths by the time for which its attempts held what they asked
-/// for, since headroom costs most where it is held longest, and the last tenth in equal parts. Neither depends on what was needed, so
-/// a template that needs more is never given a larger part for it. Failures of templates are added up as if none fell together
-/// (Bonferroni).
+/// Which part of its pipeline's risk each history may take, in millionths: nine tenths by the time for which the attempts of a run held what they
+/// asked for, since headroom costs most where it is held longest, and the last tenth in equal parts. Neither depends on what was
+/// needed, and no further run of a template raises its time, so a template is never given a larger part for needing more. Failures of templates are added
+/// up as if none fell together (Bonferroni).
 #[must_use]
-pub fn shares_ppm(observed: &Observed, needs: &[Vec<u64>]) -> Vec<u64> {
+pub fn shares_ppm(observed: &Observed, needs: &[Vec<u64>], least_runs: usize) -> Vec<u64> {
     let most = observed.runs.iter().map(|run| run.pipeline).max().unwrap_or(0);
     let pipelines = usize::try_from(most).unwrap_or(0) + 1;
     let mut templates = vec![0_u128; pipelines];
@@ -152,11 +176,9 @@ pub fn shares_ppm(observed: &Observed, needs: &[Vec<u64>]) -> Vec<u64> {
         .zip(needs)
         .map(|(history, runs)| {
             let pipeline = usize::try_from(observed.pipeline(history)?).ok()?;
-            let ms: u128 = history
-                .observations
-                .iter()
-                .map(|seen| u128::from(seen.held_ms()))
-                .sum();
+            let ms = history.least_mean(least_runs, |run| {
+                run.iter().map(|seen| u128::from(seen.held_ms())).sum()
+            });
             if runs.is_empty() || pipeline >= pipelines {
                 return None;
             }

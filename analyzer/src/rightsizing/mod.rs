@@ -25,7 +25,9 @@ mod track;
 mod vpa;
 
 pub use advice::{Confidence, Recommendation, Resource, Risk, Severity, nominal_savings, recommendations};
-pub use backtest::{Backtest, FrontierPoint, Outcome, Split, Window, backtest, frontier};
+pub use backtest::{
+    Backtest, FailureCost, FrontierPoint, Outcome, Split, Window, backtest, frontier, undominated,
+};
 pub use history::{ContainerKind, History, Observation, Observed, Run, Template};
 pub use policy::Settings;
 pub use read::{Filter, read};
@@ -45,6 +47,8 @@ pub enum Strategy {
     Podledger,
     /// The `simple` strategy of Robusta's KRR.
     Krr,
+    /// The same without its rule that fewer than 100 points tell nothing, which is most of what keeps it from failing work that runs briefly.
+    KrrOfAnyPoints,
     /// The target of the Vertical Pod Autoscaler's recommender.
     Vpa,
     /// What is asked for now.
@@ -52,7 +56,11 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// Those that are judged side by side.
     pub const ALL: [Self; 4] = [Self::Podledger, Self::Krr, Self::Vpa, Self::Current];
+
+    /// Those whose headroom is drawn against what fails.
+    pub const DRAWN: [Self; 4] = [Self::Podledger, Self::Krr, Self::KrrOfAnyPoints, Self::Vpa];
 
     /// Its name on the command line.
     #[must_use]
@@ -60,6 +68,7 @@ impl Strategy {
         match self {
             Self::Podledger => "podledger",
             Self::Krr => "krr",
+            Self::KrrOfAnyPoints => "krr, any points",
             Self::Vpa => "vpa",
             Self::Current => "current",
         }
@@ -70,11 +79,14 @@ impl Strategy {
     pub fn decide(self, observed: &Observed, settings: &Settings) -> Vec<Decision> {
         match self {
             Self::Podledger => policy::decide(observed, settings),
-            Self::Krr => observed
-                .histories
-                .iter()
-                .map(|history| krr::decide(history, observed.until_ms()))
-                .collect(),
+            Self::Krr | Self::KrrOfAnyPoints => {
+                let least = if self == Self::Krr { krr::LEAST_POINTS } else { 0 };
+                let until_ms = observed.until_ms();
+                let histories = observed.histories.iter();
+                histories
+                    .map(|history| krr::decide(history, until_ms, least))
+                    .collect()
+            }
             Self::Vpa => observed.histories.iter().map(vpa::decide).collect(),
             Self::Current => observed
                 .histories
@@ -103,7 +115,7 @@ pub enum Withheld {
     TooFewPoints,
     /// Its runs and those of all others are too few to say how often the next one needs more than any before.
     UnknownTail,
-    /// The memory of a JVM is its heap, whatever the work needs: it tells nothing without metrics of the heap.
+    /// The memory of a JVM is its heap, whatever the work needs: it tells nothing without metrics of the heap, or where nearly all of that was used.
     HeapCensored,
     /// Its runs need more and more: the past does not bound the next one.
     Growing,
@@ -120,7 +132,9 @@ impl Withheld {
             Self::TooFewRuns => "too few runs",
             Self::TooFewPoints => "fewer than 100 points",
             Self::UnknownTail => "too few runs, here and elsewhere, to know the tail",
-            Self::HeapCensored => "heap_censored: a JVM's memory is its heap, and its use is not known",
+            Self::HeapCensored => {
+                "heap_censored: a JVM's memory is its heap, and what it needs of it is not known"
+            }
             Self::Growing => "growing: each run needs more than the ones before",
             Self::Throttled => "throttled by its CPU limit",
         }

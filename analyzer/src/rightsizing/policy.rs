@@ -79,6 +79,24 @@ fn is_jvm(history: &History) -> bool {
     is_spark(&history.template) || JVM_IMAGES.iter().any(|name| image.contains(name))
 }
 
+/// The least heap with which Spark starts: one and a half times what it keeps for itself (`UnifiedMemoryManager`:
+/// `RESERVED_SYSTEM_MEMORY_BYTES` is 300 MiB).
+pub(super) const LEAST_HEAP_BYTES: u64 = 450 * MIB;
+
+/// Whether it is known of every measured attempt how much of its heap was used, and that this was not all; and none was killed, which says that
+/// what it has beside its heap is too little.
+fn is_heap_known(history: &History) -> bool {
+    let image = history.newest_image();
+    let mut measured = history
+        .observations
+        .iter()
+        .filter(|seen| seen.memory_peak_bytes > 0 || seen.is_oom_killed);
+    measured.all(|seen| {
+        let is_killed = seen.is_oom_killed && seen.image == image;
+        seen.beside_heap_bytes().is_some() && !seen.is_heap_full() && !is_killed
+    })
+}
+
 /// So many times as often as chance allows has the most been exceeded lately, or more.
 const RECORDS: usize = 5;
 
@@ -105,7 +123,7 @@ fn is_growing(needs: &[u64], factor_ppm: u64) -> bool {
 pub(super) fn decide(observed: &Observed, settings: &Settings) -> Vec<Decision> {
     let needs: Vec<Vec<u64>> = observed.histories.iter().map(History::run_needs_bytes).collect();
     let margins = Margins::of(&needs);
-    let shares = margins::shares_ppm(observed, &needs);
+    let shares = margins::shares_ppm(observed, &needs, settings.least_runs);
     let histories = observed
         .histories
         .iter()
@@ -114,14 +132,15 @@ pub(super) fn decide(observed: &Observed, settings: &Settings) -> Vec<Decision> 
     histories
         .map(|(number, (history, (needs, share)))| {
             // Of a run that exceeds what is asked for one attempt does, so there may be as many such runs as the attempts of a run allow.
-            let attempts = u64::try_from(history.observations.len() / needs.len().max(1)).unwrap_or(1);
+            let attempts = history.least_mean(settings.least_runs, |run| run.len() as u128);
+            let attempts = u64::try_from(attempts).unwrap_or(1);
             let per_attempt = settings
                 .attempt_risk_ppm
                 .saturating_mul(attempts.max(1))
                 .saturating_mul(margins::WHOLE_PPM);
             let part = settings.run_risk_ppm.saturating_mul(share).min(per_attempt);
             let whole = margins::WHOLE_PPM * margins::WHOLE_PPM;
-            let factor = margins.factor(number, needs.len(), part, whole);
+            let factor = margins.factor(number, needs.len(), settings.least_runs, part, whole);
             Decision {
                 memory: memory(history, needs, factor, settings),
                 cpu: cpu(history, needs.len(), settings),
@@ -140,7 +159,7 @@ fn memory(
     settings: &Settings,
 ) -> Result<u64, Withheld> {
     let most = needs.iter().copied().max().ok_or(Withheld::Unmetered)?;
-    if is_jvm(history) {
+    if is_jvm(history) && !is_heap_known(history) {
         return Err(Withheld::HeapCensored);
     }
     if needs.len() < settings.least_runs {
@@ -156,9 +175,16 @@ fn memory(
         return Err(Withheld::Growing);
     }
     let least = (u128::from(most) * u128::from(1000 + settings.headroom_permille)).div_ceil(1000);
+    // A JVM keeps what it asks for beside its heap, and Spark starts none with less than its least heap.
+    let beside_heap = history
+        .observations
+        .iter()
+        .filter_map(Observation::beside_heap_bytes);
+    let least_heap = beside_heap.max().map_or(0, |beside| beside + LEAST_HEAP_BYTES);
     let bytes = margins::times(most, factor.factor_ppm)
         .max(u64::try_from(least).unwrap_or(u64::MAX))
-        .max(settings.least_memory_bytes);
+        .max(settings.least_memory_bytes)
+        .max(least_heap);
     Ok(bytes.div_ceil(MIB).saturating_mul(MIB))
 }
 

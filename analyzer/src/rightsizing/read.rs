@@ -42,6 +42,14 @@ pub fn read(connection: &Connection, filter: &Filter) -> Result<Observed> {
                 and ($1 is null or started_at >= make_timestamp($1::bigint * 1000))
                 and ($2 is null or started_at < make_timestamp($2::bigint * 1000))
         ),
+        -- Numbers tell tries of one thing from other things of the same job.
+        retried as (
+            select distinct cluster, system, installation, pipeline, job
+            from attempts
+            where run <> 'unattributed'
+            group by cluster, system, installation, pipeline, job, run_key
+            having count(distinct try_cast(attempt as bigint)) > 1
+        ),
         runs as (
             select *, dense_rank() over (order by cluster, coalesce(system, ''), coalesce(installation, ''), pipeline) - 1 as pipeline_number
             from (
@@ -60,7 +68,8 @@ pub fn read(connection: &Connection, filter: &Filter) -> Result<Observed> {
             attempts.cpu_request_millicores, attempts.cpu_measured_ms, attempts.cpu_usage_millicore_ms,
             attempts.cpu_p50_millicores, attempts.cpu_p90_millicores, attempts.cpu_p95_millicores, attempts.cpu_max_millicores,
             attempts.memory_request_bytes, attempts.memory_limit_bytes, attempts.memory_peak_bytes, attempts.oom_kills > 0,
-            coalesce(attempts.cpu_throttled_periods * 10 > attempts.cpu_periods, false)
+            coalesce(attempts.cpu_throttled_periods * 10 > attempts.cpu_periods, false), retried.pipeline is not null,
+            attempts.heap_peak_bytes, attempts.heap_limit_bytes
         from attempts
         inner join numbered
             on attempts.cluster = numbered.cluster
@@ -68,6 +77,12 @@ pub fn read(connection: &Connection, filter: &Filter) -> Result<Observed> {
             and attempts.installation is not distinct from numbered.installation
             and attempts.pipeline = numbered.pipeline
             and attempts.run_key = numbered.run_key
+        left join retried
+            on attempts.cluster = retried.cluster
+            and attempts.system is not distinct from retried.system
+            and attempts.installation is not distinct from retried.installation
+            and attempts.pipeline = retried.pipeline
+            and attempts.job is not distinct from retried.job
         order by
             attempts.cluster, attempts.system nulls first, attempts.namespace nulls first, attempts.pipeline, attempts.job,
             attempts.container, attempts.container_kind, numbered.run_number, attempts.started_ms, attempts.pod_uid";
@@ -154,6 +169,8 @@ impl Reader {
             memory_request_bytes: amount(row, 23)?,
             memory_limit_bytes: amount(row, 24)?,
             memory_peak_bytes: amount(row, 25)?,
+            heap_peak_bytes: amount(row, 29)?,
+            heap_limit_bytes: amount(row, 30)?,
             is_oom_killed: row.get(26)?,
             is_throttled: row.get(27)?,
         };
@@ -168,6 +185,7 @@ impl Reader {
                 image: None,
                 source: None,
                 pod_containers: 1,
+                is_retried: false,
                 observations: Vec::new(),
             });
         }
@@ -176,6 +194,7 @@ impl Reader {
             history.image = image;
             history.source = text(9)?.or_else(|| history.source.take());
             history.pod_containers = small(row, 10)?.max(1);
+            history.is_retried |= row.get::<_, bool>(28)?;
             history.observations.push(seen);
         }
         Ok(())

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::MIB;
 use super::advice::{Recommendation, Resource};
 use super::history::ContainerKind;
-use super::policy::is_spark;
+use super::policy::{LEAST_HEAP_BYTES, is_spark};
 
 /// Millicores as Kubernetes writes them.
 #[must_use]
@@ -45,12 +45,16 @@ fn title(row: &Recommendation) -> String {
     )
 }
 
-/// What a resource is to be: as advised, or, backwards, as it is.
-fn chosen(resource: &Resource, is_inverse: bool) -> Option<u64> {
+/// What a resource is to be: as advised, or, backwards, as it is, which is nothing where nothing was asked for: a merge patch takes away what is null.
+fn chosen(resource: &Resource, is_inverse: bool, quantity: fn(u64) -> String) -> Option<Value> {
     let advised = resource
         .recommended
         .filter(|advised| *advised != resource.current)?;
-    Some(if is_inverse { resource.current } else { advised })
+    Some(match (is_inverse, resource.current) {
+        (true, 0) => Value::Null,
+        (true, current) => json!(quantity(current)),
+        (false, _) => json!(quantity(advised)),
+    })
 }
 
 /// A strategic-merge patch per template for its pod template, as YAML documents; `is_inverse` gives what takes it back. Containers of
@@ -62,22 +66,27 @@ pub fn patch(rows: &[Recommendation], is_inverse: bool) -> Result<String, String
     let mut text = String::new();
     for row in rows {
         let (cpu, memory) = (
-            chosen(&row.cpu_millicores, is_inverse),
-            chosen(&row.memory_bytes, is_inverse),
+            chosen(&row.cpu_millicores, is_inverse, cpu_quantity),
+            // A heap is changed where it is set, with what is beside it, and nowhere else.
+            chosen(&row.memory_bytes, is_inverse, memory_quantity).filter(|_| row.heap_limit_bytes.is_none()),
         );
         if row.template.container == "(main)" || (cpu.is_none() && memory.is_none()) {
             continue;
         }
         let mut requests = Map::new();
-        if let Some(millicores) = cpu {
-            requests.insert("cpu".to_owned(), json!(cpu_quantity(millicores)));
-        }
-        if let Some(bytes) = memory {
-            requests.insert("memory".to_owned(), json!(memory_quantity(bytes)));
+        let is_memory_changed = memory.is_some();
+        for (name, quantity) in [("cpu", cpu), ("memory", memory)] {
+            if let Some(quantity) = quantity {
+                requests.insert(name.to_owned(), quantity);
+            }
         }
         let mut resources = json!({ "requests": requests });
-        if let (Some(bytes), Some(limit)) = (memory, row.memory_limit_bytes) {
-            let limit = if is_inverse { limit } else { bytes };
+        if let (true, Some(advised), Some(limit)) = (
+            is_memory_changed,
+            row.memory_bytes.recommended,
+            row.memory_limit_bytes,
+        ) {
+            let limit = if is_inverse { limit } else { advised };
             resources["limits"] = json!({ "memory": memory_quantity(limit) });
         }
         let list = match row.template.kind {
@@ -109,7 +118,7 @@ pub fn airflow(rows: &[Recommendation]) -> String {
     let mut text = String::new();
     for row in rows
         .iter()
-        .filter(|row| row.template.system.as_deref() == Some("airflow"))
+        .filter(|row| row.template.system.as_deref() == Some("airflow") && !is_spark(&row.template))
     {
         let quantity = |name: &str, value: Option<String>| {
             value.map_or_else(String::new, |value| format!("\"{name}\": \"{value}\", "))
@@ -136,10 +145,6 @@ pub fn airflow(rows: &[Recommendation]) -> String {
 /// `spark.kubernetes.memoryOverheadFactor` in Spark's documentation).
 const LEAST_OVERHEAD_MIB: u64 = 384;
 
-/// The least heap with which Spark starts, in MiB: one and a half times what it keeps for itself (`UnifiedMemoryManager`:
-/// `RESERVED_SYSTEM_MEMORY_BYTES` is 300 MiB).
-const LEAST_HEAP_MIB: u64 = 450;
-
 /// The heap and the overhead, in mebibytes, that fill so many, or the least that Spark starts with: the overhead is what Spark would take
 /// by itself.
 fn heap_and_overhead_mib(whole: u64, is_jvm: bool) -> (u64, u64) {
@@ -149,7 +154,10 @@ fn heap_and_overhead_mib(whole: u64, is_jvm: bool) -> (u64, u64) {
         (whole * 2).div_ceil(7)
     };
     let overhead = overhead.max(LEAST_OVERHEAD_MIB);
-    (whole.saturating_sub(overhead).max(LEAST_HEAP_MIB), overhead)
+    (
+        whole.saturating_sub(overhead).max(LEAST_HEAP_BYTES / MIB),
+        overhead,
+    )
 }
 
 /// Settings of Spark for drivers and executors, one block per template of Spark.
@@ -175,7 +183,16 @@ pub fn spark(rows: &[Recommendation]) -> String {
         }
         match (row.memory_bytes.recommended, row.memory_bytes.withheld) {
             (Some(bytes), _) => {
-                let (heap, overhead) = heap_and_overhead_mib(bytes.div_ceil(MIB), is_jvm);
+                let whole = bytes.div_ceil(MIB);
+                // What is beside a heap that is known stays as it is.
+                let beside = row
+                    .heap_limit_bytes
+                    .and_then(|heap| row.memory_bytes.current.checked_sub(heap))
+                    .map(|beside| beside.div_ceil(MIB));
+                let (heap, overhead) = beside.map_or_else(
+                    || heap_and_overhead_mib(whole, is_jvm),
+                    |beside| (whole.saturating_sub(beside), beside),
+                );
                 let _ = writeln!(
                     text,
                     "spark.{role}.memory={heap}m\nspark.{role}.memoryOverhead={overhead}m"

@@ -1,5 +1,6 @@
 //! Properties of advice, and what each strategy makes of small histories.
 
+use podledger_sql::units::NanoUsd;
 use proptest::prelude::{ProptestConfig, prop, prop_assert, prop_assert_eq, proptest};
 use proptest::strategy::Strategy as Generator;
 
@@ -21,6 +22,8 @@ pub(crate) fn observation(run: u32, started_ms: i64, held_ms: i64) -> Observatio
         memory_request_bytes: 4096 * MIB,
         memory_limit_bytes: 0,
         memory_peak_bytes: 0,
+        heap_peak_bytes: 0,
+        heap_limit_bytes: 0,
         is_oom_killed: false,
         is_throttled: false,
     }
@@ -41,6 +44,7 @@ pub(crate) fn history(job: &str, observations: Vec<Observation>) -> History {
         image: Some("alpine:3".to_owned()),
         source: Some("kubelet".to_owned()),
         pod_containers: 1,
+        is_retried: false,
         observations,
     }
 }
@@ -152,6 +156,65 @@ fn advice_is_withheld_with_its_reason() {
     assert_eq!(decided.cpu, Err(Withheld::Throttled));
 }
 
+/// Executors with a heap of 6 GiB and 2 GiB beside it; one run used more of the heap than the others.
+#[test]
+fn a_heap_is_sized_by_what_was_used_of_it_and_what_is_beside_stays() {
+    let mut templates = vec![vec![500; 40]; 5];
+    templates[0] = vec![7500; 40];
+    let mut observed = observed(&templates);
+    observed.histories[0].template.container = "spark-kubernetes-executor".to_owned();
+    observed.histories[0].image = Some("registry.example.com/spark:4".to_owned());
+    for seen in &mut observed.histories[0].observations {
+        seen.memory_request_bytes = 8192 * MIB;
+        seen.heap_limit_bytes = 6144 * MIB;
+        seen.heap_peak_bytes = 3000 * MIB;
+    }
+    observed.histories[0].observations[7].heap_peak_bytes = 4000 * MIB;
+    let of = |observed: &Observed| memory_mib(observed, Strategy::Podledger, 0);
+    // 4000 MiB of heap and 2048 beside it, and 15%, though 7500 MiB were resident.
+    assert_eq!(of(&observed), Ok(6956));
+    let row = recommendations(&observed, Strategy::Podledger, &Settings::default())
+        .into_iter()
+        .find(|row| row.template.job == "job-0")
+        .unwrap();
+    assert!(row.risks.contains(&Risk::HeapIsSampled), "{:?}", row.risks);
+    let text = spark(std::slice::from_ref(&row));
+    assert!(
+        text.contains("spark.executor.memory=4908m\nspark.executor.memoryOverhead=2048m"),
+        "{text}"
+    );
+    // A pod's memory is not changed without its heap.
+    let text = patch(std::slice::from_ref(&row), false).unwrap();
+    assert!(text.contains("cpu:") && !text.contains("memory"), "{text}");
+    // Judged by the same: what is resident of a heap that could be smaller does not fail.
+    let half = [Split::Runs(50)];
+    let judged = backtest(
+        &observed,
+        &half,
+        &Settings::default(),
+        FailureCost::default(),
+        |_| true,
+    );
+    assert_eq!(judged.total[0].failed_attempts, 0);
+
+    let with = |change: fn(&mut Observation)| {
+        let mut observed = observed.clone();
+        change(&mut observed.histories[0].observations[20]);
+        of(&observed)
+    };
+    let withheld = Err(Withheld::HeapCensored);
+    assert_eq!(with(|seen| seen.heap_peak_bytes = 5600 * MIB), withheld);
+    assert_eq!(with(|seen| seen.heap_peak_bytes = 0), withheld);
+    assert_eq!(with(|seen| seen.heap_limit_bytes = 9000 * MIB), withheld);
+    assert_eq!(with(|seen| seen.is_oom_killed = true), withheld);
+    // A run of which nothing is known tells nothing.
+    let unmeasured = |seen: &mut Observation| {
+        seen.memory_peak_bytes = 0;
+        seen.heap_peak_bytes = 0;
+    };
+    assert_eq!(with(unmeasured), Ok(6956));
+}
+
 #[test]
 fn the_factor_is_the_excess_of_a_rank_among_those_of_others() {
     // Two templates of three runs: the first needs 1 GiB where it had needed none, and both are calm otherwise.
@@ -159,7 +222,7 @@ fn the_factor_is_the_excess_of_a_rank_among_those_of_others() {
     let margins = margins::Margins::of(&needs);
     // The other has a trial after one run and one after two: with the latter alone the largest is exceeded in 1 of 2 cases.
     let of = |number, part, whole| {
-        let factor = margins.factor(number, 3, part, whole);
+        let factor = margins.factor(number, 3, 7, part, whole);
         (factor.factor_ppm, factor.bound_ppm, factor.is_calibrated)
     };
     assert_eq!(of(1, 1, 2), (1_000_000, 500_000, true));
@@ -175,20 +238,79 @@ fn the_factor_is_the_excess_of_a_rank_among_those_of_others() {
         seen.ended_ms = seen.started_ms + 3 * 600_000;
     }
     let needs: Vec<_> = uneven.histories.iter().map(History::run_needs_bytes).collect();
-    assert_eq!(margins::shares_ppm(&uneven, &needs), [725_000, 275_000]);
+    assert_eq!(margins::shares_ppm(&uneven, &needs, 7), [725_000, 275_000]);
+}
+
+/// Twenty templates that are calm from the eighth run on, of which one had needed four times as much before.
+fn calm_after_a_surge(first: Vec<u64>, surging: Vec<u64>) -> Observed {
+    let mut templates = vec![vec![500; 40]; 20];
+    templates[0] = first;
+    templates[1] = surging;
+    observed(&templates)
+}
+
+#[test]
+fn a_run_that_needs_more_does_not_lower_advice_by_being_one_more() {
+    // One of five runs may need more, so the largest of the 160 excesses after eight runs is enough, and of those after fewer the largest of all is.
+    let settings = Settings {
+        run_risk_ppm: 200_000,
+        attempt_risk_ppm: 200_000,
+        ..Settings::default()
+    };
+    let advised = |first: Vec<u64>| {
+        let mut surging = vec![500; 40];
+        surging[5..].fill(2001);
+        let decided = Strategy::Podledger.decide(&calm_after_a_surge(first, surging), &settings);
+        decided[0].memory.unwrap() / MIB
+    };
+    let then = |more: &[u64]| advised([&[500; 7][..], more].concat());
+    assert_eq!(then(&[]), 2001);
+    // 600 MiB are more by 6.6% of 500 MiB and a GiB, and the factor falls by a twentieth: 1624 x 3025 / 1524 / 1.05 - 1024 = 2046.0.
+    assert_eq!(then(&[600]), 2046);
+    // What confirms what was known lowers it, step by step.
+    assert_eq!(
+        [then(&[500]), then(&[500; 2]), then(&[500; 20])],
+        [1857, 1720, 575]
+    );
+    // A higher peak among as many runs never does.
+    assert!(advised(vec![500, 500, 700, 500, 500, 500, 500, 600]) > then(&[600]));
+}
+
+/// What others needed may do either: a surge in another's early run, rather than later, says that later runs are calm.
+#[test]
+fn what_others_needed_may_lower_advice() {
+    let advised = |surging: Vec<u64>| {
+        let settings = Settings {
+            run_risk_ppm: 200_000,
+            attempt_risk_ppm: 200_000,
+            ..Settings::default()
+        };
+        let decided = Strategy::Podledger.decide(&calm_after_a_surge(vec![500; 7], surging), &settings);
+        decided[0].memory.unwrap() / MIB
+    };
+    let mut late = vec![500; 40];
+    late[5..].fill(2001);
+    let mut early = late.clone();
+    early[0] = 2001;
+    assert_eq!((advised(late), advised(early)), (2001, 575));
 }
 
 #[test]
 fn failures_are_lost_and_run_again_with_what_they_had() {
     let mut templates = vec![vec![500; 40]; 11];
     templates[0][39] = 2000;
-    let observed = observed(&templates);
-    let cent = podledger_sql::units::NanoUsd::from_nano(10_000_000);
+    let mut observed = observed(&templates);
+    let cents = FailureCost {
+        alone: NanoUsd::from_nano(50_000_000),
+        retried: NanoUsd::from_nano(10_000_000),
+    };
+    let all = |_: &History| true;
     let judged = backtest(
         &observed,
         &[Split::Runs(50), Split::Runs(90)],
         &Settings::default(),
-        cent,
+        cents,
+        all,
     );
     assert_eq!(judged.windows.len(), 2);
     let [ours, _, _, current] = judged.total[..] else {
@@ -205,22 +327,43 @@ fn failures_are_lost_and_run_again_with_what_they_had() {
     // All of the failed try, what its second one left, and 75 MiB of each other.
     assert_eq!(ours.wasted_byte_ms, (575 + 4096 - 2000 + 219 * 75) * tries);
     assert_eq!(current.wasted_byte_ms, (219 * (4096 - 500) + 4096 - 2000) * tries);
-    // 4 GiB and 2 cores for a sixth of an hour, and a cent.
-    assert_eq!(
-        ours.retry_cost.get(),
-        4 * 4_237_000 / 6 + 2 * 31_611_000 / 6 + 10_000_000
-    );
+    // 4 GiB and 2 cores for a sixth of an hour, and five cents, or one where it is tried again by itself.
+    let again = 4 * 4_237_000 / 6 + 2 * 31_611_000 / 6;
+    assert_eq!(ours.retry_cost.get(), again + 50_000_000);
+    observed.histories[0].is_retried = true;
     // As of an instant: what ended before it is known, what begins after it is judged.
-    let at = backtest(&observed, &[Split::At(20 * DAY_MS)], &Settings::default(), cent);
-    assert_eq!(at.total[0].attempts, 220);
+    let half = [Split::At(20 * DAY_MS)];
+    let at = backtest(&observed, &half, &Settings::default(), cents, all).total[0];
+    assert_eq!((at.attempts, at.retry_cost.get()), (220, again + 10_000_000));
+    // One of them is judged by what all tell: its own runs alone would not tell the tail.
+    let one = backtest(&observed, &half, &Settings::default(), cents, |history| {
+        history.template.job == "job-0"
+    });
+    assert_eq!((one.total[0].attempts, one.total[0].templates_advised), (20, 1));
     // With four times the headroom nothing fails that failed by less.
-    let points = frontier(&observed, &[Split::Runs(50)], &Settings::default());
+    let points = frontier(&observed, &[Split::Runs(50)], &Settings::default(), all);
     let failed: Vec<u64> = points
         .iter()
         .filter(|point| point.strategy == Strategy::Podledger)
         .map(|point| point.failed_attempts)
         .collect();
     assert!(failed.is_sorted_by(|a, b| a >= b), "{failed:?}");
+    // Of peers those points are told that ours are not at or below.
+    let at = |strategy, wasted_byte_ms, failed_attempts| FrontierPoint {
+        strategy,
+        headroom_permille: 1000,
+        wasted_byte_ms,
+        failed_attempts,
+    };
+    let drawn = [
+        at(Strategy::Podledger, 10, 5),
+        at(Strategy::Podledger, 20, 1),
+        at(Strategy::Vpa, 10, 5),
+        at(Strategy::Vpa, 9, 50),
+        at(Strategy::Krr, 19, 4),
+        at(Strategy::Krr, 40, 1),
+    ];
+    assert_eq!(undominated(&drawn), [drawn[3], drawn[4]]);
 }
 
 #[test]
@@ -255,6 +398,11 @@ fn rows_tell_the_gap_the_evidence_and_the_saving() {
         back.contains("memory: 4096Mi") && (back.contains("cpu: '2'") || back.contains("cpu: \"2\"")),
         "{back}"
     );
+    // What asked for nothing asks for nothing again.
+    let mut unasked = row.clone();
+    unasked.memory_bytes.current = 0;
+    let back = patch(&[unasked], true).unwrap();
+    assert!(back.contains("memory: null") && back.contains("cpu: "), "{back}");
     for (gap, severity) in [
         (99, Severity::Good),
         (100, Severity::Ok),
@@ -274,8 +422,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn evidence_of_higher_need_never_lowers_advice(peaks in peaks(), run in 0..30_usize, more in 0..40_000_u64) {
-        let settings = Settings { run_risk_ppm: 500_000, attempt_risk_ppm: 500_000, least_runs: 1, ..Settings::default() };
+    fn evidence_of_higher_need_never_lowers_advice(
+        peaks in peaks(), run in 0..30_usize, more in 0..40_000_u64, risk_ppm in 1_000..500_000_u64, attempts in 1..9_i64, held_ms in 1..9_000_000_i64
+    ) {
+        let settings = Settings { run_risk_ppm: risk_ppm, attempt_risk_ppm: risk_ppm, least_runs: 1, ..Settings::default() };
         let decide = |peaks: &[Vec<u64>]| Strategy::Podledger.decide(&observed(peaks), &settings)[0];
         let before = decide(&peaks);
         let mut higher = peaks.clone();
@@ -286,6 +436,19 @@ proptest! {
             prop_assert!(after >= before);
         }
         prop_assert!(after.cpu.unwrap() >= before.cpu.unwrap());
+        // One more run, which needs a twentieth more than all before, of amounts with a GiB added, however long and often it was tried.
+        let most = peaks[0].iter().max().unwrap();
+        let mut longer = observed(&peaks);
+        let number = u32::try_from(peaks[0].len()).unwrap();
+        longer.runs.push(Run { pipeline: 0, started_ms: i64::from(number) * DAY_MS });
+        for attempt in 0..attempts {
+            let mut seen = observation(number, i64::from(number) * DAY_MS + attempt, held_ms);
+            seen.memory_peak_bytes = (most + (most + 1024).div_ceil(20) + more) * MIB;
+            longer.histories[0].observations.push(seen);
+        }
+        if let (Ok(before), Ok(after)) = (before.memory, Strategy::Podledger.decide(&longer, &settings)[0].memory) {
+            prop_assert!(after >= before);
+        }
         // One more run, which would have failed.
         if let Ok(advised) = before.memory {
             let mut longer = peaks.clone();

@@ -60,5 +60,7 @@ pub fn fact(cluster: &str, source: Word, hour: Hour) -> UsageHour {
         gpu_usage_milligpu_ms: None,
         gpu_measured_ms: None,
         gpu_memory_peak_bytes: None,
+        heap_peak_bytes: None,
+        heap_limit_bytes: None,
     }
 }

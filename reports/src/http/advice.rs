@@ -7,6 +7,7 @@ use duckdb::{Connection, params_from_iter};
 use podledger_sql::units::NanoUsd;
 
 use super::problem::Problem;
+use crate::weekly::Judged;
 
 /// One amount of a template: as it is, as it should be, and what peers would say.
 #[derive(Debug, Clone, Default)]
@@ -56,27 +57,6 @@ pub struct Template {
     /// The same in the words of Airflow and of Spark, where it is theirs.
     pub airflow: Option<String>,
     pub spark: Option<String>,
-}
-
-/// What a strategy's advice would have come to on runs that it had not seen.
-#[derive(Debug, Clone)]
-pub struct Judged {
-    /// What was learned from; `None` for the sum of all windows.
-    pub learned_from: Option<String>,
-    pub strategy: String,
-    pub templates: u64,
-    pub templates_advised: u64,
-    pub attempts: u64,
-    pub runs: u64,
-    pub failed_attempts: u64,
-    pub failed_runs: u64,
-    pub requested_byte_ms: u128,
-    pub wasted_byte_ms: u128,
-    pub requested_millicore_ms: u128,
-    pub wasted_millicore_ms: u128,
-    pub short_millicore_ms: u128,
-    pub retry_cost: NanoUsd,
-    pub total_cost: NanoUsd,
 }
 
 /// Advice on everything that was seen, and its proof.

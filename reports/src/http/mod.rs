@@ -49,7 +49,7 @@ pub(crate) use access::SALT_BYTES;
 pub use access::{
     Access, AccessError, Role, create as create_token, read as read_tokens, revoke as revoke_token,
 };
-pub use advice::{Advice, Advise, Amount, Judged, NoAdvice, Template};
+pub use advice::{Advice, Advise, Amount, NoAdvice, Template};
 pub use guard::{Hosts, LARGEST_BODY};
 pub use listen::{ListenError, Listener, Tls};
 pub use routes::{Route, routes};

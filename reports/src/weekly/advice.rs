@@ -1,11 +1,12 @@
 //! What to do next: what the week's figures point at, by what it cost.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use podledger_sql::units::NanoUsd;
 
 use super::figures::{Figures, job_name, pool_name};
-use super::{Action, PoolRow, Weekly};
+use super::{Action, PoolRow, Saving, Weekly};
 use crate::display;
 
 /// Nothing below this is worth a line, in nano-dollars of the week: a cent.
@@ -32,20 +33,23 @@ pub struct Sizing {
     /// Quantities as Kubernetes writes them, CPU and memory.
     pub current: String,
     pub recommended: String,
-    pub saving: NanoUsd,
-    /// What would have been reserved less in the week, at reference prices.
+    /// What machines would have cost less, by replay; `None` where that is not known.
+    pub realisable: Option<NanoUsd>,
+    /// What was reserved less in the week, at reference prices.
     pub nominal: NanoUsd,
-    /// Whether the saving is what machines would have cost less, by replay; else it is what was reserved, at reference prices.
-    pub is_realisable: bool,
 }
 
 impl Weekly {
-    /// Puts advice on requests among what to do next, by what it saves. That a job's requests are not used is not told again where the advice
-    /// for its containers is about half of that or more.
+    /// Puts advice on requests among what to do next, by what machines would have cost less, and after it where that is not known. That a job's
+    /// requests are not used is not told again where the advice for its containers is about half of that or more.
     pub fn advise(&mut self, sizings: &[Sizing]) {
         let mut covered: BTreeMap<(Option<&str>, String), i64> = BTreeMap::new();
         let mut advised = Vec::new();
-        for sizing in sizings.iter().filter(|sizing| sizing.saving.get() >= LEAST) {
+        for sizing in sizings {
+            let saving = sizing.realisable.unwrap_or(sizing.nominal);
+            if saving.get() < LEAST {
+                continue;
+            }
             let subject = job_name(&sizing.pipeline, &sizing.job);
             let of_job = covered.entry((Some(&sizing.team), subject.clone())).or_default();
             *of_job = of_job.saturating_add(sizing.nominal.get());
@@ -54,12 +58,12 @@ impl Weekly {
                 team: Some(sizing.team.clone()),
                 subject,
                 finding: format!("asks for {}, and {} would do", sizing.current, sizing.recommended),
-                remedy: if sizing.is_realisable {
-                    "change its requests (realisable saving, by replay)"
-                } else {
-                    "change its requests (nominal saving: what machines would have cost less is not known)"
+                remedy: "change its requests",
+                cost: saving,
+                saving: match sizing.realisable {
+                    Some(_) => Saving::Realisable,
+                    None => Saving::Nominal,
                 },
-                cost: sizing.saving,
             });
         }
         self.actions.retain(|action| {
@@ -80,9 +84,14 @@ pub(super) fn actions(figures: &Figures, pools: &[PoolRow]) -> Vec<Action> {
     actions
 }
 
+/// The largest first, and nominal savings after all others, as many of them.
 fn largest_first(actions: &mut Vec<Action>) {
-    actions.sort_by(|a, b| b.cost.cmp(&a.cost).then_with(|| a.subject.cmp(&b.subject)));
+    let place = |action: &Action| (action.saving == Saving::Nominal, Reverse(action.cost));
+    actions.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.subject.cmp(&b.subject)));
+    let mut nominal = actions.split_off(actions.partition_point(|action| action.saving != Saving::Nominal));
     actions.truncate(MOST);
+    nominal.truncate(MOST);
+    actions.append(&mut nominal);
 }
 
 fn of_pool(pool: &PoolRow) -> Vec<Action> {
@@ -93,6 +102,7 @@ fn of_pool(pool: &PoolRow) -> Vec<Action> {
         finding,
         remedy,
         cost: NanoUsd::from_nano(cost),
+        saving: Saving::AtMost,
     };
     let held = pool
         .cpu_request_permille
@@ -164,6 +174,7 @@ fn of_jobs(figures: &Figures) -> Vec<Action> {
                 finding,
                 remedy,
                 cost: NanoUsd::from_nano(cost),
+                saving: Saving::AtMost,
             });
         };
         let used = display::permille(job.used, job.used + job.unused);

@@ -273,6 +273,7 @@ impl Figures {
             },
             pools,
             actions,
+            proof: None,
             runs: self.runs,
             failures: self.failures,
             queues: self.queues,

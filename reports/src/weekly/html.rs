@@ -4,8 +4,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use podledger_sql::units::NanoUsd;
 
 use super::figures::job_name;
+use super::proof::{core_hours, gib_hours};
 use super::words::{nothing_to_do, partial, sentence, trust};
-use super::{Bar, PoolRow, RunRow, Weekly};
+use super::{Bar, PoolRow, Proof, RunRow, Weekly};
 use crate::charts::{self, HeatRow, HourBar, Paint, RowBar};
 use crate::display::{change, cut, dollars, duration, percent, percent_change, permille, plain, short};
 use crate::error::Result;
@@ -55,6 +56,7 @@ pub fn html(report: &Weekly) -> Result<String> {
                     (what_ran(report))
                     (capacity(report)?)
                     (next(report))
+                    (report.proof.as_ref().map_or_else(Markup::default, proof))
                     (findings(report))
                 }
                 footer { p { (trust(report)) } }
@@ -100,7 +102,7 @@ fn first_screen(report: &Weekly) -> Result<Markup> {
                     ol.actions {
                         @for action in report.actions.iter().take(3) {
                             li {
-                                span.cost { (dollars(action.cost)) }
+                                span.cost { (action.worth()) }
                                 strong { (short(&action.subject)) } " " (short(&action.finding)) ": " (action.remedy) "."
                             }
                         }
@@ -576,12 +578,59 @@ fn next(report: &Weekly) -> Markup {
                 ol.actions {
                     @for action in &report.actions {
                         li {
-                            span.cost { (dollars(action.cost)) }
+                            span.cost { (action.worth()) }
                             strong { (short(&action.subject)) } " " (short(&action.finding)) ": " (action.remedy) "."
                         }
                     }
                 }
-                p.note { "Amounts are what each cost in the week, which is the most that can be saved; of requests, what would have been saved." }
+                p.note {
+                    "Amounts are what each cost in the week, which is the most that can be saved. Realisable is what machines would have cost less; nominal, what "
+                    "would have been reserved less at reference prices, where that is not known: it stands last and is not to be added."
+                }
+            }
+        }
+    }
+}
+
+/// Whether advice on requests holds on runs that it had not seen.
+fn proof(proof: &Proof) -> Markup {
+    html! {
+        section {
+            h2 { "Whether advice on requests holds" }
+            p.note {
+                "Advice " (proof.sentence()) "."
+                @if !proof.outcomes.is_empty() {
+                    " Learned from " (proof.learned_from_date) " on. A try that needed more memory than was advised is lost and run again with what it had asked for. Costs are at reference prices."
+                }
+            }
+            @if !proof.outcomes.is_empty() {
+                div.scroll {
+                    table {
+                        thead {
+                            tr {
+                                th { "by" } th.number { "advised" } th.number { "GiB-hours" } th.number { "wasted" } th.number { "core-hours" }
+                                th.number { "unused" } th.number { "failed tries" } th.number { "failed runs" } th.number { "retries" }
+                                th.number { "total" }
+                            }
+                        }
+                        tbody {
+                            @for row in &proof.outcomes {
+                                tr {
+                                    td { (row.strategy) }
+                                    td.number { (row.templates_advised) " of " (row.templates) }
+                                    td.number { (gib_hours(row.requested_byte_ms)) }
+                                    td.number { (gib_hours(row.wasted_byte_ms)) }
+                                    td.number { (core_hours(row.requested_millicore_ms)) }
+                                    td.number { (core_hours(row.wasted_millicore_ms)) }
+                                    td.number { (row.failed_attempts) }
+                                    td.number { (row.failed_runs) }
+                                    td.number { (dollars(row.retry_cost)) }
+                                    td.number { (dollars(row.total_cost)) }
+                                }
+                            }
+                        }
+                    }
+                }
             }
         }
     }

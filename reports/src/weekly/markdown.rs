@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use podledger_sql::units::NanoUsd;
 
-use super::{RunRow, Weekly};
+use super::proof::{core_hours, gib_hours};
+use super::{Proof, RunRow, Weekly};
 use crate::display::{change, dollars, duration, markdown as name, markdown_cut, percent, percent_change};
 use crate::findings::{Finding, worth_telling};
 
@@ -88,11 +89,14 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
             name(&action.subject),
             action.finding,
             action.remedy,
-            dollars(action.cost)
+            action.worth()
         )?;
     }
     if report.actions.is_empty() {
         writeln!(out, "{}", super::words::nothing_to_do(report))?;
+    }
+    if let Some(found) = &report.proof {
+        proof(out, found)?;
     }
     if let Some(all) = report.findings.as_ref().filter(|all| !all.is_empty()) {
         writeln!(out, "\n## Findings\n")?;
@@ -210,6 +214,39 @@ fn details(finding: &Finding) -> String {
     } else {
         format!(" ({})", told.join(", "))
     }
+}
+
+fn proof(out: &mut String, proof: &Proof) -> std::fmt::Result {
+    writeln!(
+        out,
+        "\n## Whether advice on requests holds\n\nAdvice {}.",
+        proof.sentence()
+    )?;
+    if proof.outcomes.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n| by | advised | GiB-h | wasted | core-h | unused | failed tries | failed runs | retries | total |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+    )?;
+    for row in &proof.outcomes {
+        writeln!(
+            out,
+            "| {} | {} of {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            row.strategy,
+            row.templates_advised,
+            row.templates,
+            gib_hours(row.requested_byte_ms),
+            gib_hours(row.wasted_byte_ms),
+            core_hours(row.requested_millicore_ms),
+            core_hours(row.wasted_millicore_ms),
+            row.failed_attempts,
+            row.failed_runs,
+            dollars(row.retry_cost),
+            dollars(row.total_cost)
+        )?;
+    }
+    Ok(())
 }
 
 fn more(out: &mut String, rows: usize) -> std::fmt::Result {

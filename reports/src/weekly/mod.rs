@@ -6,6 +6,7 @@ mod bridge;
 mod figures;
 mod html;
 mod markdown;
+mod proof;
 mod tables;
 mod terminal;
 mod week;
@@ -20,12 +21,14 @@ pub(crate) use figures::{BARS, SHARED};
 pub use html::html;
 pub(crate) use html::{HATCH, bill, bridge, hours, waterfall};
 pub use markdown::markdown;
+pub use proof::{Judged, Proof};
 pub use tables::{Table, csv, json, tables, xlsx};
 pub use terminal::terminal;
 pub use week::Week;
 pub(crate) use week::{midnight, slot};
 pub(crate) use words::{nothing_to_do, partial, sentence, trust};
 
+use crate::display::dollars;
 use crate::error::Result;
 use crate::findings::Finding;
 
@@ -73,8 +76,10 @@ pub struct Weekly {
     pub pools: Vec<PoolRow>,
     /// Time from creation to binding of a pod, by pipeline; that whose pods waited longest together comes first.
     pub queues: Vec<QueueRow>,
-    /// What to do next, by what it cost in this week.
+    /// What to do next: by what it cost in this week or machines would have cost less, and after that, by what would have been reserved less.
     pub actions: Vec<Action>,
+    /// What advice on requests would have come to in this week; `None` where none was asked for.
+    pub proof: Option<Proof>,
     /// What was wasted, with evidence and mends, most expensive first; `None` where no weeks are built in the report's zone.
     pub findings: Option<Vec<Finding>>,
     pub trust: Trust,
@@ -251,8 +256,42 @@ pub struct Action {
     pub finding: String,
     /// What to try.
     pub remedy: &'static str,
-    /// What it cost in the week: the most that can be saved. Of `right_sizing`, what would have been saved.
+    /// What it is worth in the week.
     pub cost: NanoUsd,
+    pub saving: Saving,
+}
+
+impl Action {
+    /// What it is worth, and of which kind that is unless it is the most that can be saved.
+    pub(crate) fn worth(&self) -> String {
+        match self.saving {
+            Saving::AtMost => dollars(self.cost),
+            Saving::Realisable => format!("{} realisable", dollars(self.cost)),
+            Saving::Nominal => format!("{} nominal", dollars(self.cost)),
+        }
+    }
+}
+
+/// What an action's worth is; kinds are never added, and nominal savings never stand before others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Saving {
+    /// What it cost in the week: the most that can be saved.
+    AtMost,
+    /// What machines would have cost less, by replay.
+    Realisable,
+    /// What was reserved less what would have been, at reference prices: what machines would have cost less is not known.
+    Nominal,
+}
+
+impl Saving {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::AtMost => "at_most",
+            Self::Realisable => "realisable",
+            Self::Nominal => "nominal",
+        }
+    }
 }
 
 /// What the figures rest on.

@@ -245,7 +245,7 @@ fn who_pays(report: &Weekly) -> [Table; 3] {
     ]
 }
 
-fn what_happened(report: &Weekly) -> [Table; 6] {
+fn what_happened(report: &Weekly) -> [Table; 7] {
     let runs = &report.runs;
     [
         Table {
@@ -388,7 +388,7 @@ fn what_happened(report: &Weekly) -> [Table; 6] {
         },
         Table {
             name: "actions",
-            columns: vec!["kind", "subject", "finding", "remedy", "cost_usd"],
+            columns: vec!["kind", "subject", "finding", "remedy", "cost_usd", "saving"],
             rows: report
                 .actions
                 .iter()
@@ -399,11 +399,61 @@ fn what_happened(report: &Weekly) -> [Table; 6] {
                         text(&row.finding),
                         text(row.remedy),
                         Cell::Usd(row.cost),
+                        text(row.saving.name()),
                     ]
                 })
                 .collect(),
         },
+        proof(report),
     ]
+}
+
+fn proof(report: &Weekly) -> Table {
+    let count = |number: u64| Cell::Whole(i64::try_from(number).unwrap_or(i64::MAX));
+    // Time of a mebibyte: that of a byte does not fit into 64 bits.
+    let large = |number: u128| Cell::Whole(i64::try_from(number).unwrap_or(i64::MAX));
+    Table {
+        name: "advice_judged",
+        columns: vec![
+            "strategy",
+            "templates",
+            "templates_advised",
+            "attempts",
+            "runs",
+            "failed_attempts",
+            "failed_runs",
+            "requested_mib_ms",
+            "wasted_mib_ms",
+            "requested_millicore_ms",
+            "wasted_millicore_ms",
+            "short_millicore_ms",
+            "retry_cost_usd",
+            "total_cost_usd",
+        ],
+        rows: report
+            .proof
+            .iter()
+            .flat_map(|proof| &proof.outcomes)
+            .map(|row| {
+                vec![
+                    text(&row.strategy),
+                    count(row.templates),
+                    count(row.templates_advised),
+                    count(row.attempts),
+                    count(row.runs),
+                    count(row.failed_attempts),
+                    count(row.failed_runs),
+                    large(row.requested_byte_ms >> 20),
+                    large(row.wasted_byte_ms >> 20),
+                    large(row.requested_millicore_ms),
+                    large(row.wasted_millicore_ms),
+                    large(row.short_millicore_ms),
+                    Cell::Usd(row.retry_cost),
+                    Cell::Usd(row.total_cost),
+                ]
+            })
+            .collect(),
+    }
 }
 
 /// The report as JSON: money as text of dollars with nine decimals, names as they are.

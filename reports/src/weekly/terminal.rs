@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use podledger_sql::units::NanoUsd;
 
-use super::Weekly;
+use super::{Saving, Weekly};
 use crate::display::{change, cut, dollars, percent, percent_change, short};
 
 /// Teams that are named.
@@ -99,15 +99,23 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\nDO NEXT")?;
     for (number, action) in (1..).zip(report.actions.iter().take(3)) {
         let what = format!("{} {}", short(&action.subject), short(&action.finding));
+        let unit = match action.saving {
+            Saving::AtMost => "/week",
+            Saving::Realisable => "/week realisable",
+            Saving::Nominal => "/week nominal",
+        };
         writeln!(
             out,
-            "  {number} {:<72}{:>12}/week",
+            "  {number} {:<72}{:>12}{unit}",
             cut(&what, 72),
             dollars(action.cost)
         )?;
     }
     if report.actions.is_empty() {
         writeln!(out, "  {}", super::words::nothing_to_do(report))?;
+    }
+    if let Some(proof) = &report.proof {
+        writeln!(out, "ADVICE JUDGED  {}", proof.short())?;
     }
     Ok(())
 }

@@ -1,66 +1,13 @@
 -- grain: one row per zone, ISO week, cluster, team and job with pods that held GPUs and did not use them
 -- guarantee: only pods whose GPUs were measured for half of their time and ten minutes or longer, at one percent or less of it; tries that failed or
 --     were lost are told there, not here. Cost is the GPUs' part of what these pods paid in the week while they ran
--- inputs: stg_usage_stretches, pods, int_finding_pods, clusters
+-- inputs: int_finding_gpus, int_finding_pods
 {{ config(materialized='view') }}
 {%- set job = ['team', 'installation', 'pipeline', 'job'] %}
-with by_source as (
-    select
-        cluster,
-        pod_uid,
-        source,
-        sum(cast(gpu_usage_milligpu_ms as decimal(38,0))) as usage_milligpu_ms,
-        sum(cast(gpu_measured_ms as decimal(38,0))) as measured_ms
-    from {{ ref('stg_usage_stretches') }}
-    where gpu_usage_milligpu_ms is not null and gpu_measured_ms > 0
-    group by
-        cluster,
-        pod_uid,
-        source
-),
-
--- Of sources that disagree the one that saw more speaks.
-measured as (
-    select
-        cluster,
-        pod_uid,
-        max(usage_milligpu_ms) as usage_milligpu_ms,
-        max(measured_ms) as measured_ms
-    from by_source
-    group by
-        cluster,
-        pod_uid
-),
-
--- A sample is of one GPU, a thousand thousandths of it.
-idle as (
-    select
-        pods.cluster,
-        pods.pod_uid,
-        pods.pod_name,
-        pods.namespace,
-        pods.team,
-        pods.installation,
-        pods.pipeline,
-        pods.job,
-        {{ job_subject('pods') }} as subject,
-        pods.running_ms,
-        pods.gpu_request_milligpus,
-        measured.usage_milligpu_ms,
-        measured.measured_ms
-    from measured
-    inner join {{ ref('pods') }} as pods on measured.cluster = pods.cluster and measured.pod_uid = pods.pod_uid
-    inner join {{ ref('clusters') }} as clusters on pods.cluster = clusters.cluster
-    where
-        pods.pod_class = 'workload'
-        and pods.gpu_request_milligpus > 0
-        and pods.running_ms is not null
-        and coalesce(pods.attempt_outcome, '') not in ('failed', 'lost')
-        and measured.measured_ms >= 600000
-        and measured.measured_ms * 2000 >= cast(pods.gpu_request_milligpus as decimal(19,0)) * cast(
-            least(coalesce(pods.finished_ms, pods.released_ms, {{ ms('clusters.observed_through_at') }}), {{ ms('clusters.observed_through_at') }}) - pods.running_ms
-            as decimal(19,0))
-        and measured.usage_milligpu_ms <= measured.measured_ms * 10
+with idle as (
+    select *
+    from {{ ref('int_finding_gpus') }}
+    where usage_milligpu_ms <= measured_ms * 10
 ),
 
 summed as (

@@ -140,6 +140,25 @@ sums as (
         source
 ),
 
+-- Engines alone tell of heaps, whoever measured the container.
+heaps as (
+    select
+        usage.cluster,
+        usage.pod_uid,
+        usage.container_name,
+        case when pod_days.is_short then cast(0 as bigint) else usage.hour_start_ms - usage.hour_start_ms % 86400000 end as day_start_ms,
+        max(usage.heap_peak_bytes) as heap_peak_bytes,
+        max(usage.heap_limit_bytes) as heap_limit_bytes
+    from {{ ref('stg_usage_stretches') }} as usage
+    inner join pod_days on usage.cluster = pod_days.cluster and usage.pod_uid = pod_days.pod_uid
+    where usage.heap_peak_bytes is not null
+    group by
+        usage.cluster,
+        usage.pod_uid,
+        usage.container_name,
+        case when pod_days.is_short then cast(0 as bigint) else usage.hour_start_ms - usage.hour_start_ms % 86400000 end
+),
+
 -- A container is killed on one day.
 ooms as (
     select
@@ -209,6 +228,8 @@ select
     sums.cpu_periods,
     sums.cpu_throttled_periods,
     sums.memory_peak_bytes,
+    heaps.heap_peak_bytes,
+    heaps.heap_limit_bytes,
     coalesce(ooms.oom_kills, cast(0 as bigint)) as oom_kills,
     pod_days.outcome
 from containers
@@ -232,3 +253,8 @@ left join ooms
     and days.pod_uid = ooms.pod_uid
     and days.container_name = ooms.container_name
     and days.day_start_ms = ooms.day_start_ms
+left join heaps
+    on days.cluster = heaps.cluster
+    and days.pod_uid = heaps.pod_uid
+    and days.container_name = heaps.container_name
+    and days.day_start_ms = heaps.day_start_ms

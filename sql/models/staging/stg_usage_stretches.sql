@@ -22,7 +22,9 @@ with facts as (
         cpu_throttled_periods,
         gpu_usage_milligpu_ms,
         gpu_measured_ms,
-        gpu_memory_peak_bytes
+        gpu_memory_peak_bytes,
+        heap_peak_bytes,
+        heap_limit_bytes
     from {{ touched_facts('usage_hours') }}
 ),
 
@@ -47,7 +49,9 @@ stretches as (
         max(cpu_throttled_periods) as cpu_throttled_periods,
         max(gpu_usage_milligpu_ms) as gpu_usage_milligpu_ms,
         max(gpu_measured_ms) as gpu_measured_ms,
-        max(gpu_memory_peak_bytes) as gpu_memory_peak_bytes
+        max(gpu_memory_peak_bytes) as gpu_memory_peak_bytes,
+        max(heap_peak_bytes) as heap_peak_bytes,
+        max(heap_limit_bytes) as heap_limit_bytes
     from facts
     group by
         cluster,
@@ -87,6 +91,8 @@ select
     cpu_throttled_periods,
     gpu_usage_milligpu_ms,
     gpu_measured_ms,
-    gpu_memory_peak_bytes
+    gpu_memory_peak_bytes,
+    heap_peak_bytes,
+    heap_limit_bytes
 from followed
 where told_to_ms is null or told_to_ms <= from_ms

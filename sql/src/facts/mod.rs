@@ -386,6 +386,9 @@ pub const FACTS: &[Fact] = &[
             integer("gpu_measured_ms", NotNegative),
             // Of all its GPUs together.
             integer("gpu_memory_peak_bytes", NotNegative),
+            // Of a JVM: the most of its heap that was used, garbage and all, and the most that it may take (`-Xmx`).
+            integer("heap_peak_bytes", NotNegative),
+            integer("heap_limit_bytes", NotNegative),
         ],
     },
     Fact {

@@ -62,6 +62,17 @@ pub(crate) struct Job {
     pub memory_percent: i64,
 }
 
+impl Job {
+    /// Lets it ask for so many percent, and use what it used.
+    pub(crate) fn resize(&mut self, percent: i64) {
+        let percent = percent.max(1);
+        self.millicores = self.millicores * percent / 100;
+        self.mib = self.mib * percent / 100;
+        self.cpu_percent = self.cpu_percent * 100 / percent;
+        self.memory_percent = self.memory_percent * 100 / percent;
+    }
+}
+
 /// A recurring definition.
 #[derive(Debug, Clone)]
 pub(crate) struct Pipeline {

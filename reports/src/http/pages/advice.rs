@@ -159,7 +159,7 @@ fn proof_of(context: &Context<'_>, proof: &Answer) -> Markup {
             @if is_judged {
                 p.note {
                     "Learned from the first runs of each pipeline and judged on the next, over the whole ledger. A try that needed more than was advised is "
-                    "lost and run again with what it had asked for; each costs one dollar besides. Costs are at reference prices."
+                    "lost and run again with what it had asked for; each costs five dollars besides, or one where its job was seen to be tried again in a run. Costs are at reference prices."
                 }
                 (table(context, &part(total), Place::Beside(None)))
                 @if windows.len() > 4 {

@@ -171,7 +171,7 @@ fn next(context: &Context<'_>, report: &Weekly) -> Markup {
                         _ => scope.link("/findings", &[]),
                     };
                     li {
-                        span.cost { (dollars(action.cost)) }
+                        span.cost { (action.worth()) }
                         a href=(href) { (short(&action.subject)) } " " (short(&action.finding)) ": " (action.remedy) "."
                     }
                 }

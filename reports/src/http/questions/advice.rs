@@ -168,7 +168,8 @@ pub static BACKTEST: Question = Question {
     name: "rightsizing-backtest",
     title: "The proof",
     about: "One row per window and strategy: what its advice would have come to on runs that it had not seen. No attempt is judged twice. Costs are \
-            at reference prices (0.031611 USD per core-hour, 0.004237 per GiB-hour), with 1 USD per failed attempt. From `container_attempts`.",
+            at reference prices (0.031611 USD per core-hour, 0.004237 per GiB-hour), with 5 USD per failed attempt, \
+            or 1 where its job was seen to be tried again in a run. From `container_attempts`.",
     sql: "select *, coalesce(learned_from, 'all windows') as learned, retry_cost_nano * 0.000000001 as retry_cost, \
               total_cost_nano * 0.000000001 as total_cost \
           from advice.main.judged",

@@ -47,6 +47,9 @@ pub struct Scenario {
     pub has_flaws: bool,
     /// From when on the first job of one pipeline takes a quarter of an hour longer than before.
     pub slower_from_ms: Option<i64>,
+    /// How much of what they would ask for jobs ask for, in percent. They use as much, and how long their pods take to start and to end follows
+    /// from the seed and their run alone: of two worlds that differ in this, the same work is done. `None` leaves both to what happens before.
+    pub request_percent: Option<i64>,
 }
 
 /// What a watch shows of an object.
@@ -164,6 +167,8 @@ pub(crate) struct Run {
     job: usize,
     attempt: u32,
     left: usize,
+    /// How many lengths were drawn for its pods.
+    lengths: u64,
     failed: bool,
     /// Executors of the last try that had some.
     executors: Vec<usize>,
@@ -373,12 +378,17 @@ impl World {
     #[must_use]
     pub fn new(scenario: Scenario) -> Self {
         let mut draw = Draw::with_flaws(scenario.seed, scenario.has_flaws);
-        let pipelines = pipelines(
+        let mut pipelines = pipelines(
             &mut draw,
             scenario.teams.max(1),
             scenario.pipelines,
             scenario.start_ms,
         );
+        if let Some(percent) = scenario.request_percent {
+            for job in pipelines.iter_mut().flat_map(|pipeline| &mut pipeline.jobs) {
+                job.resize(percent);
+            }
+        }
         let slower = scenario
             .slower_from_ms
             .and_then(|_| crate::workload::most_regular(&pipelines));

@@ -67,11 +67,11 @@ impl World {
     }
 
     pub(super) fn bind(&mut self, pod: usize, server: usize, at: i64) {
-        let delay = self
-            .draw
-            .quantile(&[(0, 1), (500, 2), (900, 9), (990, 40), (1000, 90)])
-            * SECOND
-            + self.jitter();
+        let (run, length) = self.pods[pod].as_deref().map_or((0, 0), |pod| {
+            (pod.run.unwrap_or(0), pod.length_ms.cast_unsigned())
+        });
+        let starts = [(0, 1), (500, 2), (900, 9), (990, 40), (1000, 90)];
+        let delay = self.drawn_of(&starts, run, length) * SECOND + self.jitter();
         let image_missing = self
             .draw
             .flaw(IMAGE_MISSING_PERMILLE)

@@ -25,6 +25,7 @@ impl World {
             job: 0,
             attempt: 0,
             left: 0,
+            lengths: 0,
             failed: false,
             executors: Vec::new(),
             ended: Vec::new(),
@@ -74,12 +75,12 @@ impl World {
         }
         // All pods of a Dask cluster live as long as it does.
         let more = self.slower_by(run, at);
-        let length = self.length(&job) + more;
+        let length = self.length(run, &job) + more;
         for role in roles {
             let length = if pipeline.system == System::Dask {
                 length
             } else {
-                self.length(&job) + more
+                self.length(run, &job) + more
             };
             self.create(run, &pipeline, &job, role, length, None, at);
         }
@@ -96,9 +97,22 @@ impl World {
     }
 
     /// Whole seconds.
-    pub(super) fn length(&mut self, job: &Job) -> i64 {
-        let length = self.draw.quantile(TASK_MS) * job.length_percent / 100;
+    pub(super) fn length(&mut self, run: usize, job: &Job) -> i64 {
+        let drawn = self.runs.get_mut(&run).map_or(0, |run| {
+            run.lengths += 1;
+            run.lengths
+        });
+        let length = self.drawn_of(TASK_MS, run, drawn) * job.length_percent / 100;
         (length / SECOND).max(1) * SECOND + self.jitter()
+    }
+
+    /// A value of a distribution, which follows from the run and a number alone where worlds are to be compared.
+    pub(super) fn drawn_of(&mut self, quantiles: &[(i64, i64)], run: usize, number: u64) -> i64 {
+        if self.scenario.request_percent.is_none() {
+            return self.draw.quantile(quantiles);
+        }
+        let of_run = (run as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Draw::new(self.scenario.seed ^ of_run.wrapping_add(number)).quantile(quantiles)
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a pod is made of")]

@@ -19,6 +19,7 @@ fn scenario(has_pod_events: bool) -> Scenario {
         has_pod_events,
         has_flaws: true,
         slower_from_ms: None,
+        request_percent: None,
     }
 }
 

@@ -13,6 +13,11 @@ pub(super) enum Event {
         #[serde(rename = "Timestamp")]
         at: i64,
     },
+    #[serde(rename = "SparkListenerEnvironmentUpdate")]
+    EnvironmentUpdate {
+        #[serde(rename = "Spark Properties", default)]
+        properties: Properties,
+    },
     #[serde(rename = "SparkListenerApplicationEnd")]
     ApplicationEnd {
         #[serde(rename = "Timestamp")]
@@ -62,6 +67,42 @@ pub(super) enum Event {
     },
     #[serde(other)]
     Other,
+}
+
+/// What an application was told, as far as it says how large heaps may get; Spark's own default is a GiB.
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+pub(super) struct Properties {
+    #[serde(rename = "spark.executor.memory")]
+    pub(super) executor_memory: String,
+    #[serde(rename = "spark.driver.memory")]
+    pub(super) driver_memory: String,
+}
+
+impl Default for Properties {
+    fn default() -> Self {
+        Self {
+            executor_memory: "1g".to_owned(),
+            driver_memory: "1g".to_owned(),
+        }
+    }
+}
+
+/// Bytes of an amount as Spark's settings tell memory: `4g`, `512MB`; without a unit in MiB (`JavaUtils.byteStringAsMb`).
+pub(super) fn bytes(text: &str) -> Option<i64> {
+    let text = text.trim().to_ascii_lowercase();
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_lowercase());
+    let shift = match &text[digits.len()..] {
+        "b" => 0,
+        "k" | "kb" => 10,
+        "" | "m" | "mb" => 20,
+        "g" | "gb" => 30,
+        "t" | "tb" => 40,
+        "p" | "pb" => 50,
+        _ => return None,
+    };
+    let number: i64 = digits.parse().ok().filter(|number| *number > 0)?;
+    number.checked_mul(1 << shift)
 }
 
 #[derive(Debug, Deserialize)]
@@ -136,5 +177,30 @@ impl Peaks {
         let largest = |all: &[i64]| all.iter().copied().max().filter(|bytes| *bytes > 0);
         largest(&[self.jvm_resident, self.python_resident, self.other_resident])
             .or_else(|| largest(&[self.heap, self.off_heap, self.direct]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn memory_is_told_as_spark_reads_it() {
+        for (text, expected) in [
+            ("4g", Some(4 << 30)),
+            ("512MB", Some(512 << 20)),
+            (" 900 ", Some(900 << 20)),
+            ("1048576k", Some(1 << 30)),
+            ("7b", Some(7)),
+            ("", None),
+            ("0g", None),
+            ("-1g", None),
+            ("1.5g", None),
+            ("4 g", None),
+            ("9000000p", None),
+            ("4q", None),
+        ] {
+            assert_eq!(bytes(text), expected, "{text}");
+        }
     }
 }

@@ -20,7 +20,7 @@ use jiff::civil::Date;
 use podledger_sql::Doing;
 use podledger_sql::lake::Lake;
 
-use event::{Event, Peaks};
+use event::{Event, Peaks, bytes};
 
 use super::{Within, known_pods};
 use crate::error::{Error, Result};
@@ -71,6 +71,9 @@ struct Application {
     ended_ms: i64,
     executors: BTreeMap<String, Executor>,
     python_stages: BTreeSet<i64>,
+    /// The most that heaps of executors and of the driver may take, in bytes, as far as the log tells.
+    executor_heap_bytes: Option<i64>,
+    driver_heap_bytes: Option<i64>,
     /// Tasks that have begun and not ended: executor and launch.
     begun: BTreeMap<i64, (String, i64)>,
 }
@@ -80,8 +83,9 @@ struct Executor {
     added_ms: Option<i64>,
     removed_ms: Option<i64>,
     tasks: Vec<Task>,
-    /// Largest memory by the hour in which it was reported.
+    /// Largest memory, and largest used heap, by the hour in which it was reported.
     peaks: BTreeMap<i64, i64>,
+    heaps: BTreeMap<i64, i64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -395,8 +399,15 @@ impl Application {
             };
             let from = executor.added_ms.unwrap_or(self.began_ms);
             let to = executor.removed_ms.unwrap_or(self.ended_ms);
+            let heap_limit = if is_driver {
+                self.driver_heap_bytes
+            } else {
+                self.executor_heap_bytes
+            };
             for hour in executor.hours(&found.key, from, to, is_driver) {
                 let mut hour = fact(&found.cluster, "engine", hour);
+                hour.heap_peak_bytes = executor.heaps.get(&hour.hour_start_at.as_millisecond()).copied();
+                hour.heap_limit_bytes = heap_limit.filter(|_| hour.heap_peak_bytes.is_some());
                 hour.container_name = hour.container_name.filter(|name| !name.is_empty());
                 hours.push(hour);
             }
@@ -424,6 +435,10 @@ impl Application {
                 if self.seen(at) {
                     self.began_ms = at;
                 }
+            }
+            Event::EnvironmentUpdate { properties } => {
+                self.executor_heap_bytes = bytes(&properties.executor_memory);
+                self.driver_heap_bytes = bytes(&properties.driver_memory);
             }
             Event::ApplicationEnd { at } => {
                 self.seen(at);
@@ -507,14 +522,18 @@ impl Application {
 
 impl Executor {
     fn peak(&mut self, at: i64, peaks: &Peaks) {
-        if let Some(bytes) = peaks.bytes() {
-            if !TIMES.contains(&at) {
-                return;
+        if !TIMES.contains(&at) {
+            return;
+        }
+        // What is told at the very end of an hour was so before.
+        let at = at - 1;
+        let hour = at - at.rem_euclid(HOUR_MS);
+        let heap = Some(peaks.heap).filter(|bytes| *bytes > 0);
+        for (found, all) in [(peaks.bytes(), &mut self.peaks), (heap, &mut self.heaps)] {
+            if let Some(bytes) = found {
+                let most = all.entry(hour).or_default();
+                *most = bytes.max(*most);
             }
-            // What is told at the very end of an hour was so before.
-            let at = at - 1;
-            let hour = self.peaks.entry(at - at.rem_euclid(HOUR_MS)).or_default();
-            *hour = bytes.max(*hour);
         }
     }
 }
