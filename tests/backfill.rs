@@ -64,6 +64,8 @@ impl Scraped {
             has_pod_events: false,
             has_flaws: true,
             slower_from_ms: None,
+            heavier_from_ms: None,
+            has_branches: false,
         };
         record(scenario, folder.path(), |_| {}).unwrap();
         let text = folder.path().join("scrapes.om");

@@ -115,6 +115,8 @@ impl Simulate {
             has_pod_events: self.out.is_none(),
             has_flaws: true,
             slower_from_ms: None,
+            heavier_from_ms: None,
+            has_branches: false,
         })
     }
 

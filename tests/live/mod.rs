@@ -48,6 +48,8 @@ pub fn scenario(seed: u64, days: u32, pipelines: usize, has_noise: bool) -> Scen
         has_pod_events: false,
         has_flaws: true,
         slower_from_ms: None,
+        heavier_from_ms: None,
+        has_branches: false,
     }
 }
 
