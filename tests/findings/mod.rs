@@ -489,14 +489,19 @@ fn a_pod_s_wait_is_divided_by_what_it_waited_for() {
          timestamp '2026-11-16 10:05:00' as observed_at, timestamp '2026-11-16 10:04:10' as started_at, \
          timestamp '2026-11-16 10:04:40' as finished_at, 0 as exit_code",
     );
-    // Others wait for room on a machine that is there, or for ever; what the scheduler first says counts.
-    for (uid, bound) in [("q", "timestamp '2026-11-16 10:10:00'"), ("r", "null::timestamp")] {
+    // Others wait for room on a machine that is there, for ever, or until they are deleted; what the scheduler first says counts.
+    for (uid, bound, deleted) in [
+        ("q", "timestamp '2026-11-16 10:10:00'", "null::timestamp"),
+        ("r", "null::timestamp", "null::timestamp"),
+        ("s", "null::timestamp", "timestamp '2026-11-16 10:06:00'"),
+    ] {
         world.given(
             "pod_states",
             &format!(
                 "select 'c' as cluster, '{uid}' as pod_uid, timestamp '2026-11-16 10:30:00' as observed_at, '{uid}' as pod_name, \
                  'data' as namespace, if({bound} is null, null, 'm') as machine, timestamp '2026-11-16 10:04:00' as created_at, \
-                 {bound} as bound_at, 'scheduled' as start_source, {bound} as running_at, 'Pending' as phase, {}",
+                 {bound} as bound_at, 'scheduled' as start_source, {bound} as running_at, {deleted} as deletion_requested_at, \
+                 'Pending' as phase, {}",
                 size(1, 4, 0)
             ),
         );
@@ -506,6 +511,7 @@ fn a_pod_s_wait_is_divided_by_what_it_waited_for() {
         ("q", "e2", "10:08:00", "10:09:00"),
         ("q", "e3", "10:04:05", "10:06:00"),
         ("r", "e4", "10:04:01", "10:25:00"),
+        ("s", "e5", "10:04:00", "10:05:00"),
     ] {
         world.given(
             "cluster_events",
@@ -525,7 +531,8 @@ fn a_pod_s_wait_is_divided_by_what_it_waited_for() {
         [
             "170000|40000|120000|10000|0|110000|0|45000|30000|35000",
             "360000|0|0|355000|5000|0|0|0|0|0",
-            "3360000|0|0|3359000|1000|0|0|0|0|0"
+            "3360000|0|0|3359000|1000|0|0|0|0|0",
+            "120000|0|0|120000|0|0|0|0|0|0"
         ]
     );
 }

@@ -1,6 +1,6 @@
 //! Findings: what was made to go wrong is found with its exact cost, and nothing else is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use podledger_simulator::truth::{HourTruth, MachineTruth, PodTruth, VolumeTruth, WasteKey};
 
@@ -168,9 +168,9 @@ pub fn are_what_was_planted(seed: u64, world: &World, truth: &Truth) {
         "select count(*) from (select count(*) from marts.run_critical_paths group by cluster, system, installation, pipeline, run, run_epoch \
          having sum(gap_ms + queue_wait_ms + startup_ms + work_ms + release_ms) <> max(run_duration_ms) \
              or min(least(gap_ms, queue_wait_ms, startup_ms, work_ms, release_ms)) < 0)",
-        "select count(*) from marts.pod_waits where queue_wait_ms <> machine_order_ms + machine_boot_ms + scheduling_ms \
+        "select count(*) from marts.pod_waits where queue_wait_ms <> machine_order_ms + machine_boot_ms + unschedulable_ms + scheduling_ms \
              or startup_ms <> stuck_ms + image_pull_ms + init_ms + setup_ms \
-             or least(machine_order_ms, machine_boot_ms, scheduling_ms, stuck_ms, image_pull_ms, init_ms, setup_ms) < 0",
+             or least(machine_order_ms, machine_boot_ms, unschedulable_ms, scheduling_ms, stuck_ms, image_pull_ms, init_ms, setup_ms) < 0",
         // None is planted.
         "select count(*) from marts.findings where finding = 'run_cost_regression'",
     ] {
@@ -245,7 +245,7 @@ fn runaways_of(pods: &[PodTruth], end_ms: i64) -> BTreeMap<String, i128> {
     }))
 }
 
-/// Idle time of a week by the finding that tells it and its pool or node.
+/// Idle time of a week, as far as it is observed, by the finding that tells it and its pool or node.
 fn idle_of(machines: &[MachineTruth]) -> BTreeMap<String, i128> {
     // Hours of each pool, and in each its machines.
     let mut pools: BTreeMap<&str, BTreeMap<i64, Vec<(&MachineTruth, &HourTruth)>>> = BTreeMap::new();
@@ -255,6 +255,9 @@ fn idle_of(machines: &[MachineTruth]) -> BTreeMap<String, i128> {
             hours.entry(hour.hour_start_ms).or_default().push((machine, hour));
         }
     }
+    // There are machines in every hour.
+    let all = machines.iter().flat_map(|machine| &machine.hours);
+    let all: BTreeSet<i64> = all.map(|hour| hour.hour_start_ms).collect();
     let is_empty = |hour: &HourTruth| hour.up_ms == HOUR_MS && hour.busy_ms == 0;
     let is_seldom_busy = |machine: &MachineTruth| {
         let up_ms: i64 = machine.hours.iter().map(|hour| hour.up_ms).sum();
@@ -263,7 +266,7 @@ fn idle_of(machines: &[MachineTruth]) -> BTreeMap<String, i128> {
     };
     let mut told = Vec::new();
     for (pool, hours) in &mut pools {
-        let is_whole_week = hours.len() == 7 * 24;
+        let is_whole_week = hours.len() == all.len();
         let is_without_work =
             |hour: &Vec<(&MachineTruth, &HourTruth)>| hour.iter().all(|(_, hour)| hour.busy_ms == 0);
         let is_never_zero = is_whole_week

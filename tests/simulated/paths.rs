@@ -41,7 +41,7 @@ pub fn are_the_truth(seed: u64, world: &World, truth: &Truth) -> Seen {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for row in world.rows(
         "select installation || '|' || pipeline || '|' || run, job, outcome, epoch_ms(created_at), epoch_ms(ended_at), gap_ms, \
-             queue_wait_ms, startup_ms, work_ms, release_ms, coalesce(cast(cost * 1000000000 as bigint), 0) \
+             queue_wait_ms, startup_ms, work_ms, release_ms, coalesce(cast(cast(cost as decimal(38,9)) * 1000000000 as bigint), 0) \
          from marts.run_critical_paths order by cluster, system, installation, pipeline, run, run_epoch, step",
     ) {
         let key = row.splitn(4, '|').take(3).collect::<Vec<_>>().join("|");

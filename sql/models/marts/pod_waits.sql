@@ -69,7 +69,8 @@ timed as (
         pods.bound_ms,
         pods.bound_ms is not null as is_bound,
         pods.start_source = 'container' as is_upper_bound,
-        coalesce(pods.bound_ms, pods.released_ms, watermarks.watermark_ms) as bound_to_ms,
+        -- What is deleted before it has a machine waits no longer; nothing is released then.
+        coalesce(pods.bound_ms, pods.released_ms, pods.deletion_requested_ms, watermarks.watermark_ms) as bound_to_ms,
         coalesce(pods.running_ms, pods.released_ms, watermarks.watermark_ms) as running_ms,
         machines.start_ms as launched_ms,
         machines.registered_ms,
