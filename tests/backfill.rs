@@ -65,6 +65,8 @@ impl Scraped {
             has_flaws: true,
             slower_from_ms: None,
             request_percent: None,
+            heavier_from_ms: None,
+            has_branches: false,
         };
         record(scenario, folder.path(), |_| {}).unwrap();
         let text = folder.path().join("scrapes.om");

@@ -28,6 +28,8 @@ pub fn fortnight() -> World {
         has_flaws: true,
         slower_from_ms: None,
         request_percent: None,
+        heavier_from_ms: None,
+        has_branches: false,
     };
     record(scenario, &out, |_| {}).unwrap();
     let day = date(2026, 11, 16);

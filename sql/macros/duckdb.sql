@@ -13,6 +13,6 @@
 {% macro duckdb__size_of(nested) %}len({{ nested }}){% endmacro %}
 {% macro duckdb__wide_idiv(dividend, divisor) %}cast(cast({{ dividend }} as hugeint) // cast({{ divisor }} as hugeint) as decimal(38,0)){% endmacro %}
 {% macro duckdb__unfold(list) %}unnest({{ list }}){% endmacro %}
-{% macro duckdb__walk_back(list) %}list_reduce({{ list }}, lambda found, item: case when item.end_ms <= found.start_ms then struct_pack(end_ms := item.end_ms, start_ms := item.start_ms, numbers := list_concat(found.numbers, item.numbers)) else found end).numbers{% endmacro %}
-{% macro duckdb__steps_back() %}list(struct_pack(end_ms := end_ms, start_ms := start_ms, numbers := [number]) order by number){% endmacro %}
+{% macro duckdb__walk_back(list) %}list_reduce({{ list }}, lambda found, item: case when case when found.tried_number is null then item.end_ms <= found.start_ms else list_extract(item.numbers, 1) = found.tried_number end then struct_pack(end_ms := item.end_ms, start_ms := item.start_ms, tried_number := item.tried_number, numbers := list_concat(found.numbers, item.numbers)) else found end).numbers{% endmacro %}
+{% macro duckdb__steps_back(number, end_ms, start_ms, tried_number) %}list(struct_pack(end_ms := {{ end_ms }}, start_ms := {{ start_ms }}, tried_number := {{ tried_number }}, numbers := [{{ number }}]) order by {{ number }}){% endmacro %}
 {% macro duckdb__digest(line) %}sha256(string_agg({{ line }}, chr(10) order by {{ line }})){% endmacro %}

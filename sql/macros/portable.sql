@@ -43,10 +43,10 @@
 {% macro size_of(nested) %}{{ return(adapter.dispatch('size_of')(nested)) }}{% endmacro %}
 {# One row per item of a list; none for an empty one, or NULL. One in a select, and alone in its query. #}
 {% macro unfold(list) %}{{ return(adapter.dispatch('unfold')(list)) }}{% endmacro %}
-{# Walks a list of `steps_back` from its first: each next one is the first that had ended when the last began. Numbers of those met. #}
+{# Walks a list of `steps_back` from its first: each next one is the one with the `tried_number` of the last, or else the first that had ended when the last began. Numbers of those met. #}
 {% macro walk_back(list) %}{{ return(adapter.dispatch('walk_back')(list)) }}{% endmacro %}
-{# A list of rows with `number`, `end_ms` and `start_ms`, in the order of their numbers. #}
-{% macro steps_back() %}{{ return(adapter.dispatch('steps_back')()) }}{% endmacro %}
+{# A list of rows with `number`, `end_ms`, `start_ms` and `tried_number`, in the order of their numbers. #}
+{% macro steps_back(number, end_ms, start_ms, tried_number) %}{{ return(adapter.dispatch('steps_back')(number, end_ms, start_ms, tried_number)) }}{% endmacro %}
 {# Attodollars (18 decimals) of an amount of a bill, as DECIMAL(38,0): whole and fraction apart, because the product of both would not fit. #}
 {% macro atto(amount) %}(cast(floor({{ amount }}) as decimal(19,0)) * cast(1000000000000000000 as decimal(19,0)) + cast(cast({{ amount }} % 1 + case when {{ amount }} % 1 < 0 then 1 else 0 end as decimal(18,18)) * cast(1000000000000000000 as decimal(19,0)) as decimal(38,0))){% endmacro %}
 {# SHA-256 of the lines of a group in their order, one below the other, as hexadecimal text. #}

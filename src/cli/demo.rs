@@ -165,6 +165,8 @@ impl Demo {
             has_flaws: true,
             slower_from_ms: None,
             request_percent: None,
+            heavier_from_ms: None,
+            has_branches: false,
         };
         let folder = tempfile::tempdir_in(data).context("cannot make a folder for prices and usage")?;
         let mut observed = observe(scenario, folder.path()).context("cannot simulate")?;

@@ -116,6 +116,8 @@ impl Simulate {
             has_flaws: true,
             slower_from_ms: None,
             request_percent: None,
+            heavier_from_ms: None,
+            has_branches: false,
         })
     }
 

@@ -220,11 +220,13 @@ pub(super) fn ledger_of(days: u32) -> (World, Vec<PodTruth>, Vec<MachineTruth>) 
         has_flaws: true,
         slower_from_ms: None,
         request_percent: None,
+        heavier_from_ms: None,
+        has_branches: false,
     };
     record(scenario, &out, |told| match told {
         Told::Pod(pod) => pods.push(pod.clone()),
         Told::Machine(machine) => machines.push(machine.clone()),
-        Told::Volume(_) | Told::Change(_) | Told::Usage(_) => {}
+        Told::Volume(_) | Told::Run(_) | Told::Change(_) | Told::Usage(_) => {}
     })
     .unwrap();
     world.given(

@@ -370,17 +370,22 @@ fn a_week_is_compared_with_the_one_before_only_if_that_was_observed() {
 }
 
 /// A task of a run of an Airflow dag, on a machine for some minutes of that week.
-fn given_task(world: &World, run: u32, task: &str, minutes: (u32, u32), times: &str) {
+fn given_task(world: &World, run: u32, task: &str, minutes: (u32, u32)) {
+    given_try(world, run, (task, 1), minutes);
+}
+
+/// One of its tries.
+fn given_try(world: &World, run: u32, (task, number): (&str, u32), minutes: (u32, u32)) {
     let at = |minute: u32| format!("timestamp '2026-11-02 00:00:00' + interval {minute} minute");
     let (from, to) = minutes;
-    let uid = format!("{task}-{run}");
+    let uid = format!("{task}-{run}-{number}");
     world.given(
         "pod_states",
         &format!(
             "select 'c' as cluster, '{uid}' as pod_uid, {to} as observed_at, '{uid}' as pod_name, 'data' as namespace, \
              {from} as created_at, 'm' as machine, 'm' as node_name, {from} as bound_at, 'scheduled' as start_source, \
              {from} as running_at, {to} as finished_at, {to} as released_at, 'watch' as end_source, 'Succeeded' as phase, 0 as exit_code, \
-             {}{times}",
+             {}",
             size(4, 16, 0),
             from = at(from),
             to = at(to),
@@ -390,7 +395,7 @@ fn given_task(world: &World, run: u32, task: &str, minutes: (u32, u32), times: &
         "pod_identities",
         &format!(
             "select 'c' as cluster, '{uid}' as pod_uid, {} as valid_from_at, \
-             map {{'dag_id': 'daily', 'run_id': 'run-{run}', 'task_id': '{task}', 'try_number': '1'}} as labels",
+             map {{'dag_id': 'daily', 'run_id': 'run-{run}', 'task_id': '{task}', 'try_number': '{number}'}} as labels",
             at(from)
         ),
     );
@@ -404,14 +409,9 @@ fn a_pipeline_whose_runs_cost_more_since_a_day_and_the_job_that_explains_it() {
     for run in 0..56 {
         let (begin, noise) = (run * 360, run % 3);
         let transform = if run >= 36 { 40 } else { 20 };
-        given_task(&world, run, "extract", (begin, begin + 10), "");
-        given_task(
-            &world,
-            run,
-            "transform",
-            (begin + 11, begin + 11 + transform + noise),
-            "",
-        );
+        given_task(&world, run, "extract", (begin, begin + 10));
+        let end = begin + 11 + transform + noise;
+        given_task(&world, run, "transform", (begin + 11, end));
     }
     world.build(true);
     assert_eq!(
@@ -440,17 +440,36 @@ fn a_pipeline_whose_runs_cost_more_since_a_day_and_the_job_that_explains_it() {
 fn the_critical_path_of_a_run_is_the_chain_that_decided_its_end() {
     let world = World::new();
     given_machine(&world, "m", "batch", (16, 0), 1);
-    given_task(&world, 1, "extract", (0, 10), "");
+    given_task(&world, 1, "extract", (0, 10));
     // Both wait for extract; load waits for the slower one.
-    given_task(&world, 1, "check", (11, 15), "");
-    given_task(&world, 1, "transform", (11, 40), "");
-    given_task(&world, 1, "load", (42, 50), "");
+    given_task(&world, 1, "check", (11, 15));
+    given_task(&world, 1, "transform", (11, 40));
+    given_task(&world, 1, "load", (42, 50));
+    // The second try of transform waits for the first, whatever ends meanwhile.
+    given_task(&world, 2, "extract", (0, 10));
+    given_task(&world, 2, "transform", (11, 20));
+    given_task(&world, 2, "check", (11, 21));
+    given_try(&world, 2, ("transform", 2), (22, 40));
+    given_task(&world, 2, "load", (42, 50));
     world.build(true);
+    let path = |run: &str| {
+        world.rows(&format!(
+            "select step, job, attempt, gap_ms // 60000, work_ms // 60000, run_duration_ms // 60000 from marts.run_critical_paths \
+             where run = '{run}' order by 1"
+        ))
+    };
     assert_eq!(
-        world.rows(
-            "select step, job, gap_ms // 60000, work_ms // 60000, run_duration_ms // 60000 from marts.run_critical_paths order by 1"
-        ),
-        ["1|extract|0|10|50", "2|transform|1|29|50", "3|load|2|8|50"]
+        path("run-1"),
+        ["1|extract|1|0|10|50", "2|transform|1|1|29|50", "3|load|1|2|8|50"]
+    );
+    assert_eq!(
+        path("run-2"),
+        [
+            "1|extract|1|0|10|50",
+            "2|transform|1|1|9|50",
+            "3|transform|2|2|18|50",
+            "4|load|1|2|8|50"
+        ]
     );
 }
 
@@ -496,13 +515,51 @@ fn a_pod_s_wait_is_divided_by_what_it_waited_for() {
          timestamp '2026-11-16 10:05:00' as observed_at, timestamp '2026-11-16 10:04:10' as started_at, \
          timestamp '2026-11-16 10:04:40' as finished_at, 0 as exit_code",
     );
+    // Others wait for room on a machine that is there, for ever, or until they are deleted; what the scheduler first says counts.
+    for (uid, bound, deleted) in [
+        ("q", "timestamp '2026-11-16 10:10:00'", "null::timestamp"),
+        ("r", "null::timestamp", "null::timestamp"),
+        ("s", "null::timestamp", "timestamp '2026-11-16 10:06:00'"),
+    ] {
+        world.given(
+            "pod_states",
+            &format!(
+                "select 'c' as cluster, '{uid}' as pod_uid, timestamp '2026-11-16 10:30:00' as observed_at, '{uid}' as pod_name, \
+                 'data' as namespace, if({bound} is null, null, 'm') as machine, timestamp '2026-11-16 10:04:00' as created_at, \
+                 {bound} as bound_at, 'scheduled' as start_source, {bound} as running_at, {deleted} as deletion_requested_at, \
+                 'Pending' as phase, {}",
+                size(1, 4, 0)
+            ),
+        );
+    }
+    for (uid, event, first, last) in [
+        ("p", "e1", "10:00:21", "10:03:00"),
+        ("q", "e2", "10:08:00", "10:09:00"),
+        ("q", "e3", "10:04:05", "10:06:00"),
+        ("r", "e4", "10:04:01", "10:25:00"),
+        ("s", "e5", "10:04:00", "10:05:00"),
+    ] {
+        world.given(
+            "cluster_events",
+            &format!(
+                "select 'c' as cluster, '{event}' as event_uid, 'FailedScheduling' as reason, 'Pod' as involved_kind, '{uid}' as involved_name, \
+                 '{uid}' as involved_uid, timestamp '2026-11-16 {first}' as first_at, timestamp '2026-11-16 {last}' as last_at, 3 as occurrences"
+            ),
+        );
+    }
     world.build(true);
     assert_eq!(
         world.rows(
-            "select queue_wait_ms, machine_order_ms, machine_boot_ms, scheduling_ms, startup_ms, stuck_ms, image_pull_ms, init_ms, setup_ms \
-             from marts.pod_waits where pod_uid = 'p'"
+            "select queue_wait_ms, machine_order_ms, machine_boot_ms, unschedulable_ms, scheduling_ms, startup_ms, stuck_ms, image_pull_ms, \
+                 init_ms, setup_ms \
+             from marts.pod_waits order by pod_uid"
         ),
-        ["170000|40000|120000|10000|110000|0|45000|30000|35000"]
+        [
+            "170000|40000|120000|10000|0|110000|0|45000|30000|35000",
+            "360000|0|0|355000|5000|0|0|0|0|0",
+            "3360000|0|0|3359000|1000|0|0|0|0|0",
+            "120000|0|0|120000|0|0|0|0|0|0"
+        ]
     );
 }
 

@@ -1,6 +1,7 @@
 //! A small ledger in a temporary folder: facts are given as queries, marts are read as text.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 
 use duckdb::Connection;
@@ -58,6 +59,26 @@ pub fn system_tool(name: &str) -> Option<PathBuf> {
         eprintln!("SKIPPED: {name} is not there; run `make test`, or install it");
     }
     tool
+}
+
+/// Holds something for every seed, and says at the end for which it does not hold.
+pub fn for_seeds(seeds: impl IntoIterator<Item = u64>, hold: impl Fn(u64)) {
+    let held = |seed| std::panic::catch_unwind(AssertUnwindSafe(|| hold(seed)));
+    let failed: Vec<String> = seeds
+        .into_iter()
+        .filter_map(|seed| {
+            let why = held(seed).err()?;
+            let text = why.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| why.downcast_ref().copied()).unwrap_or("panicked");
+            Some(format!("seed {seed}: {text}"))
+        })
+        .collect();
+    assert!(
+        failed.is_empty(),
+        "{} seeds fail:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
 }
 
 pub struct World {

@@ -49,6 +49,8 @@ pub fn scenario(seed: u64, days: u32, pipelines: usize, has_noise: bool) -> Scen
         has_flaws: true,
         slower_from_ms: None,
         request_percent: None,
+        heavier_from_ms: None,
+        has_branches: false,
     }
 }
 

@@ -148,7 +148,10 @@ impl Index {
                     .message
                     .as_ref()
                     .map(|message| message.chars().take(MESSAGE_CHARACTERS).collect()),
-                first_at: time(event.first_timestamp.as_ref()).map(micros),
+                // Who writes Events of events.k8s.io, as the scheduler does, tells the first time as `eventTime` alone.
+                first_at: time(event.first_timestamp.as_ref())
+                    .or(event.event_time.as_ref().map(|time| time.0))
+                    .map(micros),
                 last_at,
                 occurrences: i64::from(count.max(1)),
             }

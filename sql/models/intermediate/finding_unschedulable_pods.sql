@@ -73,8 +73,8 @@ waiting as (
         unheeded.cpu_request_millicores,
         unheeded.memory_request_bytes,
         unheeded.gpu_request_milligpus,
-        least(coalesce(unheeded.bound_ms, unheeded.released_ms, weeks.observed_to_ms), weeks.observed_to_ms) as waited_to_ms,
-        unheeded.bound_ms is null and unheeded.released_ms is null as is_waiting,
+        least(coalesce(unheeded.bound_ms, unheeded.released_ms, unheeded.deletion_requested_ms, weeks.observed_to_ms), weeks.observed_to_ms) as waited_to_ms,
+        coalesce(unheeded.bound_ms, unheeded.released_ms, unheeded.deletion_requested_ms) is null as is_waiting,
         unheeded.bound_ms is null and possible.pod_uid is null and helped.pod_uid is null as is_impossible,
         -- '0/4 nodes are available: 4 Insufficient cpu.', of any number of nodes
         {{ replace_all("coalesce(nullif(regexp_extract(unheeded.message, 'nodes are available: ([^.]*)', 1), ''), unheeded.message)", "'[0-9]+ '") }} as reason
@@ -82,7 +82,7 @@ waiting as (
     inner join {{ ref('int_finding_weeks') }} as weeks
         on unheeded.cluster = weeks.cluster
         and unheeded.created_ms < weeks.observed_to_ms
-        and coalesce(unheeded.bound_ms, unheeded.released_ms, weeks.observed_to_ms) > weeks.from_ms
+        and coalesce(unheeded.bound_ms, unheeded.released_ms, unheeded.deletion_requested_ms, weeks.observed_to_ms) > weeks.from_ms
     left join possible on unheeded.cluster = possible.cluster and unheeded.pod_uid = possible.pod_uid
     left join helped on unheeded.cluster = helped.cluster and unheeded.pod_uid = helped.pod_uid
 ),

@@ -1,6 +1,6 @@
 -- grain: one row per workload pod: where its time from creation to the start of its containers went
--- guarantee: machine_order + machine_boot + scheduling = queue_wait (creation to binding), stuck + image_pull + init + setup = startup
---     (binding to running), to the millisecond; what nobody told of (no Event, no container's end) is in scheduling and setup
+-- guarantee: machine_order + machine_boot + unschedulable + scheduling = queue_wait (creation to binding), stuck + image_pull + init + setup
+--     = startup (binding to running), to the millisecond; what nobody told of (no Event, no container's end) is in scheduling and setup
 -- inputs: pods, int_machines, int_pod_spans, stg_cluster_events, lake.container_ends, stg_watermarks
 {{ config(materialized='view') }}
 with stuck as (
@@ -15,15 +15,17 @@ with stuck as (
         pod_uid
 ),
 
+-- A pod that the scheduler once found no room for stays unschedulable until it is bound (its condition PodScheduled is False until then).
 -- The first Pulling to the last Pulled: images of one pod are pulled one after the other.
-pulls as (
+told as (
     select
         cluster,
         involved_uid as pod_uid,
+        min(case when reason = 'FailedScheduling' then first_ms end) as refused_ms,
         min(case when reason = 'Pulling' then first_ms end) as pull_from_ms,
         max(case when reason = 'Pulled' then last_ms end) as pull_to_ms
     from {{ ref('stg_cluster_events') }}
-    where reason in ('Pulling', 'Pulled') and involved_kind = 'Pod'
+    where reason in ('FailedScheduling', 'Pulling', 'Pulled') and involved_kind = 'Pod'
     group by
         cluster,
         involved_uid
@@ -67,20 +69,22 @@ timed as (
         pods.bound_ms,
         pods.bound_ms is not null as is_bound,
         pods.start_source = 'container' as is_upper_bound,
-        coalesce(pods.bound_ms, pods.released_ms, watermarks.watermark_ms) as bound_to_ms,
+        -- What is deleted before it has a machine waits no longer; nothing is released then.
+        coalesce(pods.bound_ms, pods.released_ms, pods.deletion_requested_ms, watermarks.watermark_ms) as bound_to_ms,
         coalesce(pods.running_ms, pods.released_ms, watermarks.watermark_ms) as running_ms,
         machines.start_ms as launched_ms,
         machines.registered_ms,
         coalesce(stuck.stuck_ms, cast(0 as bigint)) as stuck_ms,
         coalesce(inits.init_ms, cast(0 as bigint)) as init_ms,
-        pulls.pull_from_ms,
-        pulls.pull_to_ms
+        told.refused_ms,
+        told.pull_from_ms,
+        told.pull_to_ms
     from {{ ref('pods') }} as pods
     left join {{ ref('stg_watermarks') }} as watermarks on pods.cluster = watermarks.cluster
     left join {{ ref('int_machines') }} as machines on pods.cluster = machines.cluster and pods.machine = machines.machine
     left join stuck on pods.cluster = stuck.cluster and pods.pod_uid = stuck.pod_uid
     left join inits on pods.cluster = inits.cluster and pods.pod_uid = inits.pod_uid
-    left join pulls on pods.cluster = pulls.cluster and pods.pod_uid = pulls.pod_uid
+    left join told on pods.cluster = told.cluster and pods.pod_uid = told.pod_uid
     where pods.pod_class = 'workload'
 ),
 
@@ -95,10 +99,17 @@ parts as (
     from timed
 ),
 
--- What one cause explains the next does not: stuck, then pulling, then initialising.
+-- What one cause explains the next does not: its machine, then the scheduler; stuck, then pulling, then initialising.
 without_stuck as (
     select
         *,
+        case
+            when refused_ms is null then cast(0 as bigint)
+            else least(
+                {{ overlap('created_ms', 'bound_to_ms', 'greatest(refused_ms, coalesce(registered_ms, created_ms))', 'bound_to_ms') }},
+                queue_wait_ms - machine_order_ms - machine_boot_ms
+            )
+        end as unschedulable_ms,
         least(stuck_ms, startup_ms) as stuck_part_ms,
         startup_ms - least(stuck_ms, startup_ms) as left_ms
     from parts
@@ -130,7 +141,8 @@ select
     queue_wait_ms,
     machine_order_ms,
     machine_boot_ms,
-    queue_wait_ms - machine_order_ms - machine_boot_ms as scheduling_ms,
+    unschedulable_ms,
+    queue_wait_ms - machine_order_ms - machine_boot_ms - unschedulable_ms as scheduling_ms,
     startup_ms,
     stuck_part_ms as stuck_ms,
     image_pull_ms,

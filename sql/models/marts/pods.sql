@@ -30,6 +30,7 @@ select
     pods.running_ms,
     pods.finished_ms,
     pods.released_ms,
+    pods.deletion_requested_ms,
     pods.start_source,
     pods.end_source,
     pods.end_earliest_ms,

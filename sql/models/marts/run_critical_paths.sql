@@ -1,6 +1,7 @@
 -- grain: one row per run that has ended and step of its critical path: the chain of attempts that decided when it ended
 -- guarantee: gaps, waits, starts, work and releases of a run's steps add up to the time from its first creation to its end; the path goes
---     back from the attempt that ended last to the latest one that had ended when that was created, and so on
+--     back from the attempt that ended last to the try of its job before it, or, from a first one, to the latest that had ended when that was
+--     created, and so on
 -- inputs: int_attempts
 {{ config(materialized='view') }}
 {%- set run = ['cluster', 'system', 'installation', 'pipeline', 'run', 'run_epoch'] %}
@@ -29,19 +30,51 @@ with attempts as (
     where run <> 'unattributed' and not is_made_by_pod
 ),
 
+-- An engine tries a job again because a try of it ended, whatever ended beside it meanwhile.
+tried_before as (
+    select
+{%- for column in run %}
+        later.{{ column }},
+{%- endfor %}
+        later.number,
+        min(earlier.number) as tried_number
+    from attempts as later
+    inner join attempts as earlier
+        on later.job = earlier.job
+        and later.attempt <> earlier.attempt
+        and later.number < earlier.number
+        and later.start_ms >= earlier.end_ms
+{%- for column in run %}
+        and later.{{ column }} = earlier.{{ column }}
+{%- endfor %}
+    where 'unattributed' not in (later.job, later.attempt, earlier.attempt)
+    group by
+{%- for column in run %}
+        later.{{ column }},
+{%- endfor %}
+        later.number
+),
+
 walked as (
     select
 {%- for column in run %}
-        {{ column }},
+        attempts.{{ column }},
 {%- endfor %}
-        min(start_ms) as run_start_ms,
-        max(end_ms) as run_end_ms,
-        {{ walk_back(steps_back()) }} as numbers
+        min(attempts.start_ms) as run_start_ms,
+        max(attempts.end_ms) as run_end_ms,
+        {{ walk_back(steps_back('attempts.number', 'attempts.end_ms', 'attempts.start_ms', 'tried_before.tried_number')) }} as numbers
     from attempts
+    left join tried_before
+        on attempts.number = tried_before.number
+{%- for column in run %}
+        and attempts.{{ column }} = tried_before.{{ column }}
+{%- endfor %}
     group by
-        {{ run | join(', ') }}
+{%- for column in run %}
+        attempts.{{ column }}{% if not loop.last %},{% endif %}
+{%- endfor %}
     -- A run that goes on has no critical path yet.
-    having count(*) = count(end_ms)
+    having count(*) = count(attempts.end_ms)
 ),
 
 unfolded as (

@@ -4,7 +4,7 @@
 //! Scenario (seed, days, size) -> World: teams, pipelines, a scheduler, pools of machines
 //!                                  ├─> Kubernetes objects, change by change, as a watch shows them
 //!                                  ├─> what pods used, hour by hour
-//!                                  └─> truth: costs in plain 128-bit loops over time, planted wastes
+//!                                  └─> truth: costs in plain 128-bit loops over time, planted wastes, what started what
 //!
 //! World, or a recording of one -> ApiServer: lists, watches, writes, roles, faults, as clients of Kubernetes find them
 //! ```
@@ -15,6 +15,7 @@
 //! tokio's time, which tests stop, and what its clients ask.
 
 pub mod api_server;
+pub mod causes;
 mod draw;
 mod identity;
 pub mod load;

@@ -58,7 +58,8 @@ struct Found<'a> {
 /// shown to `look` too.
 ///
 /// * `recording-*.jsonl`: what a watch shows; `prices.csv`, `services.csv`: what machines, and what else costs; `usage.csv`: what pods used by the hour
-/// * `truth.json`: sums and planted wastes; `truth/{pods,machines,volumes}.jsonl`: one line for each, once nothing can change it
+/// * `truth.json`: sums and planted wastes; `truth/{pods,machines,volumes,runs}.jsonl`: one line for each,
+///   once nothing can change it
 ///
 /// # Errors
 /// Those of writing files.
@@ -72,6 +73,7 @@ pub fn record(scenario: Scenario, out: &Path, mut look: impl FnMut(&Told)) -> io
     let mut pods = truth("pods.jsonl")?;
     let mut machines = truth("machines.jsonl")?;
     let mut volumes = truth("volumes.jsonl")?;
+    let mut runs = truth("runs.jsonl")?;
     let mut usage = create(out.join("usage.csv"))?;
     writeln!(usage, "{USAGE_COLUMNS}")?;
     let mut changes = Changes {
@@ -87,9 +89,10 @@ pub fn record(scenario: Scenario, out: &Path, mut look: impl FnMut(&Told)) -> io
             Told::Pod(pod) => write_line(&mut pods, pod)?,
             Told::Machine(machine) => write_line(&mut machines, machine)?,
             Told::Volume(volume) => write_line(&mut volumes, volume)?,
+            Told::Run(run) => write_line(&mut runs, run)?,
         }
     }
-    for writer in [&mut pods, &mut machines, &mut volumes, &mut usage]
+    for writer in [&mut pods, &mut machines, &mut volumes, &mut runs, &mut usage]
         .into_iter()
         .chain(&mut changes.file)
     {
@@ -227,7 +230,7 @@ impl Iterator for Observed {
             match self.world.next()? {
                 Told::Change(change) => return Some(change),
                 Told::Usage(hour) => self.failure = write_usage(&mut self.usage, &hour).err(),
-                Told::Pod(_) | Told::Machine(_) | Told::Volume(_) => {}
+                Told::Pod(_) | Told::Machine(_) | Told::Volume(_) | Told::Run(_) => {}
             }
         }
         None

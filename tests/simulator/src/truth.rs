@@ -83,6 +83,7 @@ pub(crate) struct Costs {
     pub pods: BTreeMap<(usize, Paid), i128>,
     /// Idle time by kind, and what the node keeps.
     pub machine: BTreeMap<&'static str, i128>,
+    pub hours: Vec<HourTruth>,
     /// What all hours cost.
     pub total: i128,
 }
@@ -147,6 +148,7 @@ fn cost_hour(machine: &Machine, open: &[&Hold], hour: (i64, i64), workloads: (i6
         .collect();
     let pools = pools(machine, hour, price);
     costs.total += price;
+    let mut idle: BTreeMap<&'static str, i128> = BTreeMap::new();
     // The kind of idle time that takes what the division leaves: the one that is there, in this order.
     let rest = [UNPACKED, 2, 3, 1, 0]
         .into_iter()
@@ -213,10 +215,20 @@ fn cost_hour(machine: &Machine, open: &[&Hold], hour: (i64, i64), workloads: (i6
             rest_time -= time;
             let cost = share(left, time, idle_time);
             rest_cost -= cost;
-            *costs.machine.entry(name).or_default() += cost;
+            *idle.entry(name).or_default() += cost;
         }
-        *costs.machine.entry(IDLE[rest]).or_default() += rest_cost;
+        *idle.entry(IDLE[rest]).or_default() += rest_cost;
     }
+    for (kind, cost) in &idle {
+        *costs.machine.entry(kind).or_default() += cost;
+    }
+    costs.hours.push(HourTruth {
+        hour_start_ms: start,
+        up_ms: hour.1 - hour.0,
+        busy_ms: times.kinds[UNPACKED],
+        cost: price,
+        idle,
+    });
 }
 
 /// What the time of an hour costs, cut off below a nano-dollar.
@@ -343,10 +355,21 @@ pub struct PodTruth {
     pub is_untold: bool,
     /// What was made to go wrong with it.
     pub planted: Option<&'static str>,
+    /// Why it failed or was lost: what was made to go wrong with it, or with the driver that made it.
+    pub cause: Option<&'static str>,
+    /// Whether a driver made it.
+    pub is_executor: bool,
+    pub created_ms: i64,
     /// When it got its machine, in milliseconds since 1970.
     pub bound_ms: Option<i64>,
+    /// When its containers began to run, and when that they had ended was told.
+    pub running_ms: Option<i64>,
+    pub finished_ms: Option<i64>,
     /// When its machine was free of it.
     pub released_ms: Option<i64>,
+    /// Milliseconds before it was bound, or gone, by what it waited for: `machine_order`, `machine_boot`, `unschedulable` (the
+    /// scheduler had found no room) and `scheduling`.
+    pub waits: BTreeMap<&'static str, i64>,
     /// The volume that it mounts, by UID.
     pub volume: Option<String>,
     /// Nano-dollars by cost category, without storage.
@@ -369,8 +392,21 @@ pub struct MachineTruth {
     pub prices: Vec<(i64, i64)>,
     /// Nano-dollars that no pod pays, by cost category.
     pub costs: BTreeMap<&'static str, i128>,
+    pub hours: Vec<HourTruth>,
     /// Nano-dollars of its whole life.
     pub total: i128,
+}
+
+/// An hour of a machine.
+#[derive(Debug, Clone, Serialize)]
+pub struct HourTruth {
+    pub hour_start_ms: i64,
+    pub up_ms: i64,
+    /// While it had a pod that is none of its own.
+    pub busy_ms: i64,
+    pub cost: i128,
+    /// Nano-dollars of idle time, by kind.
+    pub idle: BTreeMap<&'static str, i128>,
 }
 
 /// A volume, and since when nobody needs it.
@@ -449,13 +485,13 @@ pub struct Sums {
     /// Nano-dollars by cost category, of pods and machines.
     pub categories: BTreeMap<&'static str, i128>,
     pub wastes: BTreeMap<WasteKey, Waste>,
-    /// The job that became slower, once it did.
-    pub slower: Option<SlowerJob>,
+    /// The job that became slower, or asked for more, once it did.
+    pub changed: Option<ChangedJob>,
 }
 
-/// A job that takes longer than it did.
+/// A job that takes longer, or asks for more, than it did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SlowerJob {
+pub struct ChangedJob {
     pub team: String,
     pub pipeline: String,
     pub job: String,

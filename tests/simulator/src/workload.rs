@@ -155,6 +155,24 @@ pub(crate) fn pipelines(draw: &mut Draw, teams: usize, count: usize, start_ms: i
         .collect()
 }
 
+impl Pipeline {
+    /// The jobs that start when all that ran beside `job` are done: one after the other, or, with `has_branches`, those between
+    /// the first and the last at once, where each try of a job is one pod that says which try it is.
+    pub(crate) fn jobs_after(&self, job: usize, has_branches: bool) -> Vec<usize> {
+        let last = self.jobs.len() - 1;
+        let can_branch = matches!(
+            self.system,
+            System::AirflowOperator | System::AirflowExecutor | System::Argo
+        );
+        match job {
+            job if job == last => Vec::new(),
+            0 if has_branches && can_branch && last > 1 => (1..last).collect(),
+            _ if has_branches && can_branch => vec![last],
+            job => vec![job + 1],
+        }
+    }
+}
+
 /// The pipeline that runs most often among those that run every hour at least, and whose runs mostly succeed and have names.
 pub(crate) fn most_regular(pipelines: &[Pipeline]) -> Option<usize> {
     let succeeds = |job: &Job| job.failing_permille <= 20 && job.millicores < IMPOSSIBLE;
@@ -168,6 +186,29 @@ pub(crate) fn most_regular(pipelines: &[Pipeline]) -> Option<usize> {
         .enumerate()
         .filter(|(_, pipeline)| is_regular(pipeline))
         .min_by_key(|(_, pipeline)| pipeline.every_ms)
+        .map(|(number, _)| number)
+}
+
+/// The pipeline of the fewest jobs, and of those the most frequent, whose runs are each one pod after the other, mostly succeed, and
+/// whose first job may ask for more: `can_grow`.
+pub(crate) fn simplest(pipelines: &[Pipeline], can_grow: impl Fn(&Job) -> bool) -> Option<usize> {
+    let succeeds = |job: &Job| job.failing_permille <= 20 && job.millicores < IMPOSSIBLE;
+    let is_simple = |pipeline: &Pipeline| {
+        matches!(
+            pipeline.system,
+            System::AirflowOperator | System::AirflowExecutor | System::Argo | System::CronJob
+        ) && pipeline.every_ms <= 3_600_000
+            && pipeline.jobs.iter().all(succeeds)
+            && pipeline
+                .jobs
+                .first()
+                .is_some_and(|job| job.gpus == 0 && can_grow(job))
+    };
+    pipelines
+        .iter()
+        .enumerate()
+        .filter(|(_, pipeline)| is_simple(pipeline))
+        .min_by_key(|(_, pipeline)| (pipeline.jobs.len(), pipeline.every_ms))
         .map(|(number, _)| number)
 }
 

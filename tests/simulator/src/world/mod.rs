@@ -19,6 +19,7 @@ use pools::{DAEMON, GIB, LATER_SPOT_NANO, MIB, POOLS, Price, STATIC, room};
 
 pub(crate) use pools::{GPU, LARGE, Pool, SERVICES, SPOT};
 
+use crate::causes::{self, RunTruth, StepTruth};
 use crate::draw::Draw;
 use crate::notes;
 use crate::objects;
@@ -50,6 +51,10 @@ pub struct Scenario {
     /// How much of what they would ask for jobs ask for, in percent. They use as much, and how long their pods take to start and to end follows
     /// from the seed and their run alone: of two worlds that differ in this, the same work is done. `None` leaves both to what happens before.
     pub request_percent: Option<i64>,
+    /// From when on the first job of one pipeline, whose work is always the same, asks for twice as much as before.
+    pub heavier_from_ms: Option<i64>,
+    /// Whether the jobs between the first and the last of a pipeline run beside each other, where its system can do that.
+    pub has_branches: bool,
 }
 
 /// What a watch shows of an object.
@@ -90,6 +95,7 @@ pub enum Told {
     Pod(PodTruth),
     Machine(MachineTruth),
     Volume(VolumeTruth),
+    Run(RunTruth),
 }
 
 /// How long after its containers finished a pod's last status is written, without noise.
@@ -111,7 +117,7 @@ const RUNAWAY_PERMILLE: i64 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     StartRun(usize),
-    StartTry(usize),
+    StartTry(usize, usize),
     StartService(usize),
     StartExecutors(usize),
     Schedule(usize),
@@ -164,21 +170,35 @@ pub(crate) struct Run {
     pub id: String,
     pub uid: String,
     pub started_ms: i64,
-    job: usize,
-    attempt: u32,
-    left: usize,
+    /// The last try of each job that was started, or is about to be.
+    tries: BTreeMap<usize, Try>,
+    /// Jobs that run beside each other and are not done.
+    open_jobs: usize,
     /// How many lengths were drawn for its pods.
     lengths: u64,
     failed: bool,
     /// Executors of the last try that had some.
     executors: Vec<usize>,
-    /// Pods of the last try, without executors.
-    ended: Vec<usize>,
     /// Pods of all tries that were taken away: a later try tells that theirs had failed.
     doubtful: Vec<usize>,
     /// The volume that was made for it.
     pub volume: Option<Volume>,
-    succeeded: bool,
+    truth: RunTruth,
+}
+
+/// A try of a job.
+#[derive(Debug, Clone, Default)]
+struct Try {
+    attempt: u32,
+    /// Pods that are not over.
+    left: usize,
+    failed: bool,
+    /// Pods that are, without executors.
+    ended: Vec<usize>,
+    /// Steps of the run whose end started it.
+    after: Vec<usize>,
+    /// Its own steps that ended last.
+    last: Vec<usize>,
 }
 
 /// A volume that was made for a run.
@@ -226,12 +246,16 @@ pub(crate) struct Instance {
     pub namespace: String,
     pub role: Role,
     pub run: Option<usize>,
+    /// Which job of its pipeline it works for.
+    job: usize,
     pub owner: Option<(String, String, String)>,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     pub container: &'static str,
     pub request: [i64; 3],
     pub created_ms: i64,
+    /// When the scheduler first found no room for it.
+    refused_ms: Option<i64>,
     pub bound_ms: Option<i64>,
     pub node: Option<String>,
     pub running_ms: Option<i64>,
@@ -259,6 +283,8 @@ pub(crate) struct Instance {
     pub mirror: Option<(String, i64)>,
     /// What was made to go wrong with it.
     planted: Option<&'static str>,
+    /// What it waited for before it was bound.
+    waits: BTreeMap<&'static str, i64>,
     /// How much of its requested CPU and memory it uses, in percent.
     pub usage_percent: [i64; 2],
     pool: usize,
@@ -281,12 +307,14 @@ impl Instance {
             namespace: String::new(),
             role: Role::Service,
             run: None,
+            job: 0,
             owner: None,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             container: "",
             request: [0; 3],
             created_ms,
+            refused_ms: None,
             bound_ms: None,
             node: None,
             running_ms: None,
@@ -304,6 +332,7 @@ impl Instance {
             volume: None,
             mirror: None,
             planted: None,
+            waits: BTreeMap::new(),
             usage_percent: [40, 55],
             pool: 0,
             server: None,
@@ -364,11 +393,11 @@ pub struct World {
     last_ms: i64,
     /// Pods of tries that were tried again: these tries had failed, whatever became of the pods.
     retried: BTreeSet<usize>,
-    /// Executors of drivers that failed or were lost: drivers speak for them.
-    orphans: BTreeMap<usize, &'static str>,
+    /// Executors of drivers that failed or were lost, and why: drivers speak for them.
+    orphans: BTreeMap<usize, (&'static str, Option<&'static str>)>,
     open: BTreeMap<usize, Open>,
-    /// The pipeline of which a job becomes slower.
-    slower: Option<usize>,
+    /// The pipeline of which a job becomes slower, or asks for more.
+    changed: Option<usize>,
     sums: Sums,
     is_over: bool,
 }
@@ -389,9 +418,14 @@ impl World {
                 job.resize(percent);
             }
         }
-        let slower = scenario
-            .slower_from_ms
-            .and_then(|_| crate::workload::most_regular(&pipelines));
+        let changed = match (scenario.slower_from_ms, scenario.heavier_from_ms) {
+            (_, Some(_)) => crate::workload::simplest(&pipelines, |job| {
+                let room = room(&POOLS[job.pool]);
+                job.millicores * 2 <= room[0] && job.mib * MIB * 2 <= room[1]
+            }),
+            (Some(_), None) => crate::workload::most_regular(&pipelines),
+            (None, None) => None,
+        };
         let end_ms = scenario.start_ms + i64::from(scenario.days.max(1)) * DAY;
         let mut world = Self {
             end_ms,
@@ -413,7 +447,7 @@ impl World {
             retried: BTreeSet::new(),
             orphans: BTreeMap::new(),
             open: BTreeMap::new(),
-            slower,
+            changed,
             sums: Sums::default(),
             is_over: false,
             scenario,
@@ -555,7 +589,7 @@ impl World {
     fn happen(&mut self, at: i64, event: Event) {
         match event {
             Event::StartRun(pipeline) => self.start_run(pipeline, at),
-            Event::StartTry(run) => self.start_try(run, at),
+            Event::StartTry(run, job) => self.start_try(run, job, at),
             Event::StartService(team) => self.start_service(team, at),
             Event::StartExecutors(driver) => self.start_executors(driver, at),
             Event::Schedule(pool) => self.schedule(pool, at),

@@ -45,6 +45,7 @@ impl World {
                         *wanted += request;
                     }
                     self.waiting[pool].push_back(pod);
+                    self.refuse(pod, at);
                 }
             }
         }
@@ -63,6 +64,25 @@ impl World {
         for _ in booting..usize::try_from(needed.min(20)).unwrap_or(0) {
             let claim = self.launch(pool, at);
             self.note_launch(pool, &claim, at);
+        }
+    }
+
+    /// The scheduler finds no room for a pod; it says so at once, and is heard where Events of pods are wanted.
+    fn refuse(&mut self, pod: usize, at: i64) {
+        let Some(instance) = self.pods[pod].as_deref_mut() else {
+            return;
+        };
+        if instance.refused_ms.is_some() {
+            return;
+        }
+        instance.refused_ms = Some(at);
+        if self.scenario.has_pod_events {
+            let involved = notes::Involved::pod(instance);
+            let message = "0/4 nodes are available: 4 Insufficient cpu.";
+            self.note_aside(
+                at,
+                &notes::Note::warning("FailedScheduling", "default-scheduler", &involved, message),
+            );
         }
     }
 
@@ -94,6 +114,12 @@ impl World {
             machine.workloads += 1;
         }
         instance.bound_ms = Some(at);
+        let registered_ms = machine.registered_ms.unwrap_or(at);
+        instance.waits = causes::waits(
+            (instance.created_ms, at),
+            instance.refused_ms,
+            Some((machine.launched_ms, registered_ms)),
+        );
         instance.node = Some(machine.node.clone());
         instance.server = Some(server);
         instance.skew_ms = machine.skew_ms;
@@ -201,20 +227,20 @@ impl World {
             return;
         };
         let Some(run) = instance.run else { return };
+        let number = instance.job;
         if instance.finished_ms.is_some() || instance.is_released {
             return;
         }
         let owner = ("Pod".to_owned(), instance.name.clone(), instance.uid.clone());
         let Some(known) = self.runs.get(&run) else { return };
         let pipeline = self.pipelines[known.pipeline].clone();
-        let job = pipeline.jobs[known.job].clone();
-        let executors: Vec<usize> = (1..=job.pods)
-            .map(|number| {
+        let executors: Vec<usize> = (1..=pipeline.jobs[number].pods)
+            .map(|executor| {
                 self.create(
                     run,
                     &pipeline,
-                    &job,
-                    Role::SparkExecutor(number),
+                    number,
+                    Role::SparkExecutor(executor),
                     i64::MAX / 4,
                     Some(owner.clone()),
                     at,
@@ -333,12 +359,13 @@ impl World {
             instance.role,
             instance.pool,
         );
-        let (run, is_good, is_deleted) = (
+        let (run, job, is_good, is_deleted) = (
             instance.run,
+            instance.job,
             instance.outcome == "succeeded",
             instance.deletion_ms.is_some(),
         );
-        let outcome = instance.outcome;
+        let (outcome, planted) = (instance.outcome, instance.planted);
         let is_doubtful = instance.outcome == "retired" && instance.system.numbers_tries();
         let is_unmade = instance.role == Role::Member;
         let is_forced = last_seen.is_some();
@@ -362,6 +389,9 @@ impl World {
         }
         self.unstick(pod, at);
         self.call_scheduler(pool, at);
+        if let Some(run) = run.filter(|_| !matches!(role, Role::SparkExecutor(_))) {
+            self.note_step(run, pod, at);
+        }
         // Some controllers clean up at once.
         let is_cleaned_up = self.scenario.has_noise && self.draw.permille(300);
         let stays = if is_deleted || is_cleaned_up || is_unmade {
@@ -377,20 +407,17 @@ impl World {
         if let Some(known) = run.and_then(|run| self.runs.get_mut(&run)) {
             if role == Role::SparkDriver && matches!(outcome, "failed" | "lost") {
                 for executor in &known.executors {
-                    self.orphans.entry(*executor).or_insert(outcome);
+                    self.orphans.entry(*executor).or_insert((outcome, planted));
                 }
             }
             if is_doubtful {
                 known.doubtful.push(pod);
             }
-            if !matches!(role, Role::SparkExecutor(_)) {
-                known.ended.push(pod);
-            }
         }
         if let Some(run) = run
             && !matches!(role, Role::SparkExecutor(_))
         {
-            self.try_advanced(run, is_good, at);
+            self.try_advanced(run, job, is_good, at);
         }
     }
 
@@ -405,6 +432,7 @@ impl World {
         let run = instance
             .run
             .filter(|_| !matches!(instance.role, Role::SparkExecutor(_)));
+        let job = instance.job;
         self.change(at, ChangeKind::Deleted, object);
         self.forget(pod);
         if let Some((name, namespace)) = again {
@@ -412,36 +440,54 @@ impl World {
         }
         // A pod that was deleted before it had a machine is over without a last status.
         if let Some(run) = run.filter(|_| is_unbound) {
-            self.try_advanced(run, false, at);
+            self.try_advanced(run, job, false, at);
         }
     }
 
     /// One pod of a try is over.
-    pub(super) fn try_advanced(&mut self, number: usize, is_good: bool, at: i64) {
+    pub(super) fn try_advanced(&mut self, number: usize, job: usize, is_good: bool, at: i64) {
         let Some(run) = self.runs.get_mut(&number) else {
             return;
         };
-        run.left = run.left.saturating_sub(1);
-        run.failed |= !is_good;
-        if run.left > 0 {
+        let pipeline = &self.pipelines[run.pipeline];
+        let Some(this) = run.tries.get_mut(&job) else {
+            return;
+        };
+        this.left = this.left.saturating_sub(1);
+        this.failed |= !is_good;
+        if this.left > 0 {
             return;
         }
-        let pipeline = &self.pipelines[run.pipeline];
-        let job = &pipeline.jobs[run.job];
-        let is_over = if run.failed && run.attempt < job.retries {
-            run.attempt += 1;
-            false
-        } else if run.failed || run.job + 1 == pipeline.jobs.len() {
-            true
+        if this.failed && this.attempt < pipeline.jobs[job].retries {
+            this.attempt += 1;
+            this.after = std::mem::take(&mut this.last);
+            self.push(at + 5 * SECOND, Event::StartTry(number, job));
+            return;
+        }
+        run.failed |= this.failed;
+        run.open_jobs -= 1;
+        if run.open_jobs > 0 {
+            return;
+        }
+        let next = if run.failed {
+            Vec::new()
         } else {
-            run.job += 1;
-            run.attempt = 0;
-            false
+            pipeline.jobs_after(job, self.scenario.has_branches)
         };
-        if is_over {
+        run.open_jobs = next.len();
+        for job in &next {
+            let after = run.truth.ended(at).collect();
+            let this = Try {
+                after,
+                ..Try::default()
+            };
+            run.tries.insert(*job, this);
+        }
+        if next.is_empty() {
             self.end_run(number, at);
-        } else {
-            self.push(at + 5 * SECOND, Event::StartTry(number));
+        }
+        for job in next {
+            self.push(at + 5 * SECOND, Event::StartTry(number, job));
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// How long work takes that is always the same.
+const STEADY_MS: i64 = 10 * MINUTE;
+
 impl World {
     pub(super) fn start_run(&mut self, number: usize, at: i64) {
         let pipeline = &self.pipelines[number];
@@ -22,16 +25,14 @@ impl World {
             id,
             uid: self.draw.uid(),
             started_ms: at,
-            job: 0,
-            attempt: 0,
-            left: 0,
+            tries: BTreeMap::from([(0, Try::default())]),
+            open_jobs: 1,
             lengths: 0,
             failed: false,
             executors: Vec::new(),
-            ended: Vec::new(),
             doubtful: Vec::new(),
             volume: None,
-            succeeded: false,
+            truth: RunTruth::default(),
         };
         let number_of_run = self.run_count;
         self.run_count += 1;
@@ -51,13 +52,13 @@ impl World {
         let run = number_of_run;
         self.push(next, Event::StartRun(number));
         let jitter = self.jitter();
-        self.push(at + SECOND + jitter, Event::StartTry(run));
+        self.push(at + SECOND + jitter, Event::StartTry(run, 0));
     }
 
-    pub(super) fn start_try(&mut self, run: usize, at: i64) {
+    pub(super) fn start_try(&mut self, run: usize, number: usize, at: i64) {
         let Some(known) = self.runs.get(&run) else { return };
         let pipeline = self.pipelines[known.pipeline].clone();
-        let job = pipeline.jobs[known.job].clone();
+        let job = pipeline.jobs[number].clone();
         let roles: Vec<Role> = match pipeline.system {
             System::Spark | System::SparkOperator => vec![Role::SparkDriver],
             System::Dask => std::iter::once(Role::DaskScheduler)
@@ -65,35 +66,40 @@ impl World {
                 .collect(),
             _ => (0..job.pods).map(|_| Role::Main).collect(),
         };
-        if let Some(known) = self.runs.get_mut(&run) {
-            let ended = std::mem::take(&mut known.ended);
-            if known.attempt > 0 && pipeline.system.numbers_tries() {
+        if let Some(this) = self.runs.get_mut(&run).and_then(|run| run.tries.get_mut(&number)) {
+            let ended = std::mem::take(&mut this.ended);
+            if this.attempt > 0 && pipeline.system.numbers_tries() {
                 self.retried.extend(ended);
             }
-            known.left = roles.len();
-            known.failed = false;
+            this.left = roles.len();
+            this.failed = false;
         }
         // All pods of a Dask cluster live as long as it does.
-        let more = self.slower_by(run, at);
+        let more = if self.is_changed(self.scenario.slower_from_ms, run, number, at) {
+            15 * MINUTE
+        } else {
+            0
+        };
+        let is_steady = self.scenario.heavier_from_ms.is_some() && self.is_of_changed(run);
         let length = self.length(run, &job) + more;
         for role in roles {
-            let length = if pipeline.system == System::Dask {
-                length
-            } else {
-                self.length(run, &job) + more
+            let length = match pipeline.system {
+                System::Dask => length,
+                _ => self.length(run, &job) + more,
             };
-            self.create(run, &pipeline, &job, role, length, None, at);
+            let length = if is_steady { STEADY_MS } else { length };
+            self.create(run, &pipeline, number, role, length, None, at);
         }
     }
 
-    /// How much longer a try takes than it would have before its job became slower.
-    fn slower_by(&self, run: usize, at: i64) -> i64 {
-        let is_slower = self.scenario.slower_from_ms.is_some_and(|from| at >= from)
-            && self
-                .runs
-                .get(&run)
-                .is_some_and(|run| run.job == 0 && Some(run.pipeline) == self.slower);
-        if is_slower { 15 * MINUTE } else { 0 }
+    fn is_of_changed(&self, run: usize) -> bool {
+        let run = self.runs.get(&run);
+        run.is_some_and(|run| Some(run.pipeline) == self.changed)
+    }
+
+    /// Whether a try is of the job that changed, after it did.
+    fn is_changed(&self, from_ms: Option<i64>, run: usize, job: usize, at: i64) -> bool {
+        from_ms.is_some_and(|from| at >= from) && job == 0 && self.is_of_changed(run)
     }
 
     /// Whole seconds.
@@ -120,12 +126,13 @@ impl World {
         &mut self,
         run: usize,
         pipeline: &Pipeline,
-        job: &Job,
+        job_number: usize,
         role: Role,
         length_ms: i64,
         owner: Option<(String, String, String)>,
         at: i64,
     ) -> usize {
+        let job = &pipeline.jobs[job_number];
         let uid = self.draw.uid();
         let suffix = self.draw.suffix(5);
         let fails = self.draw.flaw(job.failing_permille)
@@ -142,13 +149,18 @@ impl World {
         let Some(known) = self.runs.get(&run) else {
             return number;
         };
-        let identity = crate::identity::identity(pipeline, job, known, role, known.attempt, &suffix, number);
+        let attempt = known.tries.get(&job_number).map_or(0, |this| this.attempt);
+        let identity = crate::identity::identity(pipeline, job, known, role, attempt, &suffix, number);
         let volume = known.volume.as_ref();
         let claim = volume.map(|volume| volume.claim.clone());
         let volume = volume.map(|volume| volume.uid.clone());
         let team = team_name(pipeline.team);
-        if self.slower_by(run, at) > 0 {
-            self.sums.slower = Some(truth::SlowerJob {
+        let is_slower = self.is_changed(self.scenario.slower_from_ms, run, job_number, at);
+        // The work is the same, so less of what is asked for is used.
+        let is_heavier = self.is_changed(self.scenario.heavier_from_ms, run, job_number, at);
+        let times = if is_heavier { 2 } else { 1 };
+        if is_slower || is_heavier {
+            self.sums.changed = Some(truth::ChangedJob {
                 team: team.clone(),
                 pipeline: identity.pipeline.clone(),
                 job: identity.job.clone(),
@@ -160,11 +172,12 @@ impl World {
             namespace: namespace(pipeline.team),
             role,
             run: Some(run),
+            job: job_number,
             owner: owner.or(identity.owner),
             labels: identity.labels,
             annotations: identity.annotations,
             container: identity.container,
-            request: [job.millicores, job.mib * MIB, job.gpus * 1000],
+            request: [job.millicores * times, job.mib * MIB * times, job.gpus * 1000],
             exit_code: if is_out_of_memory { 137 } else { i32::from(fails) },
             is_out_of_memory,
             claim,
@@ -177,8 +190,12 @@ impl World {
                 fails.then_some("failure")
             },
             usage_percent: [
-                job.cpu_percent,
-                if is_out_of_memory { 97 } else { job.memory_percent },
+                job.cpu_percent / times,
+                if is_out_of_memory {
+                    97
+                } else {
+                    job.memory_percent / times
+                },
             ],
             pool: job.pool,
             length_ms: if is_runaway { i64::MAX / 4 } else { length_ms },
@@ -206,6 +223,7 @@ impl World {
         } else {
             if let Some(instance) = self.pods[pod].as_deref_mut() {
                 instance.planted = Some("impossible_request");
+                instance.refused_ms = Some(at);
             }
             let message = "0/4 nodes are available: 4 Insufficient cpu.";
             self.note(
@@ -216,18 +234,60 @@ impl World {
         pod
     }
 
+    /// A pod of a run is over: notes what its time went to, and what made the engine start it.
+    pub(super) fn note_step(&mut self, number: usize, pod: usize, at: i64) {
+        let Some(run) = self.runs.get_mut(&number) else {
+            return;
+        };
+        let Some(instance) = self.pods[pod].as_deref() else {
+            return;
+        };
+        let Some(this) = run.tries.get_mut(&instance.job) else {
+            return;
+        };
+        this.ended.push(pod);
+        let steps = &run.truth.steps;
+        this.last.retain(|step| steps[*step].released_ms == at);
+        this.last.push(steps.len());
+        let [_, pipeline, name, job] = &instance.names;
+        run.truth.namespace.clone_from(&instance.namespace);
+        run.truth.pipeline.clone_from(pipeline);
+        run.truth.run.clone_from(name);
+        let started_by_ms = this.after.first().map(|step| run.truth.steps[*step].released_ms);
+        let bound_ms = instance.bound_ms.unwrap_or(at);
+        let running_ms = instance.running_ms.unwrap_or(at);
+        // What never ran has nothing to finish.
+        let finished_ms = instance.finished_ms.filter(|_| instance.running_ms.is_some());
+        let finished_ms = finished_ms.unwrap_or(at);
+        run.truth.steps.push(StepTruth {
+            pod_uid: instance.uid.clone(),
+            job: job.clone(),
+            after: this.after.clone(),
+            created_ms: instance.created_ms,
+            released_ms: at,
+            gap_ms: instance.created_ms - started_by_ms.unwrap_or(instance.created_ms),
+            queue_wait_ms: bound_ms - instance.created_ms,
+            startup_ms: running_ms - bound_ms,
+            work_ms: finished_ms - running_ms,
+            release_ms: at - finished_ms,
+        });
+    }
+
     /// The last try is over.
     pub(super) fn end_run(&mut self, number: usize, at: i64) {
         let Some(run) = self.runs.get_mut(&number) else {
             return;
         };
-        run.succeeded = !run.failed;
+        run.truth.is_over = true;
+        run.truth.succeeded = !run.failed;
+        run.truth.last = run.truth.ended(at).collect();
+        self.told.push_back(Told::Run(run.truth.clone()));
         let run = run.clone();
         let (pipeline, space) = (
             &self.pipelines[run.pipeline],
             namespace(self.pipelines[run.pipeline].team),
         );
-        let object = objects::run(&run, pipeline, &space, Some(run.succeeded), at);
+        let object = objects::run(&run, pipeline, &space, Some(run.truth.succeeded), at);
         let is_kept = pipeline.system == System::CronJob;
         if let Some(object) = object {
             self.change(at, ChangeKind::Modified, object);
@@ -242,13 +302,38 @@ impl World {
         self.let_go(&run.doubtful);
     }
 
+    /// Tells of a run that is not over, if all its pods are.
+    pub(super) fn tell_waiting_run(&mut self, number: usize) {
+        let Some(run) = self.runs.get_mut(&number) else {
+            return;
+        };
+        let is_waiting = run.tries.values().all(|this| this.left == 0);
+        let Some(last) = run
+            .truth
+            .steps
+            .last()
+            .filter(|_| is_waiting && !run.truth.is_over)
+        else {
+            return;
+        };
+        run.truth.last = run.truth.ended(last.released_ms).collect();
+        run.truth.succeeded = run.tries.values().all(|this| !this.failed);
+        self.told.push_back(Told::Run(run.truth.clone()));
+    }
+
     /// A Job whose time to live is over.
     pub(super) fn delete_run(&mut self, number: usize, at: i64) {
         let Some(run) = self.runs.remove(&number) else {
             return;
         };
         let pipeline = &self.pipelines[run.pipeline];
-        let object = objects::run(&run, pipeline, &namespace(pipeline.team), Some(run.succeeded), at);
+        let object = objects::run(
+            &run,
+            pipeline,
+            &namespace(pipeline.team),
+            Some(run.truth.succeeded),
+            at,
+        );
         if let Some(object) = object {
             self.change(at, ChangeKind::Deleted, object);
         }
@@ -281,7 +366,7 @@ impl World {
         };
         let Some(volume) = run.volume.take() else { return };
         let pipeline = &self.pipelines[run.pipeline];
-        let (is_over, succeeded) = (at < self.end_ms, run.succeeded);
+        let (is_over, succeeded) = (at < self.end_ms, run.truth.succeeded);
         let (team, name) = (pipeline.team, pipeline.name.clone());
         let orphaned_ms = (is_over && !succeeded).then_some(at);
         let deleted_ms = (is_over && succeeded).then_some(at);

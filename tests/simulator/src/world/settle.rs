@@ -58,6 +58,7 @@ impl World {
             end_ms,
             prices: machine.prices,
             costs: costs.machine,
+            hours: costs.hours,
             total: costs.total,
         }));
         for ((pod, paid), cost) in costs.pods {
@@ -123,6 +124,7 @@ impl World {
             return;
         };
         let is_bound = instance.bound_ms.is_some();
+        let waited_to_ms = instance.deletion_ms.unwrap_or(self.end_ms);
         let was_open = self.open.remove(&pod);
         let mut open = Open::of(Some(&instance), pod);
         if let Some(was) = was_open {
@@ -130,7 +132,11 @@ impl World {
             open.truth.released_ms = was.truth.released_ms;
             open.is_settled = was.is_settled;
         }
-        open.is_settled |= !is_bound;
+        if !is_bound {
+            let waited = (instance.created_ms, waited_to_ms);
+            open.truth.waits = causes::waits(waited, instance.refused_ms, None);
+            open.is_settled = true;
+        }
         open.is_gone = true;
         let is_doubtful = instance.outcome == "retired" && instance.system.numbers_tries();
         let is_executor = matches!(instance.role, Role::SparkExecutor(_));
@@ -167,7 +173,13 @@ impl World {
         let spoken = if truth.outcome == "failed" {
             Some("failed")
         } else {
-            driver
+            driver.map(|(outcome, _)| outcome)
+        };
+        // Why a driver failed is why its executors did, unless they were lost for themselves.
+        let own = Some(truth.outcome).filter(|outcome| matches!(*outcome, "failed" | "lost"));
+        truth.cause = match driver {
+            Some((outcome, cause)) if own.is_none_or(|own| own == outcome) => cause,
+            _ => truth.planted.filter(|_| own.is_some()),
         };
         if let Some(outcome) = spoken {
             for category in ["used", "unused_request", "unmetered"] {
@@ -189,7 +201,7 @@ impl World {
             self.sums.waste(key, cost);
         };
         for (category, cost) in &truth.costs {
-            match (*category, truth.planted) {
+            match (*category, truth.cause) {
                 ("stuck", _) if *cost > 0 => note("image_pull", *cost),
                 ("failed", Some(planted @ ("failure" | "out_of_memory")))
                 | ("lost", Some(planted @ ("spot_interruption" | "eviction" | "consolidation"))) => {
@@ -222,6 +234,7 @@ impl World {
         }
         let runs: Vec<usize> = self.runs.keys().copied().collect();
         for run in runs {
+            self.tell_waiting_run(run);
             self.finish_volume(run, end);
         }
         self.runs.clear();
@@ -267,8 +280,14 @@ impl Open {
                 outcome: instance.outcome,
                 is_untold: instance.is_forced,
                 planted: instance.planted,
+                cause: None,
+                is_executor: matches!(instance.role, Role::SparkExecutor(_)),
+                created_ms: instance.created_ms,
                 bound_ms: instance.bound_ms,
+                running_ms: instance.running_ms,
+                finished_ms: instance.finished_ms.filter(|_| instance.is_released),
                 released_ms: None,
+                waits: instance.waits.clone(),
                 volume: instance.volume.clone(),
                 costs: BTreeMap::new(),
             },

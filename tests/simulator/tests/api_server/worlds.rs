@@ -20,6 +20,8 @@ fn scenario(has_pod_events: bool) -> Scenario {
         has_flaws: true,
         slower_from_ms: None,
         request_percent: None,
+        heavier_from_ms: None,
+        has_branches: false,
     }
 }
 
@@ -142,8 +144,8 @@ async fn a_recording_is_replayed_as_it_was() {
 fn events_of_pods_are_told_beside_and_change_nothing() {
     let reason = |object: &Value| object["reason"].as_str().unwrap_or_default().to_owned();
     let (without, with) = (changes(false), changes(true));
-    let mut started = 0;
-    let mut without = without.iter();
+    let (mut started, mut refused) = (0, 0);
+    let mut without = without.iter().peekable();
     for change in &with {
         let object = value(&change.object);
         if reason(&object) == "Started" {
@@ -157,6 +159,13 @@ fn events_of_pods_are_told_beside_and_change_nothing() {
                     .starts_with("Started container ")
             );
             assert!(object["involvedObject"]["uid"].is_string());
+            continue;
+        }
+        let is_told_without = without
+            .peek()
+            .is_some_and(|same| value(&same.object)["metadata"]["uid"] == object["metadata"]["uid"]);
+        if reason(&object) == "FailedScheduling" && !is_told_without {
+            refused += 1;
             continue;
         }
         let same = without.next().unwrap();
@@ -175,4 +184,5 @@ fn events_of_pods_are_told_beside_and_change_nothing() {
     }
     assert!(without.next().is_none());
     assert!(started > 500, "{started}");
+    assert!(refused > 50, "{refused}");
 }
