@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use podledger_collector::live::{Clock, Collection, Ended, Figures, Settings};
+use podledger_collector::live::{Clock, Collection, Figures, Settings};
 use podledger_collector::live::{lease, scrape};
 use podledger_sql::intake::Intake;
 use prometheus_client::registry::Registry;
@@ -86,9 +86,6 @@ impl Usage {
         }
     }
 }
-
-/// How long is waited before a cluster that failed is collected again.
-const AGAIN: Duration = Duration::from_secs(10);
 
 impl Collect {
     pub fn run(&self, cli: &Cli) -> anyhow::Result<ExitCode> {
@@ -189,7 +186,12 @@ impl Live {
                 clock: Clock::new(Timestamp::now),
                 figures: figures.clone(),
             };
-            running.spawn(keep_collecting(collection, stop.clone()));
+            let stop = stop.clone();
+            running.spawn(async move {
+                let name = collection.name.clone();
+                let kept = collection.keep(stop).await;
+                kept.with_context(|| format!("cannot collect {name}"))
+            });
         }
         while let Some(ended) = running.join_next().await {
             ended.context("a collection was interrupted")??;
@@ -206,31 +208,6 @@ impl Live {
                 .unwrap_or_else(|| namespace.to_owned()),
             name: self.lease_name.clone(),
             holder: holder(),
-        }
-    }
-}
-
-/// Collects a cluster until it is told to stop. What fails at first is an error; what fails later is tried again.
-async fn keep_collecting(collection: Collection, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-    loop {
-        let name = collection.name.clone();
-        match collection.clone().run(stop.clone()).await {
-            Ok(Ended::Stopped) => return Ok(()),
-            Ok(Ended::Superseded) => {}
-            Err(error) if !collection.figures.is_observed(&name) => {
-                return Err(error).with_context(|| format!("cannot collect {name}"));
-            }
-            Err(error) => {
-                tracing::error!(
-                    cluster = name,
-                    error = format!("{:#}", anyhow::Error::from(error)),
-                    "collecting failed; trying again"
-                );
-            }
-        }
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
-            () = tokio::time::sleep(AGAIN) => {}
         }
     }
 }

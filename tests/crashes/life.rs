@@ -11,23 +11,41 @@ use std::time::Duration;
 
 use jiff::civil::date;
 use podledger_collector::live::{Settings, cluster_of};
-use podledger_simulator::ApiServer;
+use podledger_simulator::{ApiServer, Change, Load};
 use podledger_sql::crash;
 use podledger_sql::intake::Intake;
 use podledger_sql::lake::Lake;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::live::{begin, client, collection_into, in_simulated_time, scenario, serve, start};
+use super::disks::{Trouble, on_small_disk};
+use crate::live::platform::told_more;
+use crate::live::{
+    begin, begin_to_keep, client, collection_into, in_simulated_time, scenario, serve_changes, start,
+};
 
 /// Tells the tests' binary that it is such a process, and what it does.
 const VARIABLE: &str = "PODLEDGER_TEST_LIFE";
+
+/// What there is to collect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Platform {
+    /// Teams with pipelines, of some hundred pods.
+    Pipelines,
+    /// Pods that replace each other: so many at any time, on so many nodes, with so many changes a second.
+    Load {
+        pods: u64,
+        nodes: u64,
+        changes_per_second: u64,
+    },
+}
 
 /// What a process does.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Life {
     /// Where its intake and its lake are.
     pub folder: PathBuf,
+    pub platform: Platform,
     pub seed: u64,
     /// How long the platform goes on.
     pub minutes: u64,
@@ -40,6 +58,8 @@ pub struct Life {
     pub seal_minutes: u64,
     /// Whether the day's segments are merged at the end.
     pub compacts: bool,
+    /// What goes wrong with its disk. What fails then is tried again.
+    pub trouble: Option<Trouble>,
 }
 
 /// How a life ended.
@@ -54,6 +74,7 @@ impl Life {
     pub fn new(folder: &Path, seed: u64) -> Self {
         Self {
             folder: folder.to_path_buf(),
+            platform: Platform::Pipelines,
             seed,
             minutes: 8 * 60,
             down_seconds: 45,
@@ -61,6 +82,7 @@ impl Life {
             history_seconds: 9 * 3600,
             seal_minutes: 60,
             compacts: true,
+            trouble: None,
         }
     }
 
@@ -92,13 +114,10 @@ impl Life {
         let program = command.get_program().to_owned();
         let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
         let variable = serde_json::to_string(self).unwrap();
-        command = Command::new("unshare");
-        let script = format!("mount -t tmpfs -o size={mebibytes}m tmpfs \"$FOLDER\" || exit 99; {then}",);
+        command = on_small_disk(&self.folder, mebibytes, then);
         command
-            .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
             .arg(program)
             .args(arguments)
-            .env("FOLDER", &self.folder)
             .env(VARIABLE, variable)
             .env_remove(crash::VARIABLE);
         ended(command)
@@ -116,6 +135,25 @@ impl Life {
         child.wait().unwrap()
     }
 
+    fn changes(&self) -> Box<dyn Iterator<Item = Change> + Send> {
+        match self.platform {
+            Platform::Pipelines => Box::new(told_more(scenario(self.seed, 1, 8, false))),
+            Platform::Load {
+                pods,
+                nodes,
+                changes_per_second,
+            } => {
+                let load = Load {
+                    start_ms: start().as_millisecond(),
+                    pods,
+                    nodes,
+                    changes_per_second,
+                };
+                Box::new(load.changes())
+            }
+        }
+    }
+
     fn live(&self) {
         let intake = self.folder.join("intake.duckdb");
         in_simulated_time(async {
@@ -124,7 +162,7 @@ impl Life {
                 ..podledger_simulator::Settings::new(start())
             };
             let begun = Instant::now();
-            let (server, platform) = serve(settings, scenario(self.seed, 1, 8, false)).await;
+            let (server, platform) = serve_changes(settings, self.changes()).await;
             let store = Intake::open(&intake, start()).unwrap();
             let cluster = cluster_of(&client(&server, None), "test").await.unwrap();
             let told = store.of(&cluster).unwrap().positions().unwrap();
@@ -142,7 +180,12 @@ impl Life {
             };
             let collection = collection_into(&self.folder, &server, store, settings);
             let progress = tokio::spawn(tell_progress(server));
-            let running = begin(collection);
+            let running = if let Some(trouble) = self.trouble.clone() {
+                tokio::spawn(trouble.strike(self.folder.clone(), begun));
+                begin_to_keep(collection)
+            } else {
+                begin(collection)
+            };
             sleep_until(begun + Duration::from_secs(60 * self.minutes)).await;
             running.stop().await;
             progress.abort();
@@ -175,6 +218,10 @@ fn ended(mut command: Command) -> Ended {
 #[test]
 fn a_process_of_other_tests() {
     if let Ok(life) = std::env::var(VARIABLE) {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::ERROR)
+            .with_writer(std::io::stderr)
+            .init();
         serde_json::from_str::<Life>(&life).unwrap().live();
     }
 }

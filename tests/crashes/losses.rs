@@ -56,7 +56,8 @@ fn a_lost_intake_is_made_anew_from_the_lake_and_the_time_between_is_a_gap() {
         assert!((3600..=3 * 3600).contains(&seconds), "{gap}");
     }
     // Nobody who was there when sight was lost is there for ever, and only who came and went unseen may be unknown.
-    assert_known_or_unseen(&world, &whole, "a lost intake");
+    let seen = assert_known_or_unseen(&world, &whole, "a lost intake");
+    eprintln!("a lost intake: {seen}");
 }
 
 #[test]

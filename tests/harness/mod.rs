@@ -96,6 +96,18 @@ impl World {
         }
     }
 
+    /// Another that has all of its files.
+    pub fn copied(&self) -> Self {
+        let copy = Self::new();
+        let ended = std::process::Command::new("cp")
+            .arg("-a")
+            .arg(self.folder.path().join("."))
+            .arg(copy.folder.path())
+            .status();
+        assert!(ended.unwrap().success());
+        copy
+    }
+
     pub fn lake(&self) -> Lake {
         Lake::open(&self.folder.path().join("lake")).unwrap()
     }

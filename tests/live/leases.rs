@@ -7,7 +7,12 @@ use kube::Api;
 use podledger_collector::live::{Ended, Settings, lease};
 use podledger_simulator::ApiServer;
 
-use super::{begin, client, collection, in_simulated_time, scenario, serve, settings, start};
+use super::known::{assert_known_or_unseen, gaps};
+use super::platform::told_more;
+use super::{
+    Running, begin, client, collection, collection_into, in_simulated_time, scenario, serve, serve_changes,
+    settings, start,
+};
 use crate::harness::World;
 
 fn held_by(world: &World, holder: &str) -> Settings {
@@ -65,4 +70,71 @@ fn a_collector_that_was_killed_is_followed_once_its_lease_has_run_out() {
         second.stop().await;
         platform.abort();
     });
+}
+
+/// How many hours the platform goes on, and after how many minutes the first collector leaves.
+const HOURS: u64 = 4;
+const LEAVES_AFTER_MINUTES: u64 = 107;
+
+/// A collector with an intake of its own, into the lake of all.
+fn beside(world: &World, server: &ApiServer, holder: &str) -> Running {
+    let path = world.folder.path().join(format!("{holder}.duckdb"));
+    let store = podledger_sql::intake::Intake::open(&path, server.now()).unwrap();
+    let settings = Settings {
+        commit_every: Duration::from_secs(10),
+        seal_every: Duration::from_secs(60),
+        ..held_by(world, holder)
+    };
+    begin(collection_into(world.folder.path(), server, store, settings))
+}
+
+/// Collects some hours; after `leaves`, another collector goes on.
+fn handed_over<F: Future<Output = ()>>(leaves: Option<impl FnOnce(Running) -> F>) -> World {
+    let world = World::new();
+    in_simulated_time(async {
+        let of_server = podledger_simulator::Settings::new(start());
+        let (server, platform) = serve_changes(of_server, told_more(scenario(5, 1, 8, false))).await;
+        let mut running = beside(&world, &server, "first");
+        let minutes = |minutes: u64| tokio::time::sleep(Duration::from_secs(60 * minutes));
+        minutes(LEAVES_AFTER_MINUTES).await;
+        if let Some(leaves) = leaves {
+            let second = beside(&world, &server, "second");
+            // It waits.
+            minutes(10).await;
+            assert_eq!(holder(&server).await, "first");
+            leaves(running).await;
+            minutes(HOURS * 60 - LEAVES_AFTER_MINUTES - 10).await;
+            assert_eq!(holder(&server).await, "second");
+            running = second;
+        } else {
+            minutes(HOURS * 60 - LEAVES_AFTER_MINUTES).await;
+        }
+        running.stop().await;
+        platform.abort();
+    });
+    world
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_when_one_collector_follows_another() {
+    let nobody = None::<fn(Running) -> std::future::Ready<()>>;
+    let whole = handed_over(nobody);
+    assert_eq!(gaps(&whole), Vec::<String>::new());
+    let stopped = handed_over(Some(|first: Running| async {
+        first.stop().await;
+    }));
+    let killed = handed_over(Some(|first: Running| async move {
+        first.ended.abort();
+    }));
+    // The next one looks every ten seconds; of one that was killed, the Lease runs out and what was not sealed is unknown.
+    for (world, name, most) in [(&stopped, "given back", 15), (&killed, "run out", 120)] {
+        let seen = assert_known_or_unseen(world, &whole, name);
+        eprintln!("a Lease that was {name}: {seen}");
+        let found = gaps(world);
+        assert_eq!(found.len(), 2, "{name}: {found:?}");
+        for gap in &found {
+            let seconds: i64 = gap.rsplit('|').next().unwrap().parse().unwrap();
+            assert!(seconds <= most, "{name}: {gap}");
+        }
+    }
 }

@@ -1,15 +1,18 @@
 //! Live collection from a simulated API server, through the client and the watches of real clusters, in simulated time.
 
 mod access;
+pub mod costs;
 mod equal;
 mod faults;
 pub mod known;
 mod kubectl;
 mod leases;
 mod month;
+pub mod platform;
 mod real_cluster;
 mod recorded;
 mod restarts;
+mod things;
 mod usage;
 
 use std::path::Path;
@@ -123,6 +126,16 @@ pub fn collection_into(folder: &Path, server: &ApiServer, store: Intake, setting
 pub struct Running {
     stop: watch::Sender<bool>,
     ended: JoinHandle<podledger_collector::Result<Ended>>,
+}
+
+/// Begins to collect as the command does: what fails later is tried again.
+pub fn begin_to_keep(collection: Collection) -> Running {
+    let (stop, stopped) = watch::channel(false);
+    let kept = async { collection.keep(stopped).await.map(|()| Ended::Stopped) };
+    Running {
+        stop,
+        ended: tokio::spawn(kept),
+    }
 }
 
 pub fn begin(collection: Collection) -> Running {

@@ -61,6 +61,8 @@ const VARIABLE: &str = "PODLEDGER_TEST_MONTH";
 struct Held {
     /// In memory at the end of each day, in MiB.
     memory: Vec<u64>,
+    /// In the intake's files at the end of each day, in KiB.
+    intake: Vec<u64>,
     /// Pieces of what the collector knew whenever it was stopped, and their bytes.
     entries: Vec<(usize, usize)>,
 }
@@ -69,6 +71,7 @@ struct Held {
 fn live(folder: Option<&Path>, is_disturbed: bool) -> Held {
     let mut held = Held {
         memory: Vec::new(),
+        intake: Vec::new(),
         entries: Vec::new(),
     };
     in_simulated_time(async {
@@ -93,6 +96,7 @@ fn live(folder: Option<&Path>, is_disturbed: bool) -> Held {
             hours += 1;
             if hours % 24 == 0 {
                 held.memory.extend(resident());
+                held.intake.extend(folder.map(intake_kib));
             }
             if !is_disturbed {
                 continue;
@@ -124,6 +128,12 @@ fn live(folder: Option<&Path>, is_disturbed: bool) -> Held {
         }
     });
     held
+}
+
+/// What the files of an intake take, in KiB.
+fn intake_kib(folder: &Path) -> u64 {
+    let size = |name: &str| std::fs::metadata(folder.join(name)).map_or(0, |file| file.len() / 1024);
+    size("intake.duckdb") + size("intake.duckdb.wal")
 }
 
 /// How many pieces the index kept in an intake, and their bytes.
@@ -184,7 +194,8 @@ fn a_month_of_restarts_and_trouble_loses_and_doubles_nothing() {
     let alone = held(alone);
     let all = held(collecting);
     live(Some(whole.folder.path()), false);
-    assert_known_or_unseen(&world, &whole, "a month");
+    let seen = assert_known_or_unseen(&world, &whole, "a month");
+    eprintln!("a month: {seen}");
     let gaps = facts(
         &world,
         "select count(*), sum(epoch(gap_end_at - gap_start_at))::bigint, sum(recovered_pods)::bigint \
@@ -197,6 +208,7 @@ fn a_month_of_restarts_and_trouble_loses_and_doubles_nothing() {
     eprintln!("pods and machines: {pods:?}; gaps, their seconds, pods recovered: {gaps:?}");
     eprintln!("MiB of the platform and its server alone: {:?}", alone.memory);
     eprintln!("MiB with the collector: {:?}", all.memory);
+    eprintln!("KiB of the intake: {:?}", all.intake);
     eprintln!(
         "pieces that the collector knew when it was stopped, and their bytes: {:?}",
         all.entries
@@ -221,4 +233,16 @@ fn a_month_of_restarts_and_trouble_loses_and_doubles_nothing() {
         all.entries
     );
     assert!(memory.iter().all(|held| *held < 300), "{memory:?}");
+    // Of the file the same is asked: beside what is known it holds what was committed since the last seal, day after day as much.
+    let known_kib = |day: usize| all.entries[day].1 as u64 / 1024;
+    let most = |days: std::ops::Range<usize>| {
+        let beside = days.map(|day| all.intake[day].saturating_sub(known_kib(day)));
+        beside.max().unwrap()
+    };
+    assert!(
+        most(last..memory.len()) * 4 <= most(2..9) * 5,
+        "KiB of the intake {:?}, of it for objects {:?}",
+        all.intake,
+        all.entries
+    );
 }

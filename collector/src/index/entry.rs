@@ -21,6 +21,7 @@ use crate::words::word_of;
 pub(super) enum Key {
     Pod(String),
     StaticPod(String),
+    GonePod(String),
     Node(String),
     Machine(String),
     NodeClaim(String),
@@ -28,6 +29,8 @@ pub(super) enum Key {
     Owner(String),
     Record(String, String),
     Plain(Kind, String),
+    /// A Service that is no load balancer.
+    OtherService(String),
 }
 
 /// A piece of the index.
@@ -97,9 +100,10 @@ impl Index {
         touched.iter().map(|key| self.entry(key)).collect()
     }
 
-    /// Forgets machines that ended long before `now` and of which nothing is left, and why nodes and claims went that are
-    /// not there (any more).
+    /// Forgets machines that ended long before `now` and of which nothing is left, why nodes and claims went that are
+    /// not there (any more), and pods of which no engine has spoken for long.
     pub fn forget_ended(&mut self, now: Timestamp) {
+        self.forget_gone(now);
         for name in self.machines.forget_causes() {
             self.touched.add(Key::Cause(name));
         }
@@ -161,6 +165,8 @@ impl Index {
             Key::StaticPod(uid) => {
                 self.pods.unmirrored.insert(uid, read(entry, state)?);
             }
+            Key::GonePod(uid) => self.pods.gone.insert(uid, read(entry, state)?),
+            Key::OtherService(uid) => self.plain.restore_other_service(uid),
             Key::Node(name) => {
                 self.machines.nodes.insert(name, read(entry, state)?);
             }
@@ -196,6 +202,11 @@ impl Index {
         let (kind, name, state) = match key {
             Key::Pod(uid) => ("pod", uid.clone(), text(self.pods.by_uid.get(uid).as_deref())),
             Key::StaticPod(uid) => ("static_pod", uid.clone(), text(self.pods.unmirrored.get(uid))),
+            Key::GonePod(uid) => ("gone_pod", uid.clone(), text(self.pods.gone.get(uid))),
+            Key::OtherService(uid) => {
+                let is_other = self.plain.is_other_service(uid);
+                ("other_service", uid.clone(), Ok(is_other.then(String::new)))
+            }
             Key::Node(name) => ("node", name.clone(), text(self.machines.nodes.get(name))),
             Key::Machine(machine) => (
                 "machine",
@@ -244,6 +255,8 @@ fn key(kind: &str, name: &str) -> Option<Key> {
     Some(match kind {
         "pod" => Key::Pod(name),
         "static_pod" => Key::StaticPod(name),
+        "gone_pod" => Key::GonePod(name),
+        "other_service" => Key::OtherService(name),
         "node" => Key::Node(name),
         "machine" => Key::Machine(name),
         "node_claim" => Key::NodeClaim(name),

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 
-use super::entry::Key;
 use super::{Index, micros, time, uid};
 use crate::error::{Error, Result};
 use crate::facts::{ClusterEvent, Fact};
@@ -112,8 +111,7 @@ impl Index {
         if let (Some((_, cause)), Some(name)) = (CAUSES.iter().find(|(of, _)| *of == reason), &involved.name)
             && matches!(involved.kind.as_deref(), Some("Node" | "NodeClaim" | "Machine"))
         {
-            self.machines.note_cause(name, cause);
-            self.touched.add(Key::Cause(name.clone()));
+            self.take_cause(name, cause, last_at, facts);
         }
         if self.events.0.get(&event_uid).is_some_and(|told| *told >= last_at) {
             return Ok(());

@@ -433,6 +433,41 @@ impl Index {
         self.keep_machine(fact, facts);
     }
 
+    /// Takes in why a node or claim goes away, as an Event of an instant tells it. The Event may be of a machine that had the name
+    /// before, and watches arrive one beside the other: then the end of that machine is explained.
+    pub(super) fn take_cause(
+        &mut self,
+        involved: &str,
+        cause: &'static str,
+        at: Timestamp,
+        facts: &mut Vec<Fact>,
+    ) {
+        let since = self.machines.since(involved);
+        if since.is_none_or(|since| at < since) {
+            let ended = self.machines.machines.values().filter(|machine| {
+                machine.node_name.as_deref() == Some(involved)
+                    && machine.launched_at <= at
+                    && machine.ended_at.is_some_and(|ended_at| at <= ended_at)
+            });
+            if let Some(machine) = ended.max_by_key(|machine| (machine.launched_at, &machine.machine)) {
+                if machine.end_reason.as_deref() == Some(UNKNOWN_CAUSE) {
+                    let fact = Machine {
+                        observed_at: after(Some(machine.observed_at), at),
+                        end_reason: Some(cause.to_owned()),
+                        ..machine.clone()
+                    };
+                    self.keep_machine(fact, facts);
+                }
+                return;
+            }
+            if since.is_some() {
+                return;
+            }
+        }
+        self.machines.note_cause(involved, cause);
+        self.touched.add(Key::Cause(involved.to_owned()));
+    }
+
     pub(super) fn node_gone(&mut self, node_name: &str, seen: Sight, facts: &mut Vec<Fact>) {
         self.pods.forget_unmirrored(node_name);
         let Some(known) = self.machines.nodes.remove(node_name) else {

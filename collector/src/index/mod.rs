@@ -15,6 +15,7 @@ mod cloud;
 mod container;
 mod entry;
 mod event;
+mod gone;
 mod kept;
 mod machine;
 mod open;

@@ -63,6 +63,12 @@ struct Work {
     memory_request_byte_ms: Option<Wide>,
 }
 
+impl Record {
+    pub(super) fn is_told_of(&self, pod: &str) -> bool {
+        self.told.as_deref() == Some(pod)
+    }
+}
+
 impl Known {
     /// An owner as a fact tells of it.
     pub(super) fn of(fact: OwnerObject) -> Self {
@@ -202,7 +208,8 @@ impl Index {
             if told.is_none() {
                 let pod = self
                     .pod_of_engine_node(&place.1, &pods)
-                    .or_else(|| self.pod_of_engine(&namespace, &place.1));
+                    .or_else(|| self.pod_of_engine(&namespace, &place.1))
+                    .or_else(|| self.pods.gone.named(&place));
                 if let Some(pod) = &pod {
                     facts.push(self.engine_outcome(pod, &record, seen).into());
                 }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{PersistentVolume, Service};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use podledger_sql::units::Bytes;
 
+use super::entry::Key;
 use super::{Index, after, created, labels, micros, name, uid};
 use crate::error::{Error, Result};
 use crate::facts::{Fact, NamespaceState, ServiceState, VolumeClaim, VolumeState};
@@ -34,6 +35,15 @@ impl Plain {
     /// Takes an object back as it was kept.
     pub(super) fn restore(&mut self, kind: Kind, uid: String, fact: Fact) {
         self.known.insert((kind, uid), Known { list: 0, fact });
+    }
+
+    pub(super) fn is_other_service(&self, uid: &str) -> bool {
+        self.without_balancer.contains(uid)
+    }
+
+    /// Takes back that a Service is no load balancer.
+    pub(super) fn restore_other_service(&mut self, uid: String) {
+        self.without_balancer.insert(uid);
     }
 
     /// A list shows an object, whatever it is like.
@@ -107,10 +117,12 @@ impl Index {
             }
             Object::Service(service) => {
                 if !is_load_balancer(service) && last.is_none() {
-                    self.plain.without_balancer.insert(object_uid);
+                    if self.plain.without_balancer.insert(object_uid.clone()) {
+                        self.touched.add(Key::OtherService(object_uid));
+                    }
                     return Ok(());
                 }
-                let became = self.plain.without_balancer.remove(&object_uid);
+                let became = self.no_other_service(&object_uid);
                 let (created_at, ended_at) = match &last {
                     Some(Fact::ServiceState(last)) => (last.created_at, last.deleted_at),
                     _ => (created_at.filter(|_| !became), None),
@@ -150,9 +162,18 @@ impl Index {
         Ok(())
     }
 
+    /// A Service is a load balancer, or gone; whether it was seen to be no load balancer before.
+    fn no_other_service(&mut self, object_uid: &str) -> bool {
+        let was = self.plain.without_balancer.remove(object_uid);
+        if was {
+            self.touched.add(Key::OtherService(object_uid.to_owned()));
+        }
+        was
+    }
+
     pub(super) fn plain_gone(&mut self, kind: Kind, object_uid: &str, seen: Sight, facts: &mut Vec<Fact>) {
         if kind == Kind::Service {
-            self.plain.without_balancer.remove(object_uid);
+            self.no_other_service(object_uid);
         }
         let Some(known) = self.plain.known.remove(&(kind, object_uid.to_owned())) else {
             return;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
 
+use super::gone::GonePods;
 use super::kept::Ended;
 use super::open::OpenPods;
 use super::{Index, after, labels, micros, name, time, uid};
@@ -57,6 +58,8 @@ pub(super) struct Pods {
     pub(super) vanished: HashMap<String, PodState>,
     /// Pods that ended and are still there.
     pub(super) ended: Ended,
+    /// Pods that are gone, and of which their engine may still speak.
+    pub(super) gone: GonePods,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -94,6 +97,10 @@ impl Known {
 
     pub(super) fn identity(&self) -> Option<&PodIdentity> {
         self.identity.as_ref()
+    }
+
+    pub(super) fn engine_node(&self) -> Option<&str> {
+        self.engine_node.as_deref()
     }
 
     pub(super) fn state(&self) -> Option<&PodState> {
@@ -386,6 +393,7 @@ impl Index {
             }
         }
         if let Some(known) = self.pods.by_uid.remove(key) {
+            self.note_gone(key, &known, seen);
             if let Some(state) = known.state {
                 self.tell_removed(&state, seen, facts);
                 let place = (

@@ -36,14 +36,14 @@ use podledger_sql::intake::Intake as Store;
 use podledger_sql::lake::Lake;
 use tokio::sync::{mpsc, watch as signal};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 pub use clock::Clock;
 pub use metrics::Figures;
 pub use record::record;
 pub use resources::{Resource, resources};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::index;
 use batches::{Batch, Batches};
 use intake::{Intake, Measuring};
@@ -137,6 +137,9 @@ pub async fn cluster_of(client: &Client, name: &str) -> Result<String> {
     })
 }
 
+/// How long is waited before a cluster that failed is collected again.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// Why a collection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -147,6 +150,31 @@ pub enum Ended {
 }
 
 impl Collection {
+    /// Collects until `stop` says true. What fails once the cluster was observed, is tried again, and so is a Lease that is lost.
+    ///
+    /// # Errors
+    /// What fails before.
+    pub async fn keep(self, mut stop: signal::Receiver<bool>) -> Result<()> {
+        loop {
+            match self.clone().run(stop.clone()).await {
+                Ok(Ended::Stopped) => return Ok(()),
+                Ok(Ended::Superseded) => {}
+                Err(error) if !self.figures.is_observed(&self.name) => return Err(error),
+                Err(error) => {
+                    tracing::error!(
+                        cluster = self.name,
+                        error = chain(&error),
+                        "collecting failed; trying again"
+                    );
+                }
+            }
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                () = sleep(AGAIN) => {}
+            }
+        }
+    }
+
     /// Collects until `stop` says true or the Lease is lost. What was told until then is committed and sealed.
     ///
     /// # Errors
@@ -311,7 +339,7 @@ impl Collection {
             }
             if seals && let Err(error) = intake.seal(&lake, now) {
                 // What is committed stays until the lake takes it.
-                tracing::error!(%error, "cannot seal facts into the lake; trying again");
+                tracing::error!(error = chain(&error), "cannot seal facts into the lake; trying again");
             }
             Ok(intake)
         })

@@ -215,15 +215,45 @@ fn why_a_machine_went_away_is_told_by_taints_events_and_claims_or_is_unknown() {
     }
 }
 
+/// An Event of 09:59:00 about a node.
+fn interrupted(node: &str) -> Object {
+    object(
+        &json!({"kind": "Event", "metadata": {"uid": "e", "creationTimestamp": "2026-11-16T09:59:00Z"},
+        "involvedObject": {"kind": "Node", "name": node}, "reason": "SpotInterrupted"}),
+    )
+}
+
 #[test]
-fn an_event_that_comes_after_its_node_went_is_not_kept_for_ever() {
+fn an_event_that_comes_after_its_node_went_explains_that_end_and_no_other() {
+    let [first, other] = nodes_of_one_name();
+    for is_used_again in [false, true] {
+        let mut index = index();
+        index.apply(&first, watched("09:02:00")).unwrap();
+        let ended = machines(&index.delete(&first, watched("10:00:00")).unwrap());
+        assert_eq!(ended[0].end_reason.as_deref(), Some("disrupted_unknown"));
+        if is_used_again {
+            index.apply(&other, watched("10:00:01")).unwrap();
+        }
+        let told = machines(&index.apply(&interrupted("n"), watched("10:00:02")).unwrap());
+        let [told] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(told.machine, ended[0].machine);
+        assert_eq!(
+            (told.end_reason.as_deref(), told.ended_at),
+            (Some("SpotInterrupted"), Some(at("10:00:00")))
+        );
+        // It is told again in lists, for an hour.
+        let again = index.apply(&interrupted("n"), watched("10:00:03")).unwrap();
+        assert_eq!(machines(&again), []);
+        index.apply(&other, watched("10:00:04")).unwrap();
+        let ended = machines(&index.delete(&other, watched("10:30:00")).unwrap());
+        assert_eq!(ended[0].end_reason.as_deref(), Some("disrupted_unknown"));
+    }
+}
+
+#[test]
+fn an_event_about_a_node_that_nobody_knows_is_not_kept_for_ever() {
     let mut index = index();
-    let node = object(&node("n", "aws:///a/i-1", "b1"));
-    index.apply(&node, watched("09:02:00")).unwrap();
-    index.delete(&node, watched("10:00:00")).unwrap();
-    let event = json!({"kind": "Event", "metadata": {"uid": "e", "creationTimestamp": "2026-11-16T09:59:00Z"},
-        "involvedObject": {"kind": "Node", "name": "n"}, "reason": "SpotInterrupted"});
-    index.apply(&object(&event), watched("10:00:01")).unwrap();
+    index.apply(&interrupted("n"), watched("10:00:01")).unwrap();
     let mut causes = |now: &str| {
         index.forget_ended(at(now));
         let changed = index.changed().unwrap();

@@ -7,7 +7,7 @@ mod plain;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Index, Settings};
+use super::{Entry, Index, Settings};
 use crate::facts::{EngineOutcome, Fact, Machine, PodState, Wide};
 use crate::object::Object;
 use crate::occupancy::Sight;
@@ -307,24 +307,52 @@ fn a_deadline_is_told_of_jobs_and_workflows_as_far_as_they_show_it() {
     assert_eq!(deadline("ReplicaSet", json!({"replicas": 1}), none()), Some(None));
 }
 
-#[test]
-fn an_engine_s_record_reaches_its_pod_whichever_comes_first() {
-    let workflow = |phase: &str| {
-        object(
-            &json!({"kind": "Workflow", "metadata": {"name": "w", "namespace": "ns", "uid": "w",
-            "creationTimestamp": "2026-11-16T09:59:00Z"},
-            "status": {"phase": "Running", "nodes": {
-                "w-1": {"type": "Pod", "phase": phase, "message": "Error (exit code 1)",
-                    "startedAt": "2026-11-16T10:00:10Z", "finishedAt": "2026-11-16T10:01:10Z",
-                    "resourcesDuration": {"cpu": 90, "memory": 614}},
-                "w": {"type": "DAG", "phase": "Running"}}}}),
-        )
-    };
+/// A Workflow whose one pod is in a phase.
+fn workflow(phase: &str) -> Object {
+    object(
+        &json!({"kind": "Workflow", "metadata": {"name": "w", "namespace": "ns", "uid": "w",
+        "creationTimestamp": "2026-11-16T09:59:00Z"},
+        "status": {"phase": "Running", "nodes": {
+            "w-1": {"type": "Pod", "phase": phase, "message": "Error (exit code 1)",
+                "startedAt": "2026-11-16T10:00:10Z", "finishedAt": "2026-11-16T10:01:10Z",
+                "resourcesDuration": {"cpu": 90, "memory": 614}},
+            "w": {"type": "DAG", "phase": "Running"}}}}),
+    )
+}
+
+/// The pod that it means.
+fn pod_of_workflow() -> Object {
     let mut made = pod("u", "n");
     made["metadata"]["annotations"] = json!({"workflows.argoproj.io/node-id": "w-1"});
     made["metadata"]["ownerReferences"] =
         json!([{"kind": "Workflow", "name": "w", "uid": "w", "controller": true, "apiVersion": ""}]);
-    let made = object(&made);
+    object(&made)
+}
+
+fn outcomes(facts: &[Fact]) -> Vec<EngineOutcome> {
+    let told = facts.iter().filter_map(|fact| match fact {
+        Fact::EngineOutcome(told) => Some(told.as_ref().clone()),
+        _ => None,
+    });
+    told.collect()
+}
+
+/// An index that knows what another one kept.
+fn restored(index: &mut Index, kept: &mut Vec<Entry>) -> Index {
+    for entry in index.changed().unwrap() {
+        kept.retain(|of| (&of.kind, &of.key) != (&entry.kind, &entry.key));
+        kept.push(entry);
+    }
+    let mut restored = Index::new(index.settings.clone());
+    for entry in kept {
+        restored.restore(entry).unwrap();
+    }
+    restored
+}
+
+#[test]
+fn an_engine_s_record_reaches_its_pod_whichever_comes_first() {
+    let made = pod_of_workflow();
     for pod_first in [true, false] {
         let mut index = index();
         let mut facts = Vec::new();
@@ -335,13 +363,7 @@ fn an_engine_s_record_reaches_its_pod_whichever_comes_first() {
         facts.extend(index.apply(&workflow("Failed"), watched("10:01:12")).unwrap());
         facts.extend(index.apply(&made, watched("10:01:13")).unwrap());
         facts.extend(index.apply(&workflow("Failed"), watched("10:01:14")).unwrap());
-        let told: Vec<_> = facts
-            .iter()
-            .filter_map(|fact| match fact {
-                Fact::EngineOutcome(told) => Some(told.as_ref().clone()),
-                _ => None,
-            })
-            .collect();
+        let told = outcomes(&facts);
         let expected = EngineOutcome {
             cluster: "c".to_owned(),
             pod_uid: "u".to_owned(),
@@ -356,6 +378,33 @@ fn an_engine_s_record_reaches_its_pod_whichever_comes_first() {
             memory_request_byte_ms: Some(Wide(614_000 * 104_857_600)),
         };
         assert_eq!(told, [expected]);
+    }
+}
+
+#[test]
+fn an_engine_s_record_reaches_a_pod_that_is_gone_also_after_a_restart_but_not_for_ever() {
+    for (is_restarted, forgotten_at, is_told) in [
+        (false, "10:10:59", true),
+        (true, "10:10:59", true),
+        (true, "10:11:01", false),
+    ] {
+        let (mut index, mut kept) = (index(), Vec::new());
+        index.apply(&workflow("Running"), watched("10:00:00")).unwrap();
+        index.apply(&pod_of_workflow(), watched("10:00:11")).unwrap();
+        index.delete(&pod_of_workflow(), watched("10:01:00")).unwrap();
+        if is_restarted {
+            index = restored(&mut index, &mut kept);
+        }
+        index.forget_ended(at(forgotten_at));
+        if is_restarted {
+            index = restored(&mut index, &mut kept);
+        }
+        let told = outcomes(&index.apply(&workflow("Failed"), listed("10:12:00")).unwrap());
+        assert_eq!(told.len(), usize::from(is_told), "{told:?}");
+        assert!(told.iter().all(|told| told.pod_uid == "u"));
+        // Once.
+        let again = index.apply(&workflow("Failed"), watched("10:12:01")).unwrap();
+        assert_eq!(outcomes(&again), []);
     }
 }
 

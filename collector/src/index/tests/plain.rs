@@ -40,3 +40,31 @@ fn only_load_balancers_volumes_and_namespaces_are_plain_costs_and_each_is_told_o
         (10 << 30, Some("vol-1"))
     );
 }
+
+#[test]
+fn a_service_that_becomes_a_load_balancer_after_a_restart_does_not_cost_from_when_it_was_made() {
+    let service = |kind: &str| {
+        object(
+            &json!({"kind": "Service", "metadata": {"name": "s", "namespace": "ns", "uid": "s",
+            "creationTimestamp": "2026-11-16T09:00:00Z"}, "spec": {"type": kind}}),
+        )
+    };
+    let (mut index, mut kept) = (index(), Vec::new());
+    index.apply(&service("ClusterIP"), watched("10:00:00")).unwrap();
+    let mut index = restored(&mut index, &mut kept);
+    let facts = index
+        .apply(&service("LoadBalancer"), watched("10:01:00"))
+        .unwrap();
+    let [Fact::ServiceState(state)] = &facts[..] else {
+        panic!("{facts:?}")
+    };
+    assert_eq!((state.created_at, state.observed_at), (None, at("10:01:00")));
+    // What is kept of it is that it is one now.
+    restored(&mut index, &mut kept);
+    let kept: Vec<&str> = kept
+        .iter()
+        .filter(|entry| entry.state.is_some())
+        .map(|entry| entry.kind.as_str())
+        .collect();
+    assert_eq!(kept, ["service"]);
+}
