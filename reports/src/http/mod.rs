@@ -48,7 +48,7 @@ use tokio::sync::Semaphore;
 pub use access::{
     Access, AccessError, Role, create as create_token, read as read_tokens, revoke as revoke_token,
 };
-pub use advice::{Advice, Advise, Amount, Judged, NoAdvice, Template};
+pub use advice::{Advice, Advise, AdviseWeek, Amount, Judged, NoAdvice, Replayed, Saving, Template};
 pub use guard::{Hosts, LARGEST_BODY};
 pub use listen::{ListenError, Listener, Tls};
 pub use routes::{Route, routes};
@@ -84,6 +84,8 @@ pub struct Settings {
     pub explain: Option<Box<Explain>>,
     /// Says what containers should ask for.
     pub advise: Option<Box<Advise>>,
+    /// Says what they should have asked for in a week, for its report.
+    pub advise_week: Option<Box<AdviseWeek>>,
     /// How queries of analysts run; `None` if they are not served.
     pub door: Option<door::Settings>,
     /// Tells what answers depend on beside the build from what it was in another process: the configuration.
@@ -124,6 +126,7 @@ impl Reply {
     }
 }
 
+pub(crate) const CSV: &str = "text/csv; charset=utf-8";
 pub(crate) const HTML: &str = "text/html; charset=utf-8";
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const PROBLEM: &str = "application/problem+json";

@@ -277,6 +277,7 @@ impl Figures {
             failures: self.failures,
             queues: self.queues,
             findings: self.findings,
+            advice_withheld: None,
         })
     }
 

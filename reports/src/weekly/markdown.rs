@@ -94,6 +94,9 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
     if report.actions.is_empty() {
         writeln!(out, "{}", super::words::nothing_to_do(report))?;
     }
+    if let Some(why) = &report.advice_withheld {
+        writeln!(out, "\nRequests are not among it: {why}.")?;
+    }
     if let Some(all) = report.findings.as_ref().filter(|all| !all.is_empty()) {
         writeln!(out, "\n## Findings\n")?;
         let told = worth_telling(all);
