@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode, header};
 use clap::Args;
 use hyper_util::client::legacy::Client;
@@ -269,7 +269,7 @@ async fn crawl(reader: &mut Reader) -> (Vec<First>, Given) {
             status: code(status),
             bytes: body.len(),
         });
-        for link in body.split("href=\"").skip(1) {
+        for link in String::from_utf8_lossy(&body).split("href=\"").skip(1) {
             let link = link.split('"').next().unwrap_or_default().replace("&amp;", "&");
             let is_page = link.starts_with('/')
                 && !["/assets/", "/tables/", "/sql"]
@@ -306,13 +306,13 @@ impl Reader {
         }
     }
 
-    /// The status of an answer, what tells it from others, and its text. A status of our own stands for a connection that failed.
-    async fn ask(&mut self, url: &str) -> (StatusCode, Option<String>, String) {
+    /// The status of an answer, what tells it from others, and its body. A status of our own stands for a connection that failed.
+    async fn ask(&mut self, url: &str) -> (StatusCode, Option<String>, Bytes) {
         let mut request = Request::get(format!("http://{}{url}", self.address));
         if let Some(etag) = self.etags.get(url) {
             request = request.header(header::IF_NONE_MATCH, etag);
         }
-        let failed = (FAILED, None, String::new());
+        let failed = (FAILED, None, Bytes::new());
         let Ok(request) = request.body(Body::empty()) else {
             return failed;
         };
@@ -331,7 +331,7 @@ impl Reader {
         if let Some(etag) = etag.as_ref().filter(|_| self.remembers) {
             self.etags.insert(url.to_owned(), etag.clone());
         }
-        (status, etag, String::from_utf8_lossy(&body).into_owned())
+        (status, etag, body)
     }
 }
 

@@ -87,7 +87,7 @@ fn realisable(savings: &Answer) -> Markup {
                 _ => (tile(
                     "realisable saving",
                     &html! { "not told" },
-                    &html! { (short(savings.cell(row, "realisable_withheld").text())) },
+                    &html! { (savings.cell(row, "realisable_withheld").text()) },
                 )),
             }
         }

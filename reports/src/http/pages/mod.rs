@@ -130,7 +130,7 @@ pub const NAVIGATION: &[(&str, &str)] = &[
     ("/jobs", "Jobs"),
     ("/namespaces", "Namespaces"),
     ("/pools", "Pools"),
-    ("/services", "Volumes, ..."),
+    ("/services", "Volumes"),
     ("/findings", "Findings"),
     ("/waiting", "Waiting"),
     ("/pods", "Pods"),

@@ -1,6 +1,6 @@
 //! What is no machine's: volumes, load balancers, control planes, the hours and prices behind what they cost, and who answers for it.
 
-use super::super::question::Kind::{Count, Instant, SmallUsd, Text};
+use super::super::question::Kind::{Bytes, Count, Instant, SmallUsd, Text};
 use super::super::question::{Column, Question, column, key};
 use super::columns::{
     CLUSTER, COST, COST_CATEGORY, HOUR, NAMESPACE, PIPELINE_OR_NONE, PRICE_SOURCE, TEAM_OR_NONE,
@@ -35,12 +35,7 @@ const HOURLY_PRICE: Column = column(
     SmallUsd,
     "Price of an hour of all of it, USD; NULL where none is known.",
 );
-const QUANTITY: Column = column(
-    "quantity",
-    "how much",
-    Count,
-    "Bytes of a volume; 1 of anything else.",
-);
+const SIZE: Column = column("size_bytes", "size", Bytes, "Size of a volume, bytes.");
 const THIS_ONE: &[(&str, &str)] = &[("service", "service_id"), ("cluster", "cluster")];
 
 /// What each of them cost.
@@ -51,7 +46,7 @@ pub static SERVICES: Question = Question {
             it, and the newest price. From `services_hourly` and `service_prices`.",
     sql: "with prices as ( \
               select cluster, service_kind, service_id, max_by(service_name, start_at) as service_name, \
-                  max_by(service_type, start_at) as service_type, max_by(quantity, start_at) as quantity, \
+                  max_by(service_type, start_at) as service_type, max_by(case when service_kind = 'volume' then quantity end, start_at) as size_bytes, \
                   max_by(struct_pack(price := hourly_price, source := price_source), start_at) as newest \
               from marts.service_prices where start_at < make_timestamp_ms($to) and end_at > make_timestamp_ms($from) \
                   [[and cluster = $cluster]] [[and service_id = $service]] group by all \
@@ -66,7 +61,7 @@ pub static SERVICES: Question = Question {
                   [[and namespace = $namespace]] \
               group by all \
           ) \
-          select costs.*, prices.service_name, prices.service_type, prices.quantity, prices.newest.price as hourly_price, \
+          select costs.*, prices.service_name, prices.service_type, prices.size_bytes, prices.newest.price as hourly_price, \
               prices.newest.source as price_source \
           from costs left join prices on costs.cluster = prices.cluster and costs.service_kind = prices.service_kind \
               and costs.service_id = prices.service_id",
@@ -90,7 +85,7 @@ pub static SERVICES: Question = Question {
             Count,
             "Hours of the range in which it was there.",
         ),
-        QUANTITY,
+        SIZE,
         HOURLY_PRICE.to("/services", THIS_ONE),
         PRICE_SOURCE,
         COST.to("/services", THIS_ONE),
@@ -142,7 +137,7 @@ pub static SERVICE_PRICES: Question = Question {
     name: "service-prices",
     title: "Its price",
     about: "One row per stretch of time of one volume, load balancer or control plane with one price, whenever it was there. From `service_prices`.",
-    sql: "select * from marts.service_prices where service_id = $service [[and cluster = $cluster]]",
+    sql: "select *, case when service_kind = 'volume' then quantity end as size_bytes from marts.service_prices where service_id = $service [[and cluster = $cluster]]",
     order: "start_at, cluster",
     columns: &[
         NAME,
@@ -156,7 +151,7 @@ pub static SERVICE_PRICES: Question = Question {
             Instant,
             "End of the stretch, as far as it is known.",
         ),
-        QUANTITY,
+        SIZE,
         HOURLY_PRICE,
         PRICE_SOURCE,
         CLUSTER,
