@@ -86,3 +86,37 @@ fn a_bench_of_sizing_decides_for_every_template() {
         [("podledger", 40), ("krr", 40), ("vpa", 40), ("current", 40)]
     );
 }
+
+#[test]
+fn a_quick_bench_of_serving_asks_everything_beside_a_build_and_after_it() {
+    let report = report(&["serve", "--quick", "--readers", "20", "--seconds", "2", "--json"]);
+    assert_eq!(
+        (&report["pods"], &report["readers"]),
+        (&20_000.into(), &20.into())
+    );
+    let urls = report["urls"].as_u64().unwrap();
+    assert!(urls > 50, "{report}");
+    let phases = report["phases"].as_array().unwrap();
+    let names: Vec<&str> = phases
+        .iter()
+        .map(|phase| phase["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["one reader", "alone", "beside a full build", "after it"]);
+    let mut statuses = std::collections::BTreeMap::new();
+    for phase in phases {
+        for (status, count) in phase["statuses"].as_object().unwrap() {
+            *statuses.entry(status.as_str()).or_insert(0) += count.as_u64().unwrap();
+        }
+    }
+    // Browsers have what they were given before, programs are given it again, and nobody is sent away.
+    assert_eq!(
+        statuses.keys().copied().collect::<Vec<_>>(),
+        ["200", "304"],
+        "{report}"
+    );
+    let answers = |phase: usize, kind: &str| phases[phase][kind]["answers"].as_u64().unwrap();
+    assert!(answers(0, "cold") > 50 && answers(1, "warm") > 0, "{report}");
+    // All is anew after a build: whoever asks first waits for it.
+    assert!(answers(2, "cold") + answers(3, "cold") >= urls / 2, "{report}");
+    assert!(!report["slowest"].as_array().unwrap().is_empty(), "{report}");
+}

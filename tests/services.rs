@@ -8,7 +8,7 @@ use crate::harness::World;
 
 /// A machine of four cores at a dollar an hour from 10:00 to 14:00, and two pods on it that mount one volume of ten GiB: `a` of a run
 /// from 10:00 to 11:00, `b` of a service from 10:30 to 11:30.
-fn given_platform(world: &World) {
+pub fn given_platform(world: &World) {
     world.given(
         "machines",
         "select 'c' as cluster, 'm' as machine, timestamp '2026-11-16 10:00:00' as observed_at, 'n' as node_name, 'aws' as provider, \
@@ -101,7 +101,7 @@ fn watermark(world: &World, time: &str) {
 }
 
 /// Configuration with prices of what has none on the list.
-fn declared(more: &str) -> Config {
+pub fn declared(more: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("podledger.toml");
     let text = format!(

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use duckdb::Connection;
+use podledger_analyzer::replay::{PoolReplay, Realisable, Replay, Schedule};
 use podledger_analyzer::rightsizing::{
     Decision, FailureCost, Filter, Observed, Outcome, Recommendation, Resource, Settings, Split, Strategy,
     airflow, backtest, patch, read, recommendations, spark,
 };
-use podledger_reports::http::{Advice, Advise, Amount, NoAdvice, Template};
+use podledger_reports::http::{Advice, Advise, AdviseWeek, Amount, NoAdvice, Replayed, Saving, Template};
 use podledger_reports::weekly::Judged;
+use podledger_sql::units::NanoUsd;
+
+use super::report_advice::{learned, of_week};
 
 /// Percent of each pipeline's runs that a back-test learns from, one window after another.
 pub const WINDOWS: [u8; 4] = [10, 25, 50, 75];
@@ -16,38 +20,87 @@ pub const WINDOWS: [u8; 4] = [10, 25, 50, 75];
 /// Attempts that a server learns from at most: about a hundred bytes of memory each.
 pub(super) const MOST_ATTEMPTS: u64 = 5_000_000;
 
+/// Attempts of which a server replays the machines at most: each pod takes some hundred bytes, and is replayed for every row of advice.
+const MOST_REPLAYED: u64 = 1_000_000;
+
+/// Attempts that a server learns from for the report of a week: people wait for that page.
+const MOST_OF_REPORT: u64 = 1_000_000;
+
 /// Advises on all that a ledger has seen.
 pub fn advise() -> Box<Advise> {
     Box::new(|connection| {
-        let attempts = attempts(connection).map_err(|error| NoAdvice::Failed(error.to_string()))?;
+        let filter = Filter::default();
+        let attempts = attempts(connection, &filter)?;
         if attempts > MOST_ATTEMPTS {
             return Err(NoAdvice::TooMuch(format!(
                 "the ledger has {attempts} tries of containers, and a server learns from {MOST_ATTEMPTS} at most: run `podledger recommend`, with --since if need be"
             )));
         }
-        let observed = read(connection, &Filter::default())
-            .map_err(|error| NoAdvice::Failed(format!("{:#}", anyhow::Error::from(error))))?;
-        advice(&observed).map_err(NoAdvice::Failed)
+        let observed = read(connection, &filter).map_err(failed)?;
+        let replay = if attempts > MOST_REPLAYED {
+            Err(format!(
+                "the ledger has {attempts} tries of containers, and a server replays {MOST_REPLAYED} at most: run `podledger recommend`"
+            ))
+        } else {
+            Ok(Replay::new(Schedule::read(connection, &filter).map_err(failed)?))
+        };
+        advice(&observed, replay.as_ref()).map_err(NoAdvice::Failed)
     })
 }
 
-fn attempts(connection: &Connection) -> duckdb::Result<u64> {
-    connection.query_row("select count(*) from marts.container_attempts", [], |row| {
-        row.get(0)
+/// Advises on what was asked for in a week, as `podledger report weekly` does.
+pub fn advise_week() -> Box<AdviseWeek> {
+    Box::new(|connection, request| {
+        let attempts = attempts(connection, &learned(request))?;
+        if attempts > MOST_OF_REPORT {
+            return Err(NoAdvice::TooMuch(format!(
+                "it would be learned from {attempts} tries of containers, and a server takes {MOST_OF_REPORT} at most; `podledger report weekly` has them"
+            )));
+        }
+        of_week(connection, request).map_err(failed)
     })
 }
 
-fn advice(observed: &Observed) -> Result<Advice, String> {
+fn failed(error: impl Into<anyhow::Error>) -> NoAdvice {
+    NoAdvice::Failed(format!("{:#}", error.into()))
+}
+
+fn attempts(connection: &Connection, filter: &Filter) -> Result<u64, NoAdvice> {
+    connection
+        .query_row(
+            "select count(*) from marts.container_attempts \
+             where ($1 is null or started_at >= make_timestamp($1::bigint * 1000)) \
+                 and ($2 is null or started_at < make_timestamp($2::bigint * 1000))",
+            duckdb::params![filter.since_ms, filter.until_ms],
+            |row| row.get(0),
+        )
+        .map_err(failed)
+}
+
+fn advice(observed: &Observed, replay: Result<&Replay, &String>) -> Result<Advice, String> {
     let settings = Settings::default();
     let decided = |strategy: Strategy| -> BTreeMap<_, Decision> {
         let templates = observed.histories.iter().map(|history| &history.template);
         templates.zip(strategy.decide(observed, &settings)).collect()
     };
     let (krr, vpa) = (decided(Strategy::Krr), decided(Strategy::Vpa));
+    let rows = recommendations(observed, Strategy::Podledger, &settings);
+    let (each, together, pools) = match replay {
+        Ok(replay) => (
+            replay.each(&rows).iter().map(saving).collect(),
+            saving(&replay.together(&rows).realisable),
+            replay.pools().map(replayed).collect(),
+        ),
+        Err(why) => (
+            vec![Saving::withheld(why); rows.len()],
+            Saving::withheld(why),
+            Vec::new(),
+        ),
+    };
     let mut templates = Vec::new();
-    for row in recommendations(observed, Strategy::Podledger, &settings) {
+    for (row, realisable) in rows.into_iter().zip::<Vec<Saving>>(each) {
         let peers = [krr.get(&row.template), vpa.get(&row.template)].map(Option::<&Decision>::copied);
-        templates.push(template(row, peers)?);
+        templates.push(template(row, realisable, peers)?);
     }
     let windows = WINDOWS.map(Split::Runs);
     let proof = backtest(observed, &windows, &settings, FailureCost::default(), |_| true);
@@ -60,8 +113,47 @@ fn advice(observed: &Observed) -> Result<Advice, String> {
     });
     Ok(Advice {
         templates,
+        together,
+        pools,
         judged: in_sum.chain(by_window).collect(),
     })
+}
+
+/// What machines would have cost less.
+fn saving(found: &Realisable) -> Saving {
+    Saving {
+        saving: found.saving,
+        least: found.least,
+        most: found.most,
+        withheld: found.withheld.map(|withheld| withheld.reason().to_owned()),
+    }
+}
+
+fn replayed(pool: &PoolReplay) -> Replayed {
+    let rules = &pool.rules;
+    let goes = rules.idle_ms.map_or_else(
+        || "never goes".to_owned(),
+        |idle_ms| format!("goes after {} s", idle_ms / 1000),
+    );
+    Replayed {
+        cluster: pool.name.cluster.clone(),
+        pool: pool.name.pool.clone(),
+        instance_type: pool.name.instance_type.clone(),
+        capacity_type: pool.name.capacity_type.clone(),
+        machines: pool.machines,
+        pods: pool.pods,
+        cost: pool.cost,
+        replayed_cost: pool.replayed_cost,
+        deviation_ppm: pool.deviation_ppm,
+        rules: format!(
+            "boots in {} s, {goes}, at least {}, {} {}",
+            rules.boot_ms / 1000,
+            rules.least_machines,
+            rules.score.words(),
+            rules.ordering.words()
+        ),
+        withheld: pool.withheld.map(|withheld| withheld.reason().to_owned()),
+    }
 }
 
 fn amount(resource: &Resource, [krr, vpa]: [Option<u64>; 2]) -> Amount {
@@ -80,7 +172,11 @@ fn written(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn template(row: Recommendation, peers: [Option<Decision>; 2]) -> Result<Template, String> {
+fn template(
+    row: Recommendation,
+    realisable: Saving,
+    peers: [Option<Decision>; 2],
+) -> Result<Template, String> {
     let one = std::slice::from_ref(&row);
     let (patch_text, inverse) = (patch(one, false)?, patch(one, true)?);
     let (airflow, spark) = (airflow(one), spark(one));
@@ -119,6 +215,7 @@ fn template(row: Recommendation, peers: [Option<Decision>; 2]) -> Result<Templat
         from_ms: row.from_ms,
         until_ms: row.until_ms,
         nominal_saving: row.nominal_saving,
+        realisable,
     })
 }
 

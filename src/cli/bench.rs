@@ -21,6 +21,7 @@ use serde::Serialize;
 use super::Cli;
 use super::bench_collect::BenchCollect;
 use super::bench_recommend::BenchRecommend;
+use super::bench_serve::BenchServe;
 
 /// Measure writing facts, building and asking, on generated pods, beside what DuckDB takes alone in the same run.
 #[derive(Debug, Args)]
@@ -50,7 +51,11 @@ pub struct Bench {
 enum Of {
     Collect(BenchCollect),
     Recommend(BenchRecommend),
+    Serve(BenchServe),
 }
+
+/// Pods of a run of seconds.
+pub(super) const QUICK_PODS: u64 = 20_000;
 
 /// Pods on one machine at a time, on average: what sets how many machines there are.
 const PODS_PER_MACHINE: u64 = 5_000;
@@ -124,13 +129,18 @@ impl Bench {
         match &self.of {
             Some(Of::Collect(collect)) => collect.run()?,
             Some(Of::Recommend(recommend)) => recommend.run()?,
+            Some(Of::Serve(serve)) => serve.run()?,
             None => return self.run_whole(),
         }
         Ok(ExitCode::SUCCESS)
     }
 
     fn run_whole(&self) -> anyhow::Result<ExitCode> {
-        let pods = if self.quick { 20_000 } else { self.pods.max(100) };
+        let pods = if self.quick {
+            QUICK_PODS
+        } else {
+            self.pods.max(100)
+        };
         let folder = tempfile::tempdir().context("cannot make a folder for the bench")?;
         let shortest = Duration::from_millis(if self.timings { 0 } else { 100 });
         let report = measure(folder.path(), pods, shortest)?;
@@ -436,6 +446,15 @@ fn copy(path: &Path, lake: &Lake) -> anyhow::Result<()> {
         ))?;
     }
     connection.execute_batch("checkpoint")?;
+    Ok(())
+}
+
+/// Writes the facts of so many pods into a lake.
+pub(super) fn seal_all(lake: &Lake, pods: u64) -> anyhow::Result<()> {
+    for first in (0..pods).step_by(usize::try_from(PIECE)?) {
+        let facts = generate(pods, first..(first + PIECE).min(pods))?;
+        seal(lake, &format!("piece-{first}"), &facts)?;
+    }
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use super::Cli;
 use super::clusters::{Cluster, Clusters, KubeletTrust};
-use super::status::{Status, serve};
+use super::status::{self, Status, serve};
 
 /// Watch clusters, and write what happens in them to the lake.
 #[derive(Debug, Args)]
@@ -58,6 +58,10 @@ pub struct Live {
     usage_every: u64,
     #[command(flatten)]
     kubelet_trust: KubeletTrust,
+    /// Serve /metrics, /healthz and /readyz of collecting to everybody who reaches their address: scrapers and kubelets show no token. They tell names
+    /// of clusters, how much is collected, and no cost.
+    #[arg(long)]
+    metrics_anonymous: bool,
 }
 
 /// Who is asked what containers use.
@@ -147,6 +151,7 @@ impl Live {
         mut registry: Registry,
         listen: SocketAddr,
     ) -> anyhow::Result<()> {
+        status::check(listen, self.metrics_anonymous)?;
         let clusters = self.clusters.connect().await?;
         let config = cli.configuration()?;
         std::fs::create_dir_all(&cli.data)

@@ -14,7 +14,7 @@ use podledger_reports::http::{App, Decision, Explain, ListenError, Listener, Set
 use podledger_reports::postgres::{self, PostgresError};
 use tokio::sync::watch;
 
-use super::advice::advise;
+use super::advice::{advise, advise_week};
 use super::collect::stopped_by_signal;
 use super::sql::SqlLimits;
 
@@ -39,6 +39,9 @@ pub struct Dashboard {
     /// Requests that each address has per second; four times as many at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     requests_per_second: u32,
+    /// Connections that each address has at once. Behind a proxy, all readers have the proxy's address: give it as many as it opens.
+    #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    connections_per_address: u16,
     /// What queries of analysts may take.
     #[command(flatten)]
     pub sql: SqlLimits,
@@ -127,11 +130,13 @@ impl Dashboard {
             requests_per_second: self.requests_per_second,
             explain: Some(explain(config)?),
             advise: Some(advise()),
+            advise_week: Some(advise_week()),
             door: Some(door),
             fingerprint: fingerprint(config),
         };
         let app = App::new(Arc::clone(snapshots), settings)?;
-        let listener = Listener::bind(self.listen, tls.as_ref()).await?;
+        let most = usize::from(self.connections_per_address);
+        let listener = Listener::bind(self.listen, tls.as_ref(), most).await?;
         let address = listener.address()?;
         if tls.is_none() && !address.ip().is_loopback() {
             tracing::warn!(

@@ -4,6 +4,7 @@ mod advice;
 mod bench;
 mod bench_collect;
 mod bench_recommend;
+mod bench_serve;
 mod build;
 mod check;
 mod clusters;

@@ -18,15 +18,29 @@ const HOUR_MS: i64 = 3_600_000;
 /// How many templates are replayed: more than a report shows.
 const REPLAYED: usize = 30;
 
-/// Puts advice on requests into a report, with what the advice of the time before would have come to in the week: by what machines would have cost less in the week, or, where that is not known, by what was reserved.
+/// Puts advice on requests into a report, with what the advice of the time before would have come to in the week.
 pub(super) fn advise(report: &mut Weekly, connection: &Connection, request: &Request) -> anyhow::Result<()> {
-    let (start_ms, end_ms) = request.week.bounds_ms();
-    let learned = Filter {
+    let (sizings, proof) = of_week(connection, request)?;
+    report.advise(&sizings);
+    report.proof = Some(proof);
+    Ok(())
+}
+
+/// What the advice on a week is learned from.
+pub(super) fn learned(request: &Request) -> Filter {
+    let (_, end_ms) = request.week.bounds_ms();
+    Filter {
         since_ms: Some(end_ms - LEARNED_MS),
         until_ms: Some(end_ms),
-    };
-    let observed = read(connection, &learned)?;
-    report.proof = Some(prove(&observed, request));
+    }
+}
+
+/// Advice on requests, with what machines would have cost less in the week where that is known and what was reserved less; and what the advice of the
+/// time before would have come to in the week.
+pub(super) fn of_week(connection: &Connection, request: &Request) -> anyhow::Result<(Vec<Sizing>, Proof)> {
+    let (start_ms, end_ms) = request.week.bounds_ms();
+    let observed = read(connection, &learned(request))?;
+    let proof = prove(&observed, request);
     let mut rows = recommendations(&observed, Strategy::Podledger, &Settings::default());
     rows.retain(|row| request.team.as_ref().is_none_or(|team| *team == row.team));
     let nominal = nominal_savings(&observed, &rows, start_ms, end_ms);
@@ -38,7 +52,7 @@ pub(super) fn advise(report: &mut Weekly, connection: &Connection, request: &Req
     of_week.sort_by(|a, b| (b.1, &a.0.template).cmp(&(a.1, &b.0.template)));
     of_week.truncate(REPLAYED);
     if of_week.is_empty() {
-        return Ok(());
+        return Ok((Vec::new(), proof));
     }
     // Machines are told by whole hours (UTC), where weeks may begin between two.
     let week = Filter {
@@ -48,7 +62,7 @@ pub(super) fn advise(report: &mut Weekly, connection: &Connection, request: &Req
     let replay = Replay::new(Schedule::read(connection, &week)?);
     let rows: Vec<Recommendation> = of_week.iter().map(|(row, _)| row.clone()).collect();
     let realisable = replay.each(&rows);
-    let sizings: Vec<Sizing> = of_week
+    let sizings = of_week
         .into_iter()
         .zip(realisable)
         .map(|((row, nominal), realisable)| Sizing {
@@ -64,10 +78,8 @@ pub(super) fn advise(report: &mut Weekly, connection: &Connection, request: &Req
             job: row.template.job,
             realisable: realisable.saving,
             nominal,
-        })
-        .collect();
-    report.advise(&sizings);
-    Ok(())
+        });
+    Ok((sizings.collect(), proof))
 }
 
 /// What is learned before the week, judged on it.

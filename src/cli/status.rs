@@ -20,6 +20,18 @@ pub struct Status {
     pub is_ready: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
+/// Whether figures may be told at an address: to everybody who can reach it, since no token is asked for.
+///
+/// # Errors
+/// Where others can reach it, and nobody said that they may.
+pub fn check(address: SocketAddr, is_anonymous: bool) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        is_anonymous || address.ip().is_loopback(),
+        "{address} can be reached from elsewhere, and /metrics asks for no token: listen on 127.0.0.1, or give --metrics-anonymous"
+    );
+    Ok(())
+}
+
 /// Serves `/metrics`, `/healthz` and `/readyz`; returns the address once it listens.
 ///
 /// # Errors
@@ -60,5 +72,28 @@ async fn ready(State(status): State<Arc<Status>>) -> Response {
             "the first lists are not read yet\n",
         )
             .into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_told_over_a_network_only_if_somebody_said_so() {
+        for (address, is_anonymous, is_served) in [
+            ("127.0.0.1:9481", false, true),
+            ("[::1]:9481", false, true),
+            ("0.0.0.0:9481", false, false),
+            ("[::]:9481", false, false),
+            ("10.0.0.1:9481", false, false),
+            ("0.0.0.0:9481", true, true),
+        ] {
+            let told = check(address.parse().unwrap(), is_anonymous);
+            assert_eq!(told.is_ok(), is_served, "{address}");
+            if let Err(error) = told {
+                assert!(error.to_string().contains("--metrics-anonymous"), "{error}");
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::weekly::fortnight;
 
 const PODLEDGER: &str = env!("CARGO_BIN_EXE_podledger");
 
-fn podledger(data: &Path) -> Command {
+pub fn podledger(data: &Path) -> Command {
     let mut command = Command::new(PODLEDGER);
     command.current_dir(data).arg("--data").arg(data);
     for name in ["PODLEDGER_DATA", "PODLEDGER_CONFIG"] {
@@ -23,7 +23,7 @@ fn podledger(data: &Path) -> Command {
 }
 
 /// `podledger serve --no-collect`, until it is dropped.
-struct Served {
+pub struct Served {
     child: Child,
     address: String,
 }
@@ -36,7 +36,7 @@ impl Drop for Served {
 }
 
 impl Served {
-    fn of(data: &Path) -> Self {
+    pub fn of(data: &Path) -> Self {
         let mut child = podledger(data)
             .args(["serve", "--no-collect", "--listen", "127.0.0.1:0"])
             .args(["--requests-per-second", "100000"])
@@ -54,11 +54,11 @@ impl Served {
         Self { child, address }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    fn get(&self, path: &str) -> String {
+    pub fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         write!(
             stream,
@@ -84,7 +84,7 @@ fn artifacts(name: &str) -> PathBuf {
         .join(name)
 }
 
-fn said(command: &mut Command) -> String {
+pub fn said(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
@@ -96,7 +96,7 @@ fn said(command: &mut Command) -> String {
 }
 
 /// Columns of a CSV, row by row.
-fn cells(text: &str, columns: &[&str]) -> Vec<Vec<String>> {
+pub fn cells(text: &str, columns: &[&str]) -> Vec<Vec<String>> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let names = reader.headers().unwrap().clone();
     let place = |column: &&str| names.iter().position(|name| name == *column).unwrap();

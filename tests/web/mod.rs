@@ -2,8 +2,11 @@
 
 mod browser;
 mod clusters;
+mod drilled;
 mod figures;
+mod handy;
 mod names;
+mod reports;
 mod safety;
 mod unlike;
 
@@ -51,6 +54,7 @@ pub fn settings(tokens: &Path) -> Settings {
         requests_per_second: 1_000_000,
         explain: None,
         advise: None,
+        advise_week: None,
         door: None,
         fingerprint: String::new(),
     }

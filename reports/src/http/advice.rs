@@ -1,5 +1,6 @@
 //! Advice on what containers should ask for, beside what is served: computed once of each build, when somebody first asks for it, by
-//! who knows how. It becomes tables of a catalogue of its own, so that questions ask it as they ask marts.
+//! who knows how. It becomes tables of a catalogue of its own, so that questions ask it as they ask marts. That on a week becomes a part of
+//! the week's report.
 
 use axum::http::StatusCode;
 use duckdb::types::Value;
@@ -7,7 +8,7 @@ use duckdb::{Connection, params_from_iter};
 use podledger_sql::units::NanoUsd;
 
 use super::problem::Problem;
-use crate::weekly::Judged;
+use crate::weekly::{self, Judged, Proof, Request, Sizing, Weekly};
 
 /// One amount of a template: as it is, as it should be, and what peers would say.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +52,7 @@ pub struct Template {
     pub from_ms: i64,
     pub until_ms: i64,
     pub nominal_saving: NanoUsd,
+    pub realisable: Saving,
     /// The patch of a pod template, and what takes it back; `None` where there is nothing to change.
     pub patch: Option<String>,
     pub inverse_patch: Option<String>,
@@ -59,10 +61,55 @@ pub struct Template {
     pub spark: Option<String>,
 }
 
+/// What machines would have cost less, by replay.
+#[derive(Debug, Clone, Default)]
+pub struct Saving {
+    /// `None` where it is withheld.
+    pub saving: Option<NanoUsd>,
+    /// Of the replays that it is the mean of, the one that saves least, and the one that saves most.
+    pub least: Option<NanoUsd>,
+    pub most: Option<NanoUsd>,
+    pub withheld: Option<String>,
+}
+
+impl Saving {
+    /// None, for a reason.
+    #[must_use]
+    pub fn withheld(why: &str) -> Self {
+        Self {
+            withheld: Some(why.to_owned()),
+            ..Self::default()
+        }
+    }
+}
+
+/// How well the machines of a pool and a shape can be replayed.
+#[derive(Debug, Clone)]
+pub struct Replayed {
+    pub cluster: String,
+    pub pool: String,
+    pub instance_type: String,
+    pub capacity_type: String,
+    pub machines: u64,
+    pub pods: u64,
+    pub cost: NanoUsd,
+    /// What the replay with recorded requests costs.
+    pub replayed_cost: NanoUsd,
+    /// How far that is from the ledger, in millionths of it.
+    pub deviation_ppm: i64,
+    /// The rules of its autoscaler that reproduce it best, in words.
+    pub rules: String,
+    /// Why no realisable saving is told of it.
+    pub withheld: Option<String>,
+}
+
 /// Advice on everything that was seen, and its proof.
 #[derive(Debug, Clone, Default)]
 pub struct Advice {
     pub templates: Vec<Template>,
+    /// What all of it together would have spared.
+    pub together: Saving,
+    pub pools: Vec<Replayed>,
     pub judged: Vec<Judged>,
 }
 
@@ -90,6 +137,34 @@ impl From<&NoAdvice> for Problem {
 /// Advises on what a ledger has seen.
 pub type Advise = dyn Fn(&Connection) -> Result<Advice, NoAdvice> + Send + Sync;
 
+/// Advises on what was asked for in the week of a report, and says what the advice of the time before would have come to in it.
+pub type AdviseWeek = dyn Fn(&Connection, &Request) -> Result<(Vec<Sizing>, Proof), NoAdvice> + Send + Sync;
+
+/// The report of a week, as `podledger report weekly` makes it. Where there is no advice, the report says why.
+///
+/// # Errors
+/// As [`weekly::weekly`].
+pub(super) fn report(
+    connection: &Connection,
+    request: &Request,
+    advise: Option<&AdviseWeek>,
+) -> crate::Result<Weekly> {
+    let mut report = weekly::weekly(connection, request)?;
+    match advise.map(|advise| advise(connection, request)) {
+        None => {}
+        Some(Ok((sizings, proof))) => {
+            report.advise(&sizings);
+            report.proof = Some(proof);
+        }
+        Some(Err(NoAdvice::TooMuch(why))) => report.advice_withheld = Some(why),
+        Some(Err(NoAdvice::Failed(error))) => {
+            tracing::error!(error, "the advice on a week could not be computed");
+            report.advice_withheld = Some("it could not be computed; the server's log says why".to_owned());
+        }
+    }
+    Ok(report)
+}
+
 const TABLES: &str = "
 attach ':memory:' as advice (read_write);
 create table advice.main.templates (
@@ -101,7 +176,15 @@ create table advice.main.templates (
     memory_krr_bytes bigint, memory_vpa_bytes bigint,
     memory_seen_bytes bigint, bound_ppm bigint, confidence varchar, risks varchar,
     runs bigint, attempts bigint, attempts_measured bigint, oom_kills bigint, from_ms bigint, until_ms bigint,
-    nominal_saving_nano bigint, patch varchar, inverse_patch varchar, airflow varchar, spark varchar
+    nominal_saving_nano bigint, realisable_saving_nano bigint, realisable_least_nano bigint, realisable_most_nano bigint,
+    realisable_withheld varchar, patch varchar, inverse_patch varchar, airflow varchar, spark varchar
+);
+create table advice.main.together (
+    realisable_saving_nano bigint, realisable_least_nano bigint, realisable_most_nano bigint, realisable_withheld varchar
+);
+create table advice.main.replayed (
+    cluster varchar, pool varchar, instance_type varchar, capacity_type varchar, machines bigint, pods bigint, cost_nano bigint,
+    replayed_cost_nano bigint, deviation_ppm bigint, rules varchar, withheld varchar
 );
 create table advice.main.judged (
     place bigint, learned_from varchar, strategy varchar, templates bigint, templates_advised bigint, attempts bigint, runs bigint,
@@ -132,6 +215,8 @@ pub(super) fn keep(connection: &Connection, advise: Option<&Advise>) -> Result<(
         Ok(())
     };
     insert("templates", advice.templates.iter().map(template).collect()).map_err(failed)?;
+    insert("together", vec![saving(&advice.together).to_vec()]).map_err(failed)?;
+    insert("replayed", advice.pools.iter().map(replayed).collect()).map_err(failed)?;
     let judged = advice.judged.iter().enumerate();
     insert("judged", judged.map(|(place, row)| outcome(place, row)).collect()).map_err(failed)?;
     connection.execute_batch("commit").map_err(failed)
@@ -168,6 +253,35 @@ fn amount(amount: &Amount) -> [Value; 6] {
     ]
 }
 
+fn nano(found: Option<NanoUsd>) -> Value {
+    found.map_or(Value::Null, |cost| Value::BigInt(cost.get()))
+}
+
+fn saving(found: &Saving) -> [Value; 4] {
+    [
+        nano(found.saving),
+        nano(found.least),
+        nano(found.most),
+        known(found.withheld.as_ref()),
+    ]
+}
+
+fn replayed(row: &Replayed) -> Vec<Value> {
+    vec![
+        text(&row.cluster),
+        text(&row.pool),
+        text(&row.instance_type),
+        text(&row.capacity_type),
+        number(row.machines),
+        number(row.pods),
+        Value::BigInt(row.cost.get()),
+        Value::BigInt(row.replayed_cost.get()),
+        Value::BigInt(row.deviation_ppm),
+        text(&row.rules),
+        known(row.withheld.as_ref()),
+    ]
+}
+
 fn template(row: &Template) -> Vec<Value> {
     let mut values = vec![
         text(&row.cluster),
@@ -195,6 +309,9 @@ fn template(row: &Template) -> Vec<Value> {
         Value::BigInt(row.from_ms),
         Value::BigInt(row.until_ms),
         Value::BigInt(row.nominal_saving.get()),
+    ]);
+    values.extend(saving(&row.realisable));
+    values.extend([
         known(row.patch.as_ref()),
         known(row.inverse_patch.as_ref()),
         known(row.airflow.as_ref()),

@@ -1,6 +1,7 @@
 //! Computes answers: what is asked, of which snapshot, as a page, CSV or JSON.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
@@ -12,11 +13,12 @@ use super::guard::REPORT_POLICY;
 use super::pages::{self, Context};
 use super::problem::Problem;
 use super::question::{Answer, Asker, Cell, Kind, Part, Question, part};
+use super::respond::Who;
 use super::routes::What;
 use super::scope::{Scope, USUAL_ROWS};
 use super::snapshot::Snapshot;
 use super::work::Over;
-use super::{Explain, HTML, JSON, Reply, TEXT};
+use super::{CSV, Explain, HTML, JSON, Reply, TEXT};
 use crate::display;
 use crate::weekly::{self, Request, Week, Weekly};
 
@@ -29,18 +31,34 @@ pub(super) struct Asked<'a> {
     pub path: &'a str,
     pub query: &'a str,
     pub explain: Option<&'a Explain>,
-    pub has_sign_out: bool,
+    pub who: Who,
+    /// The weekly report, if the answer shows one ([`report_of`]).
+    pub report: Option<&'a Result<Arc<Weekly>, Problem>>,
+}
+
+fn scope(snapshot: &Snapshot, query: &str) -> Result<Scope, Problem> {
+    Scope::parse(query, |zone| {
+        snapshot
+            .last_week(zone)?
+            .map_or_else(|| Ok(Week::last_whole(0, 1, zone)?), Ok)
+    })
+}
+
+/// The weekly report that an answer shows, if it is asked about what reports are about: a week, of all or of one team.
+pub(super) fn report_of(snapshot: &Snapshot, what: &What, path: &str, query: &str) -> Option<Request> {
+    let is_first_visit = matches!(what, What::Page(_)) && snapshot.clusters.is_empty();
+    if !what.is_of_report(path) || is_first_visit {
+        return None;
+    }
+    let scope = scope(snapshot, query).ok()?;
+    let is_of_reports = scope.names().all(|(key, _)| key == "team");
+    Some(Request {
+        week: scope.week.clone().filter(|_| is_of_reports)?,
+        team: scope.name("team").map(str::to_owned),
+    })
 }
 
 impl Asked<'_> {
-    fn scope(&self) -> Result<Scope, Problem> {
-        Scope::parse(self.query, |zone| {
-            self.snapshot
-                .last_week(zone)?
-                .map_or_else(|| Ok(Week::last_whole(0, 1, zone)?), Ok)
-        })
-    }
-
     fn asker(&self, scope: &Scope) -> Asker<'_> {
         let (from, to) = scope.bounds_ms();
         Asker {
@@ -57,11 +75,11 @@ impl Asked<'_> {
 /// # Errors
 /// [`Problem`].
 pub(super) fn compute(asked: &Asked<'_>, what: &What) -> Result<Reply, Problem> {
-    let scope = asked.scope()?;
+    let scope = scope(asked.snapshot, asked.query)?;
     match what {
         What::Page(page) => {
             if asked.snapshot.clusters.is_empty() {
-                return Ok(pages::first_visit());
+                return Ok(pages::first_visit(Some(&asked.snapshot.key)));
             }
             let context = Context {
                 asker: asked.asker(&scope),
@@ -69,7 +87,8 @@ pub(super) fn compute(asked: &Asked<'_>, what: &What) -> Result<Reply, Problem> 
                 snapshot: asked.snapshot,
                 path: asked.path,
                 explain: asked.explain,
-                has_sign_out: asked.has_sign_out,
+                who: asked.who,
+                report: asked.report,
             };
             Ok(Reply::new(HTML, pages::page(&context, *page)?))
         }
@@ -81,6 +100,18 @@ pub(super) fn compute(asked: &Asked<'_>, what: &What) -> Result<Reply, Problem> 
             Ok(Reply::new(JSON, text))
         }
         What::Report => file(asked, &scope),
+        What::ReportCsv(name) => {
+            let report = report(asked, &scope)?;
+            let table = weekly::tables(&report)
+                .into_iter()
+                .find(|table| table.name == *name)
+                .ok_or_else(|| Problem::missing("the report has no such table"))?;
+            Ok(Reply {
+                download: Some(format!("podledger-{}-{name}.csv", report.week)),
+                ..Reply::new(CSV, weekly::csv(&table)?)
+            })
+        }
+        What::Rules => rules(asked, &scope),
         _ => Err(Problem::missing("there is nothing here")),
     }
 }
@@ -157,7 +188,45 @@ fn csv(asked: &Asked<'_>, scope: &Scope, question: &'static Question) -> Result<
         .0;
     Ok(Reply {
         download: Some(format!("podledger-{}-{}.csv", question.name, scope.first_date)),
-        ..Reply::new("text/csv; charset=utf-8", bytes)
+        ..Reply::new(CSV, bytes)
+    })
+}
+
+/// Which rule said what of a pod.
+fn rules(asked: &Asked<'_>, scope: &Scope) -> Result<Reply, Problem> {
+    let uid = scope.required("pod")?;
+    if let Some((key, _)) = scope.names().find(|(key, _)| !["pod", "cluster"].contains(key)) {
+        return Err(Problem::bad(format!(
+            "`{key}` is no filter of rules; they have pod, cluster"
+        )));
+    }
+    let explain = asked
+        .explain
+        .ok_or_else(|| Problem::missing("rules are not told here"))?;
+    asked.over.check()?;
+    let decisions = pages::decisions(explain, asked.connection, uid, scope.name("cluster"))?;
+    let mut writer = csv::Writer::from_writer(Bounded(Vec::new()));
+    let text = |text: Option<&String>| text.map_or_else(String::new, |text| display::csv(text));
+    let written = (|| {
+        writer.write_record(["field", "value", "rule"])?;
+        for decision in &decisions {
+            writer.write_record([
+                display::csv(&decision.field),
+                text(decision.value.as_ref()),
+                text(decision.rule.as_ref()),
+            ])?;
+        }
+        writer.flush()?;
+        Ok::<(), csv::Error>(())
+    })();
+    written.map_err(|error| too_large(&error))?;
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| Problem::failed(error.error()))?
+        .0;
+    Ok(Reply {
+        download: Some("podledger-pod-rules.csv".to_owned()),
+        ..Reply::new(CSV, bytes)
     })
 }
 
@@ -211,21 +280,19 @@ fn instant(at_ms: i64) -> String {
     Timestamp::from_millisecond(at_ms).map_or_else(|_| at_ms.to_string(), |at| at.to_string())
 }
 
-fn report(asked: &Asked<'_>, scope: &Scope) -> Result<Weekly, Problem> {
-    let week = scope
-        .week
-        .clone()
-        .ok_or_else(|| Problem::bad("a report is of a week: `?week=2026-W46`"))?;
+fn report(asked: &Asked<'_>, scope: &Scope) -> Result<Arc<Weekly>, Problem> {
+    if scope.week.is_none() {
+        return Err(Problem::bad("a report is of a week: `?week=2026-W46`"));
+    }
     if let Some((key, _)) = scope.names().find(|(key, _)| *key != "team") {
         return Err(Problem::bad(format!(
             "`{key}` is no filter of reports; they have team"
         )));
     }
-    let request = Request {
-        week,
-        team: scope.name("team").map(str::to_owned),
-    };
-    Ok(weekly::weekly(asked.connection, &request)?)
+    asked
+        .report
+        .cloned()
+        .unwrap_or_else(|| Err(Problem::missing("there is no such report")))
 }
 
 /// The weekly report as a file.

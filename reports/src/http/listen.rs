@@ -26,9 +26,6 @@ use super::guard::network;
 /// Connections at once.
 const MOST_CONNECTIONS: usize = 1_024;
 
-/// Connections of one client at once: one cannot take all places.
-const MOST_OF_ONE: usize = 64;
-
 /// How long a connection may last, whatever is done with it: a client that reads nothing would keep it for ever.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -89,19 +86,29 @@ impl Tls {
 pub struct Listener {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
+    /// Connections of one client at once: one cannot take all places.
+    most_of_one: usize,
 }
 
 impl Listener {
-    /// Begins to listen.
+    /// Begins to listen, to at most so many connections of each client at once.
     ///
     /// # Errors
     /// [`ListenError`].
-    pub async fn bind(address: SocketAddr, tls: Option<&Tls>) -> Result<Self, ListenError> {
+    pub async fn bind(
+        address: SocketAddr,
+        tls: Option<&Tls>,
+        most_of_one: usize,
+    ) -> Result<Self, ListenError> {
         let tls = tls.map(|tls| tls.acceptor(b"http/1.1")).transpose()?;
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| ListenError::Bind { address, source })?;
-        Ok(Self { listener, tls })
+        Ok(Self {
+            listener,
+            tls,
+            most_of_one,
+        })
     }
 
     /// Where it listens.
@@ -136,7 +143,7 @@ impl Listener {
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 continue;
             };
-            let Some(of_one) = Share::of(&clients, peer.ip()) else {
+            let Some(of_one) = Share::of(&clients, peer.ip(), self.most_of_one) else {
                 continue;
             };
             let (router, tls, stop) = (router.clone(), self.tls.clone(), stop.clone());
@@ -167,11 +174,11 @@ struct Share {
 }
 
 impl Share {
-    fn of(clients: &Arc<Clients>, address: IpAddr) -> Option<Self> {
+    fn of(clients: &Arc<Clients>, address: IpAddr, most: usize) -> Option<Self> {
         let client = network(address);
         let mut open = clients.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(client).or_insert(0);
-        if *count >= MOST_OF_ONE {
+        if *count >= most {
             return None;
         }
         *count += 1;
@@ -248,7 +255,8 @@ mod tests {
 
     #[tokio::test]
     async fn one_client_cannot_take_all_places() {
-        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), None)
+        const MOST_OF_ONE: usize = 8;
+        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), None, MOST_OF_ONE)
             .await
             .unwrap();
         let address = listener.address().unwrap();

@@ -49,7 +49,7 @@ pub(crate) use access::SALT_BYTES;
 pub use access::{
     Access, AccessError, Role, create as create_token, read as read_tokens, revoke as revoke_token,
 };
-pub use advice::{Advice, Advise, Amount, NoAdvice, Template};
+pub use advice::{Advice, Advise, AdviseWeek, Amount, NoAdvice, Replayed, Saving, Template};
 pub use guard::{Hosts, LARGEST_BODY};
 pub use listen::{ListenError, Listener, Tls};
 pub use routes::{Route, routes};
@@ -85,6 +85,8 @@ pub struct Settings {
     pub explain: Option<Box<Explain>>,
     /// Says what containers should ask for.
     pub advise: Option<Box<Advise>>,
+    /// Says what they should have asked for in a week, for its report.
+    pub advise_week: Option<Box<AdviseWeek>>,
     /// How queries of analysts run; `None` if they are not served.
     pub door: Option<door::Settings>,
     /// Tells what answers depend on beside the build from what it was in another process: the configuration.
@@ -125,6 +127,7 @@ impl Reply {
     }
 }
 
+pub(crate) const CSV: &str = "text/csv; charset=utf-8";
 pub(crate) const HTML: &str = "text/html; charset=utf-8";
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const PROBLEM: &str = "application/problem+json";

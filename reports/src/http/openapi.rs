@@ -1,5 +1,7 @@
 //! The OpenAPI document, made of the questions themselves.
 
+use std::sync::OnceLock;
+
 use utoipa::openapi::path::{
     HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, PathsBuilder,
 };
@@ -14,14 +16,28 @@ use utoipa::openapi::{
 use super::problem::Problem;
 use super::question::{Column, Kind, Question};
 use super::questions;
+use super::routes::checksum;
 use super::scope::MOST_ROWS;
 
-/// The document as JSON.
+/// The document as JSON, and what tells it from those of other versions, as an `ETag`.
 ///
 /// # Errors
 /// [`Problem`] where it cannot be written.
-pub fn document() -> Result<String, Problem> {
-    api().to_json().map_err(|error| Problem::failed(&error))
+pub fn document() -> Result<&'static (String, String), Problem> {
+    static DOCUMENT: OnceLock<(String, String)> = OnceLock::new();
+    if let Some(document) = DOCUMENT.get() {
+        return Ok(document);
+    }
+    let text = api().to_json().map_err(|error| Problem::failed(&error))?;
+    let etag = format!("\"{}-{}\"", env!("CARGO_PKG_VERSION"), checksum(&text));
+    Ok(DOCUMENT.get_or_init(|| (text, etag)))
+}
+
+/// What stands where nothing has to be told again.
+fn unchanged() -> Response {
+    ResponseBuilder::new()
+        .description("Nothing has changed since the answer with this ETag.")
+        .build()
 }
 
 fn api() -> OpenApi {
@@ -45,6 +61,7 @@ fn api() -> OpenApi {
                 )]),
             ),
         )
+        .response("304", unchanged())
         .response("default", problem());
     let mut weekly = OperationBuilder::new()
         .operation_id(Some("weekly-report"))
@@ -52,10 +69,12 @@ fn api() -> OpenApi {
         .response(
             "200",
             json(
-                "The figures, as `podledger report weekly --format json` writes them.",
+                "The figures, as `podledger report weekly --format json` writes them; `advice_withheld` says why, where a server does not look \
+                 at what containers asked for.",
                 Schema::Object(ObjectBuilder::new().schema_type(Type::Object).build()),
             ),
         )
+        .response("304", unchanged())
         .response("default", problem());
     for (name, about) in [
         (
@@ -202,12 +221,7 @@ fn operation(question: &Question) -> OperationBuilder {
         .summary(Some(question.title))
         .description(Some(question.about))
         .response("200", json(question.about, answer(question)))
-        .response(
-            "304",
-            ResponseBuilder::new()
-                .description("Nothing has changed since the answer with this ETag.")
-                .build(),
-        )
+        .response("304", unchanged())
         .response("default", problem());
     let pattern = |about: &str, pattern: &str| {
         Schema::Object(

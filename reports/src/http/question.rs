@@ -55,11 +55,14 @@ impl Kind {
     }
 }
 
-/// A link to a page about a thing: its parameters and the columns that have their values.
+/// A link to a page about a thing: its parameters and the columns that have their values. A column without a parameter is only asked whether its value
+/// is known.
 #[derive(Debug, Clone, Copy)]
 pub struct Link {
     pub path: &'static str,
     pub with: &'static [(&'static str, &'static str)],
+    /// Parameters that are the same for every row.
+    pub fixed: &'static [(&'static str, &'static str)],
 }
 
 /// A column of an answer.
@@ -72,7 +75,7 @@ pub struct Column {
     pub about: &'static str,
     pub kind: Kind,
     /// Where it leads: the first of which the first value is known.
-    pub links: [Option<Link>; 2],
+    pub links: [Option<Link>; 4],
 }
 
 /// A column that pages show.
@@ -82,7 +85,7 @@ pub const fn column(name: &'static str, title: &'static str, kind: Kind, about: 
         title,
         about,
         kind,
-        links: [None, None],
+        links: [None; 4],
     }
 }
 
@@ -94,11 +97,22 @@ pub const fn key(name: &'static str, kind: Kind, about: &'static str) -> Column 
 impl Column {
     /// The column with a link to a page.
     pub const fn to(self, path: &'static str, with: &'static [(&'static str, &'static str)]) -> Self {
-        let link = Some(Link { path, with });
-        let links = match self.links {
-            [None, _] => [link, None],
-            [first, _] => [first, link],
-        };
+        self.to_those(path, with, &[])
+    }
+
+    /// The column with a link to a page, where some parameters are the same for every row.
+    pub const fn to_those(
+        self,
+        path: &'static str,
+        with: &'static [(&'static str, &'static str)],
+        fixed: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        let mut links = self.links;
+        let mut place = 0;
+        while links[place].is_some() {
+            place += 1;
+        }
+        links[place] = Some(Link { path, with, fixed });
         Self { links, ..self }
     }
 
@@ -210,6 +224,9 @@ const COSTS: &str = "{hours} \
 /// What a team's pods are and did. Pods of a team that several share have its name; what they cost is split among its members.
 const OF_TEAM: &str = "(team = $team or team in (select shares.team from marts.team_shares as shares where shares.member = $team))";
 
+/// Of one category of cost, or of several with commas between them.
+const OF_CATEGORY: &str = "list_contains(string_split($category, ','), cost_category)";
+
 /// Days of the months that the range touches: bills are of months.
 const BILLED_DAYS: &str = "charge_date >= date_trunc('month', cast($first_date as date)) \
     and charge_date < date_trunc('month', cast($last_date as date)) + interval 1 month";
@@ -245,6 +262,7 @@ impl Question {
             .replace("{hours}", HOURS)
             .replace("{billed_days}", BILLED_DAYS)
             .replace("{of_team}", OF_TEAM)
+            .replace("{of_category}", OF_CATEGORY)
             .replace("{this_run}", THIS_RUN)
             .replace("{teams_of_runs}", &same_run("runs", "teams"))
             .replace("{pods_of_runs}", &same_run("runs", "pods"))

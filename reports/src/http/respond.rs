@@ -17,6 +17,7 @@ use super::problem::Problem;
 use super::routes::{self, Route, What};
 use super::snapshot::Snapshot;
 use super::{App, JSON, PROBLEM, Reply, TEXT, answers, openapi, pages, work};
+use crate::weekly::{Request as ReportRequest, Weekly};
 
 /// How long a client waits for an answer at most.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -120,7 +121,10 @@ impl App {
         }
         match &route.what {
             What::Text(text) => Ok(send(&Reply::new(TEXT, *text))),
-            What::Asset(kind, text) => self.asset(parts, kind, text),
+            What::Asset(kind, text) => {
+                let etag = format!("\"{}-{}\"", env!("CARGO_PKG_VERSION"), routes::checksum(text));
+                Ok(tagged(parts, &etag, || send(&Reply::new(kind, *text))))
+            }
             What::Ready => {
                 if self.snapshots.current().is_none() {
                     let detail = "nothing has been built yet";
@@ -129,8 +133,11 @@ impl App {
                 Ok(send(&Reply::new(TEXT, "ok\n")))
             }
             What::Metrics => self.metrics(),
-            What::Build => Ok(send(&Reply::new(JSON, self.build()))),
-            What::OpenApi => Ok(send(&Reply::new(JSON, openapi::document()?))),
+            What::Build => Ok(self.build(parts)),
+            What::OpenApi => {
+                let (text, etag) = openapi::document()?;
+                Ok(tagged(parts, etag, || send(&Reply::new(JSON, text.clone()))))
+            }
             What::SignIn if is_reading => Ok(send(&pages::sign_in(parts.uri.path(), None))),
             What::SignIn => self.sign_in(peer, body).await,
             What::SignOut => Ok(self.sign_out(parts)),
@@ -231,19 +238,6 @@ impl App {
         response
     }
 
-    fn asset(&self, parts: &Parts, kind: &'static str, text: &'static str) -> Result<Response, Problem> {
-        let etag = format!("\"{}-{}\"", env!("CARGO_PKG_VERSION"), routes::checksum(text));
-        let mut response = if is_known(parts, &etag) {
-            not_modified()
-        } else {
-            send(&Reply::new(kind, text))
-        };
-        if let Ok(etag) = HeaderValue::from_str(&etag) {
-            response.headers_mut().insert(header::ETAG, etag);
-        }
-        Ok(response)
-    }
-
     fn metrics(&self) -> Result<Response, Problem> {
         if let Some(snapshot) = self.snapshots.current() {
             self.figures.build.set(snapshot.build_id);
@@ -255,9 +249,13 @@ impl App {
         Ok(send(&Reply::new(kind, text)))
     }
 
-    fn build(&self) -> String {
+    /// Which build is served.
+    fn build(&self, parts: &Parts) -> Response {
         let key = self.snapshots.current().map(|snapshot| snapshot.key.clone());
-        serde_json::json!({ "build": key }).to_string()
+        let etag = format!("\"{}-build\"", key.as_deref().unwrap_or("no"));
+        tagged(parts, &etag, || {
+            send(&Reply::new(JSON, serde_json::json!({ "build": key }).to_string()))
+        })
     }
 
     /// Answers with figures: from what is kept, or computed.
@@ -270,7 +268,7 @@ impl App {
     ) -> Result<Response, Problem> {
         let Some(snapshot) = self.snapshots.current() else {
             return match what {
-                What::Page(_) => Ok(send(&pages::first_visit())),
+                What::Page(_) => Ok(send(&pages::first_visit(None))),
                 _ => Err(Problem::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "nothing has been built yet: run `podledger import` or `podledger collect`, and `podledger build`",
@@ -285,17 +283,13 @@ impl App {
             );
             format!("\"{}-{}\"", snapshot.key, routes::checksum(&text))
         };
-        let mut response = if is_known(parts, &etag) {
-            // What was answered is a function of what the tag is made of, so nothing has to be computed to know it.
+        // What was answered is a function of what the tag is made of, so nothing has to be computed to know it.
+        if is_known(parts, &etag) {
             self.figures.unchanged.inc();
-            not_modified()
-        } else {
-            send(self.kept(&snapshot, who, path, query, what).await?.as_ref())
-        };
-        if let Ok(etag) = HeaderValue::from_str(&etag) {
-            response.headers_mut().insert(header::ETAG, etag);
+            return Ok(tagged(parts, &etag, not_modified));
         }
-        Ok(response)
+        let reply = self.kept(&snapshot, who, path, query, what).await?;
+        Ok(tagged(parts, &etag, || send(&reply)))
     }
 
     /// The answer to what is asked of a snapshot, in as long as a client is asked to wait: for its turn, for somebody else who asks the same,
@@ -359,6 +353,10 @@ impl App {
         if what.is_of_advice(path) {
             self.advised(snapshot).await?;
         }
+        let report = match answers::report_of(snapshot, what, path, query) {
+            Some(request) => Some(self.reported(snapshot, request).await),
+            None => None,
+        };
         let permit = Arc::clone(&self.places)
             .acquire_owned()
             .await
@@ -376,7 +374,8 @@ impl App {
                 path: &path,
                 query: &query,
                 explain: app.settings.explain.as_deref(),
-                has_sign_out: who.is_known,
+                who,
+                report: report.as_ref(),
             };
             answers::compute(&asked, &what)
         })
@@ -414,6 +413,45 @@ impl App {
                 told
             });
             told.await.as_ref().copied().map_err(Problem::from)
+        });
+        computing.await.map_err(|error| Problem::failed(&error))?
+    }
+
+    /// The report of a week with its advice. It is computed once of each snapshot, and to its end although who asked may have left: others will ask.
+    async fn reported(
+        self: &Arc<Self>,
+        snapshot: &Arc<Snapshot>,
+        request: ReportRequest,
+    ) -> Result<Arc<Weekly>, Problem> {
+        let (app, snapshot) = (Arc::clone(self), Arc::clone(snapshot));
+        let computing = tokio::spawn(async move {
+            let key = (
+                request.week.to_string(),
+                request.week.zone().to_owned(),
+                request.team.clone(),
+            );
+            let place = match snapshot.reports.get_value_or_guard_async(&key).await {
+                Ok(report) => return Ok(report),
+                Err(place) => place,
+            };
+            let permit = Arc::clone(&app.places)
+                .acquire_owned()
+                .await
+                .map_err(|error| Problem::failed(&error))?;
+            let connection = snapshot.connection().map_err(|source| {
+                Problem::failed(&crate::Error::DuckDb {
+                    doing: "open a connection",
+                    source,
+                })
+            })?;
+            let app = Arc::clone(&app);
+            let report = tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                advice::report(&connection, &request, app.settings.advise_week.as_deref())
+            });
+            let report = Arc::new(report.await.map_err(|error| Problem::failed(&error))??);
+            let _ = place.insert(Arc::clone(&report));
+            Ok(report)
         });
         computing.await.map_err(|error| Problem::failed(&error))?
     }
@@ -478,6 +516,19 @@ fn is_known(parts: &Parts, etag: &str) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|value| value.trim().trim_start_matches("W/") == etag || value.trim() == "*")
+}
+
+/// An answer with its tag; only the tag, where that is known already.
+fn tagged(parts: &Parts, etag: &str, answer: impl FnOnce() -> Response) -> Response {
+    let mut response = if is_known(parts, etag) {
+        not_modified()
+    } else {
+        answer()
+    };
+    if let Ok(etag) = HeaderValue::from_str(etag) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
 }
 
 fn not_modified() -> Response {

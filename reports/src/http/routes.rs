@@ -25,6 +25,10 @@ pub(super) enum What {
     Report,
     /// The figures of the weekly report.
     Week,
+    /// A table of the weekly report.
+    ReportCsv(&'static str),
+    /// Which rule said what of a pod.
+    Rules,
     Build,
     OpenApi,
     Text(&'static str),
@@ -45,6 +49,15 @@ impl What {
         match self {
             Self::Page(_) => path == pages::RIGHTSIZING,
             Self::Csv(question) | Self::Json(question) => question.is_of_advice(),
+            _ => false,
+        }
+    }
+
+    /// Whether it shows the report of a week, if it is asked about one.
+    pub(super) fn is_of_report(&self, path: &str) -> bool {
+        match self {
+            Self::Page(_) => path == pages::OVERVIEW,
+            Self::Report | Self::Week | Self::ReportCsv(_) => true,
             _ => false,
         }
     }
@@ -91,6 +104,9 @@ const STYLE: &str = concat!(
 const SCRIPT: &str = include_str!("assets/dashboard.js");
 const ICON: &str = include_str!("assets/icon.svg");
 
+/// Tables of the weekly report that pages show and no question answers.
+const REPORT_TABLES: &[&str] = &["actions", "bridge"];
+
 /// Every route there is.
 pub fn routes() -> Vec<Route> {
     let route = |path: &str, needs: Option<Role>, what: What| Route {
@@ -122,7 +138,12 @@ pub fn routes() -> Vec<Route> {
         route("/api/v1/openapi.json", Some(Role::Viewer), What::OpenApi),
         route("/api/v1/build", Some(Role::Viewer), What::Build),
         route("/api/v1/weekly-report", Some(Role::Viewer), What::Week),
+        route("/tables/pod-rules.csv", Some(Role::Viewer), What::Rules),
     ];
+    for table in REPORT_TABLES {
+        let path = format!("/tables/weekly-{table}.csv");
+        all.push(route(&path, Some(Role::Viewer), What::ReportCsv(table)));
+    }
     for (path, page) in pages::PAGES {
         all.push(route(path, Some(Role::Viewer), What::Page(*page)));
     }

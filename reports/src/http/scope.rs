@@ -35,6 +35,8 @@ pub const NAMES: &[&str] = &[
     "pool",
     "run",
     "run_epoch",
+    "service",
+    "status",
     "system",
 ];
 
@@ -296,7 +298,8 @@ impl Scope {
 
     fn link_with(&self, path: &str, kept: &[&str], names: &[(&str, &str)]) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        if !self.is_default_range {
+        let names_range = names.iter().any(|(named, _)| ["week", "from"].contains(named));
+        if !self.is_default_range && !names_range {
             match &self.week {
                 Some(week) => {
                     query.append_pair("week", &week.to_string());

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use duckdb::Connection;
 use podledger_sql::ledger::Ledger;
+use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use super::advice::NoAdvice;
 
 use crate::display::hex;
-use crate::weekly::{Week, clusters};
+use crate::weekly::{Week, Weekly, clusters};
 
 /// What can go wrong while a snapshot is taken.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,12 @@ pub struct Snapshot {
     pub choices: Vec<(&'static str, Vec<String>)>,
     /// Whether there is advice beside it, once somebody asked for it.
     pub(super) advice: OnceCell<Result<(), NoAdvice>>,
+    /// Reports that were asked for, by week, zone and team.
+    pub(super) reports: Cache<(String, String, Option<String>), Arc<Weekly>>,
 }
+
+/// Reports that are kept: each has some ten thousand figures at most.
+const KEPT_REPORTS: usize = 64;
 
 /// Names that a filter suggests at most.
 const MOST_CHOICES: usize = 300;
@@ -87,6 +93,7 @@ impl Snapshot {
             clusters,
             choices,
             advice: OnceCell::new(),
+            reports: Cache::new(KEPT_REPORTS),
         })
     }
 

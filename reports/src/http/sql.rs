@@ -364,7 +364,7 @@ impl App {
             marts: None,
             build_id: None,
             answer: None,
-            has_sign_out: who.is_known,
+            who,
             is_served: self.door.is_some(),
         };
         let manifest = match &self.door {

@@ -278,6 +278,7 @@ impl Figures {
             failures: self.failures,
             queues: self.queues,
             findings: self.findings,
+            advice_withheld: None,
         })
     }
 

@@ -81,7 +81,7 @@ fn first_screen(report: &Weekly) -> Result<Markup> {
                 @if let Some(team) = &report.team { " · team " strong { (short(team)) } }
             }
             h1 { (sentence(report, &|text| short(text))) }
-            (bill(Some(report.total), report.previous, &report.basis))
+            (bill(Some(report.total), report.previous, &report.basis, None))
             @if let Some(partial) = partial(report) { p.partial { (partial) } }
         }
         div.columns {
@@ -107,6 +107,7 @@ fn first_screen(report: &Weekly) -> Result<Markup> {
                             }
                         }
                     }
+                    (unadvised(report))
                 }
             }
         }
@@ -171,10 +172,19 @@ pub(crate) fn waterfall<'a>(
 }
 
 /// What it cost, how much more or less that is than before, and what it rests on.
-pub(crate) fn bill(total: Option<NanoUsd>, previous: Option<NanoUsd>, basis: &str) -> Markup {
+pub(crate) fn bill(
+    total: Option<NanoUsd>,
+    previous: Option<NanoUsd>,
+    basis: &str,
+    leads_to: Option<&str>,
+) -> Markup {
+    let shown = html! { span.total { (total.map_or_else(|| "unknown".to_owned(), dollars)) } };
     html! {
         p.bill {
-            span.total { (total.map_or_else(|| "unknown".to_owned(), dollars)) }
+            @match leads_to {
+                Some(href) => a href=(href) { (shown) },
+                None => (shown),
+            }
             @if let Some((total, previous)) = total.zip(previous) {
                 @let difference = NanoUsd::from_nano(total.get() - previous.get());
                 " " span class=(match difference.get() { ..0 => "down", 0 => "", 1.. => "up" }) {
@@ -567,6 +577,13 @@ fn pool_table(pools: &[PoolRow]) -> Markup {
             }
         }
         (more(pools.len(), SHOWN))
+    }
+}
+
+/// That requests were not looked at, and why.
+pub(crate) fn unadvised(report: &Weekly) -> Markup {
+    html! {
+        @if let Some(why) = &report.advice_withheld { p.note { "Requests are not among it: " (why) "." } }
     }
 }
 

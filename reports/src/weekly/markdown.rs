@@ -95,6 +95,9 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
     if report.actions.is_empty() {
         writeln!(out, "{}", super::words::nothing_to_do(report))?;
     }
+    if let Some(why) = &report.advice_withheld {
+        writeln!(out, "\nRequests are not among it: {why}.")?;
+    }
     if let Some(found) = &report.proof {
         proof(out, found)?;
     }

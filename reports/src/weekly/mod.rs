@@ -19,7 +19,7 @@ use serde::Serialize;
 pub use advice::Sizing;
 pub(crate) use figures::{BARS, SHARED};
 pub use html::html;
-pub(crate) use html::{HATCH, bill, bridge, hours, waterfall};
+pub(crate) use html::{HATCH, bill, bridge, hours, unadvised, waterfall};
 pub use markdown::markdown;
 pub use proof::{Judged, Proof};
 pub use tables::{Table, csv, json, tables, xlsx};
@@ -83,6 +83,9 @@ pub struct Weekly {
     /// What was wasted, with evidence and mends, most expensive first; `None` where no weeks are built in the report's zone.
     pub findings: Option<Vec<Finding>>,
     pub trust: Trust,
+    /// Why requests were not looked at, where they should have been: what should be asked for is then not among what to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice_withheld: Option<String>,
 }
 
 /// A bar of the waterfall.

@@ -4,9 +4,9 @@ use maud::{Markup, html};
 
 use super::super::problem::Problem;
 use super::super::question::{Answer, Cell};
-use super::super::questions::{BACKTEST, RIGHTSIZING};
+use super::super::questions::{BACKTEST, REPLAYED, RIGHTSIZING, SAVINGS};
 use super::frame::snippet;
-use super::parts::{Place, count, sum, table, table_called, tile, usd};
+use super::parts::{Place, card, count, sum, table, table_called, tile, usd};
 use super::{Context, Shown};
 use crate::display::{dollars, short};
 
@@ -14,6 +14,8 @@ pub fn rightsizing(context: &Context<'_>) -> Result<Shown, Problem> {
     let scope = context.scope;
     let answer = context.ask_main(&RIGHTSIZING)?;
     let proof = context.ask(&BACKTEST, 100)?;
+    let replayed = context.ask(&REPLAYED, 200)?;
+    let savings = context.ask(&SAVINGS, 1)?;
     // What is told in sum is told of all of them, not of the rows on the page.
     let all = context.ask(&RIGHTSIZING, 100_000)?;
     let advised = all
@@ -43,6 +45,7 @@ pub fn rightsizing(context: &Context<'_>) -> Result<Shown, Problem> {
                 div.tiles {
                     (tile("advised", &html! { (count(number(advised))) " of " (count(number(of))) }, &html! { "containers of jobs, for memory" }))
                     (tile("nominal saving", &usd(sum(&all, "nominal_saving")), &html! { "at reference prices, while it was seen" }))
+                    @if scope.names().next().is_none() { (realisable(&savings)) }
                     (tile("killed for memory", &html! { (count(kills)) }, &html! { "tries, as they asked" }))
                     (proved(&proof))
                 }
@@ -55,15 +58,40 @@ pub fn rightsizing(context: &Context<'_>) -> Result<Shown, Problem> {
                         code { "podledger import prometheus URL" } "."
                     }
                 } @else {
-                    p.note { "Nominal savings are what was reserved less what would have been, at reference prices, not what nodes would have been spared." }
+                    p.note {
+                        "Nominal savings are what was reserved less what would have been, at reference prices, not what nodes would have been spared. "
+                        "Realisable is what machines would have cost less: the recorded schedule, run again with this row alone changed. Neither is to be added to the other."
+                    }
                     (table(context, &answer, Place::Main))
                 }
             }
+            @if !replayed.rows.is_empty() { (card(context, &replayed, Place::Beside(None))) }
             (patches(context, &answer))
             (proof_of(context, &proof))
         },
         is_of_one: false,
     })
+}
+
+/// What machines would have cost less, had all advice been followed.
+fn realisable(savings: &Answer) -> Markup {
+    html! {
+        @for row in &savings.rows {
+            @let cost = |name: &str| savings.cell(row, name).usd();
+            @match (cost("realisable_saving"), cost("realisable_least").zip(cost("realisable_most")), cost("cost")) {
+                (Some(saving), Some((least, most)), Some(of)) => (tile(
+                    "realisable saving",
+                    &html! { (dollars(saving)) },
+                    &html! { (dollars(least)) " to " (dollars(most)) ", of machines that cost " (dollars(of)) },
+                )),
+                _ => (tile(
+                    "realisable saving",
+                    &html! { "not told" },
+                    &html! { (savings.cell(row, "realisable_withheld").text()) },
+                )),
+            }
+        }
+    }
 }
 
 fn number(of: usize) -> i64 {

@@ -7,12 +7,12 @@ use maud::{Markup, PreEscaped, html};
 use super::super::problem::Problem;
 use super::super::question::{Answer, Question};
 use super::super::questions::{
-    FINDINGS, MACHINE_PODS, MACHINE_PRICES, MACHINES, PODS, POOL_HOURS, POOLS, PRICE_SOURCES, PRICES,
-    STUCK_PODS, WAITS,
+    FINDINGS, MACHINE_HOURS, MACHINE_PODS, MACHINE_PRICES, MACHINES, PODS, POOL_HOURS, POOLS, PRICE_SOURCES,
+    PRICES, STUCK_PODS, WAITS,
 };
 use super::frame::command;
 use super::money::list;
-use super::parts::{Place, below, card, csv_link, instant, sum, table, tile, usd};
+use super::parts::{Place, below, card, csv_link, instant, sum, table, tile_to, usd};
 use super::{Context, Shown};
 use crate::charts::{self, HeatRow};
 use crate::display::{change, cut, dollars, percent, permille, plain, short};
@@ -29,7 +29,7 @@ pub fn pools(context: &Context<'_>) -> Result<Shown, Problem> {
                 h1 { "Node pools" }
                 p.lead { "What machines cost, when nobody held them, and how full they were." }
             }
-            (pool_tiles(&all, "of all pools"))
+            (pool_tiles(context, &all, "of all pools", ""))
             (heat(context)?)
             section {
                 h2 { "Idle by kind" }
@@ -42,7 +42,12 @@ pub fn pools(context: &Context<'_>) -> Result<Shown, Problem> {
 }
 
 /// What pools cost, and how much of that nobody held.
-fn pool_tiles(pools: &Answer, of: &str) -> Markup {
+fn pool_tiles(context: &Context<'_>, pools: &Answer, of: &str, pool: &str) -> Markup {
+    let kinds: Vec<&str> = IDLE
+        .iter()
+        .filter_map(|kind| kind.strip_suffix("_cost"))
+        .collect();
+    let hours = [("pool", pool), ("category", &kinds.join(","))];
     let cost = sum(pools, "cost");
     let idle = IDLE
         .iter()
@@ -50,11 +55,11 @@ fn pool_tiles(pools: &Answer, of: &str) -> Markup {
         .reduce(|one, other| NanoUsd::from_nano(one.get() + other.get()));
     html! {
         div.tiles {
-            (tile("cost", &usd(cost), &html! { (of) }))
-            (tile("idle", &usd(idle), &html! {
+            (tile_to("cost", &usd(cost), &html! { (of) }, &context.scope.link("/machines", &[("pool", pool)])))
+            (tile_to("idle", &usd(idle), &html! {
                 @if let (Some(idle), Some(cost)) = (idle, cost) { (percent(permille(idle.get(), cost.get()))) " of the cost" }
                 @else { "no price is known" }
-            }))
+            }, &context.scope.link("/machine-hours", &hours)))
         }
     }
 }
@@ -147,7 +152,7 @@ pub fn pool(context: &Context<'_>) -> Result<Shown, Problem> {
                 p.crumbs { a href=(scope.link_one("/pools", &[])) { "Node pools" } }
                 h1 { (short(pool)) }
             }
-            (pool_tiles(&row, "of its machines"))
+            (pool_tiles(context, &row, "of its machines", pool))
             (heat(context)?)
             section { h2 { "Idle by kind" } (table(context, &row, Place::Beside(None))) }
             (findings_card(context, &context.ask(&FINDINGS, 12)?))
@@ -164,6 +169,15 @@ pub fn machines(context: &Context<'_>) -> Result<Shown, Problem> {
         context,
         &MACHINES,
         "Machines that were up in these days: what they cost, what pods held of it, and what nobody did.",
+    )
+}
+
+pub fn machine_hours(context: &Context<'_>) -> Result<Shown, Problem> {
+    list(
+        context,
+        &MACHINE_HOURS,
+        "What machines cost that no pod held, hour by hour: idle time by kind, what nodes keep for themselves, what nobody observed. The price of \
+         an hour stands on the machine's page.",
     )
 }
 
@@ -186,6 +200,7 @@ pub fn machine(context: &Context<'_>) -> Result<Shown, Problem> {
             }
             (card(context, &context.ask(&MACHINE_PODS, 50)?, Place::Beside(None)))
             (card(context, &context.ask(&PODS, 50)?, Place::Beside(None)))
+            (card(context, &context.ask(&MACHINE_HOURS, 50)?, Place::Beside(None)))
             (card(context, &prices, Place::Beside(None)))
         },
         is_of_one: true,
@@ -252,9 +267,7 @@ pub fn findings_card(context: &Context<'_>, answer: &Answer) -> Markup {
             section {
                 h2 { "Findings" }
                 (told(context, answer))
-                @if answer.total > answer.rows.len() as u64 {
-                    p.below { a href=(context.scope.link("/findings", &[])) { "All " (answer.total) } }
-                }
+                (below(context, answer, Place::Beside(Some("/findings"))))
             }
         }
     }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use podledger_sql::published::PublishedMart;
 
 use super::super::problem::Problem;
+use super::super::respond::Who;
 use super::super::sql::SHOWN_ROWS;
 use super::frame;
 use crate::display::{plain, thousands};
@@ -18,7 +19,7 @@ pub struct Console<'a> {
     pub build_id: Option<i64>,
     /// What came of the query, if one was asked.
     pub answer: Option<Result<Rows, Problem>>,
-    pub has_sign_out: bool,
+    pub who: Who,
     /// Whether the server has a door at all.
     pub is_served: bool,
 }
@@ -78,7 +79,7 @@ pub fn console(console: &Console<'_>) -> String {
             }
         }
     };
-    frame::bare("SQL", "/sql", console.has_sign_out, &body).into_string()
+    frame::bare("SQL", "/sql", console.who, &body).into_string()
 }
 
 fn answer(answer: &Rows) -> Markup {

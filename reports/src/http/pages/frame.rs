@@ -3,8 +3,9 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::super::problem::Problem;
+use super::super::respond::Who;
 use super::super::scope::STICKY;
-use super::{Context, NAVIGATION, Shown};
+use super::{Context, Shown, navigation};
 use crate::display::short;
 use crate::weekly::HATCH;
 
@@ -50,7 +51,7 @@ pub fn page(context: &Context<'_>, shown: Shown) -> Markup {
     let body = html! {
         (PreEscaped(HATCH))
         a.skip href="#main" { "Skip to figures" }
-        (top(&link, context.path, context.has_sign_out))
+        (top(&link, context.path, context.who))
         (range(context))
         main id="main" tabindex="-1" { (shown.body) }
         footer {
@@ -64,26 +65,26 @@ pub fn page(context: &Context<'_>, shown: Shown) -> Markup {
 }
 
 /// A page that is about no days.
-pub fn bare(title: &str, path: &str, has_sign_out: bool, body: &Markup) -> Markup {
+pub fn bare(title: &str, path: &str, who: Who, body: &Markup) -> Markup {
     let body = html! {
         a.skip href="#main" { "Skip to figures" }
-        (top(&str::to_owned, path, has_sign_out))
+        (top(&str::to_owned, path, who))
         main id="main" tabindex="-1" { (body) }
     };
     document(title, None, &body)
 }
 
 /// The links on top of a page, each as `link` makes it of a path.
-fn top(link: &dyn Fn(&str) -> String, here: &str, has_sign_out: bool) -> Markup {
+fn top(link: &dyn Fn(&str) -> String, here: &str, who: Who) -> Markup {
     html! {
         div.top role="banner" {
             a.brand href=(link("/")) { (mark()) "podledger" }
             nav aria-label="Pages" {
-                @for (path, name) in NAVIGATION {
+                @for (path, name) in navigation(who) {
                     a href=(link(path)) aria-current=[(*path == here).then_some("page")] { (name) }
                 }
             }
-            @if has_sign_out {
+            @if who.is_known {
                 form.out method="post" action="/sign-out" { button.quiet type="submit" { "Sign out" } }
             }
         }
@@ -194,9 +195,14 @@ fn form(context: &Context<'_>) -> Markup {
 }
 
 fn plain(title: &str, body: &Markup) -> Markup {
+    plain_of(title, None, body)
+}
+
+/// One that waits for another build than it shows.
+fn plain_of(title: &str, shows: Option<&str>, body: &Markup) -> Markup {
     let body = html! {
         div.top role="banner" { a.brand href="/" { (mark()) "podledger" } }
-        main.narrow id="main" { (body) }
+        main.narrow id="main" data-shows=[shows] { (body) }
     };
     document(title, None, &body)
 }
@@ -237,10 +243,11 @@ pub fn problem(problem: &Problem) -> Markup {
     )
 }
 
-/// Says what to do first.
-pub fn first_visit() -> Markup {
-    plain(
+/// Says what to do first, as long as nothing is built, or nothing is in the build of this key.
+pub fn first_visit(build: Option<&str>) -> Markup {
+    plain_of(
         "Welcome",
+        Some(build.unwrap_or_default()),
         &html! {
             section {
                 h1 { "Nothing has been metered yet" }
@@ -251,7 +258,7 @@ pub fn first_visit() -> Markup {
                 (command("podledger serve"))
                 h2 { "Or see what it looks like" }
                 (command("podledger demo"))
-                p.note { "The page shows figures as soon as something is built; load it again." }
+                p.note { "The page shows figures as soon as something is built; without a script, load it again." }
             }
         },
     )

@@ -10,19 +10,26 @@ mod overview;
 mod parts;
 mod pods;
 mod runs;
+mod services;
 mod trust;
+
+use std::sync::Arc;
 
 use duckdb::Connection;
 use maud::Markup;
 
+use super::access::Role;
 use super::problem::Problem;
 use super::question::{Answer, Asker, Cell, Part, Question, part};
+use super::respond::Who;
 use super::scope::{Scope, USUAL_ROWS};
 use super::snapshot::Snapshot;
 use super::{Explain, HTML, Reply};
+use crate::weekly::Weekly;
 
 pub use console::{Console, Rows, console};
 pub use frame::is_own_path;
+pub use pods::decisions;
 
 /// A page: what it shows of what is asked.
 pub type Page = fn(&Context<'_>) -> Result<Shown, Problem>;
@@ -43,7 +50,9 @@ pub struct Context<'a> {
     /// The page's own path.
     pub path: &'a str,
     pub explain: Option<&'a Explain>,
-    pub has_sign_out: bool,
+    pub who: Who,
+    /// The weekly report, if the page shows one.
+    pub report: Option<&'a Result<Arc<Weekly>, Problem>>,
 }
 
 impl Context<'_> {
@@ -78,9 +87,15 @@ impl Context<'_> {
 /// The page that needs advice.
 pub const RIGHTSIZING: &str = "/rightsizing";
 
+/// The page that shows the weekly report.
+pub const OVERVIEW: &str = "/";
+
+/// The page that asks in SQL.
+const SQL: &str = "/sql";
+
 /// Every page and its path.
 pub const PAGES: &[(&str, Page)] = &[
-    ("/", overview::overview),
+    (OVERVIEW, overview::overview),
     ("/teams", money::teams),
     ("/team", money::team),
     ("/pipelines", money::pipelines),
@@ -93,6 +108,8 @@ pub const PAGES: &[(&str, Page)] = &[
     ("/pool", capacity::pool),
     ("/machines", capacity::machines),
     ("/machine", capacity::machine),
+    ("/machine-hours", capacity::machine_hours),
+    ("/services", services::services),
     ("/findings", capacity::findings),
     ("/waiting", capacity::waiting),
     ("/pods", pods::pods),
@@ -106,13 +123,14 @@ pub const PAGES: &[(&str, Page)] = &[
 
 /// What is linked from every page.
 pub const NAVIGATION: &[(&str, &str)] = &[
-    ("/", "Overview"),
+    (OVERVIEW, "Overview"),
     ("/teams", "Teams"),
     ("/pipelines", "Pipelines"),
     ("/runs", "Runs"),
     ("/jobs", "Jobs"),
     ("/namespaces", "Namespaces"),
     ("/pools", "Pools"),
+    ("/services", "Volumes"),
     ("/findings", "Findings"),
     ("/waiting", "Waiting"),
     ("/pods", "Pods"),
@@ -121,8 +139,14 @@ pub const NAVIGATION: &[(&str, &str)] = &[
     ("/bills", "Bills"),
     ("/data-quality", "Data quality"),
     ("/reports", "Reports"),
-    ("/sql", "SQL"),
+    (SQL, "SQL"),
 ];
+
+/// What is linked for somebody: not what would answer that it is not allowed.
+fn navigation(who: Who) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    let may_ask = who.role >= Role::Analyst;
+    NAVIGATION.iter().filter(move |(path, _)| *path != SQL || may_ask)
+}
 
 /// A page as HTML.
 pub fn page(context: &Context<'_>, page: Page) -> Result<String, Problem> {
@@ -150,6 +174,6 @@ pub fn problem(problem: &Problem) -> Reply {
 }
 
 /// What is shown before anything has been built.
-pub fn first_visit() -> Reply {
-    Reply::new(HTML, frame::first_visit().into_string())
+pub fn first_visit(build: Option<&str>) -> Reply {
+    Reply::new(HTML, frame::first_visit(build).into_string())
 }

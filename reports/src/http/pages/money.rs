@@ -6,8 +6,10 @@ use podledger_sql::units::NanoUsd;
 use super::super::pictures::{self, Shape};
 use super::super::problem::Problem;
 use super::super::question::Question;
-use super::super::questions::{CATEGORIES, DAYS, FINDINGS, JOBS, NAMESPACES, PIPELINES, TEAMS};
-use super::parts::{Place, card, cell, sum, table, tile, usd};
+use super::super::questions::{
+    BROKEN, CATEGORIES, DAYS, FINDINGS, JOBS, NAMESPACES, NOT_USED, PIPELINES, TEAM_LOAD, TEAMS, USED,
+};
+use super::parts::{Place, card, cell, sum, table, tile_to, usd};
 use super::{Context, Shown};
 use crate::display::{percent, permille, short};
 
@@ -67,7 +69,8 @@ pub fn where_it_went(context: &Context<'_>) -> Result<Markup, Problem> {
     let days = context.ask(&DAYS, 5_000)?;
     let total = sum(&categories, "cost");
     // What is not there cost nothing; what is there without a price is not known.
-    let of = |names: &[&str]| -> Option<NanoUsd> {
+    let of = |sum: &[(&str, &str)]| -> Option<NanoUsd> {
+        let names: Vec<&str> = sum.iter().flat_map(|(_, names)| names.split(',')).collect();
         let costs: Vec<Option<NanoUsd>> = categories
             .rows
             .iter()
@@ -77,21 +80,18 @@ pub fn where_it_went(context: &Context<'_>) -> Result<Markup, Problem> {
         let is_known = costs.is_empty() || costs.iter().any(Option::is_some);
         is_known.then(|| NanoUsd::from_nano(costs.into_iter().flatten().map(NanoUsd::get).sum()))
     };
+    let pods = |sum: &[(&str, &str)]| context.scope.link("/pods", sum);
     let share = |part: Option<NanoUsd>| match part.zip(total) {
         Some((part, whole)) => html! { (percent(permille(part.get(), whole.get()))) " of the cost" },
         None => html! { "no price is known" },
     };
-    let (failed, unused, used) = (
-        of(&["failed", "lost", "stuck"]),
-        of(&["unused_request"]),
-        of(&["used", "unmetered"]),
-    );
+    let (failed, unused, used) = (of(BROKEN), of(NOT_USED), of(USED));
     Ok(html! {
         div.tiles {
-            (tile("cost", &usd(total), &html! { "what its pods cost" }))
-            (tile("used", &usd(used), &share(used)))
-            (tile("unused request", &usd(unused), &share(unused)))
-            (tile("failed + stuck", &usd(failed), &share(failed)))
+            (tile_to("cost", &usd(total), &html! { "what its pods cost" }, &context.scope.link("/pods", &[])))
+            (tile_to("used", &usd(used), &share(used), &pods(USED)))
+            (tile_to("unused request", &usd(unused), &share(unused), &pods(NOT_USED)))
+            (tile_to("failed + stuck", &usd(failed), &share(failed), &pods(BROKEN)))
         }
         div.columns.loose {
             section {
@@ -131,6 +131,7 @@ pub fn team(context: &Context<'_>) -> Result<Shown, Problem> {
             }
             (where_it_went(context)?)
             (card(context, &context.ask(&PIPELINES, 20)?, Place::Beside(Some("/pipelines"))))
+            (card(context, &context.ask(&TEAM_LOAD, 100)?, Place::Beside(None)))
             (card(context, &context.ask(&JOBS, 12)?, Place::Beside(Some("/jobs"))))
             (super::capacity::findings_card(context, &context.ask(&FINDINGS, 8)?))
         },

@@ -1,7 +1,9 @@
 //! The overview: what it cost, where each dollar went, who drove it, and what to do.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use axum::http::StatusCode;
 use maud::{Markup, PreEscaped, html};
 use podledger_sql::units::NanoUsd;
 
@@ -10,11 +12,11 @@ use super::super::problem::Problem;
 use super::super::question::Answer;
 use super::super::questions::{BILLED, CATEGORIES, DAYS, NAMESPACES, PIPELINES, TEAMS};
 use super::parts::{Place, card, sum, table};
-use super::{Context, Shown};
+use super::{Context, RIGHTSIZING, Shown};
 use crate::basis::basis;
 use crate::display::{dollars, permille, short};
 use crate::findings::worth_telling;
-use crate::weekly::{self, BARS, Bar, Part, Request, Weekly, bill, nothing_to_do, partial, sentence, trust};
+use crate::weekly::{self, BARS, Bar, Part, Weekly, bill, nothing_to_do, partial, sentence, trust};
 
 /// The page.
 pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
@@ -22,6 +24,7 @@ pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
     let categories = context.ask(&CATEGORIES, 100)?;
     let days = context.ask(&DAYS, 5_000)?;
     let report = report(context)?;
+    let report = report.as_deref();
     let total = sum(&categories, "cost");
     let billed = sum(&context.ask(&BILLED, 1)?, "billed_cost");
     let known = total.unwrap_or_default();
@@ -30,16 +33,16 @@ pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
         "",
         "Cost as a waterfall, from the total to what was used; the table of categories below says the same",
         48,
-        bars(&categories, known, report.as_ref()).iter(),
+        bars(&categories, known, report).iter(),
     )?;
     let body = html! {
         header {
-            @match &report {
+            @match report {
                 Some(report) => h1 { (sentence(report, &|text| short(text))) },
                 None => h1 { "What it cost" },
             }
-            (bill(total, report.as_ref().and_then(|report| report.previous), &basis(billed.unwrap_or_default(), known)))
-            @if let Some(partial) = report.as_ref().and_then(partial) { p.partial { (partial) } }
+            (bill(total, report.and_then(|report| report.previous), &basis(billed.unwrap_or_default(), known), Some(ALL)))
+            @if let Some(partial) = report.and_then(partial) { p.partial { (partial) } }
             @else if report.is_none() && !is_observed(context) {
                 p.partial { "Not all of these days were observed; nothing is extrapolated." }
             }
@@ -50,17 +53,19 @@ pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
                 div.scroll role="region" aria-label="Where each dollar went" tabindex="0" { (PreEscaped(waterfall)) }
                 details {
                     summary { "Every category" }
-                    (table(context, &categories, Place::Beside(None)))
+                    // Browsers open it for who follows the link of the total.
+                    div id=(ALL.trim_start_matches('#')) { (table(context, &categories, Place::Beside(None))) }
                 }
             }
             div {
-                @if let Some((report, previous)) = report.as_ref().and_then(|report| Some((report, report.previous.filter(|_| !report.bridge.is_empty())?))) {
+                @if let Some((report, previous)) = report.and_then(|report| Some((report, report.previous.filter(|_| !report.bridge.is_empty())?))) {
                     section {
                         h2 { "Why it changed" }
                         div.scroll role="region" aria-label="Why it changed" tabindex="0" { (PreEscaped(weekly::bridge(report, previous)?)) }
+                        (download(context, "/tables/weekly-bridge.csv"))
                     }
                 }
-                @if let Some(report) = &report { (next(context, report)) }
+                @if let Some(report) = report { (next(context, report)) }
                 @else { (by_day(context, &days, Shape::Half)) }
             }
         }
@@ -68,7 +73,7 @@ pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
         (card(context, &context.ask(&TEAMS, 10)?, Place::Beside(Some("/teams"))))
         (card(context, &context.ask(&PIPELINES, 8)?, Place::Beside(Some("/pipelines"))))
         (card(context, &context.ask(&NAMESPACES, 6)?, Place::Beside(Some("/namespaces"))))
-        @if let Some(report) = &report {
+        @if let Some(report) = report {
             (weekly::hours(report)?)
             p.note { (trust(report)) }
         }
@@ -89,23 +94,23 @@ fn is_observed(context: &Context<'_>) -> bool {
     context.snapshot.is_observed(from, to)
 }
 
+/// Where every category stands, on the page.
+const ALL: &str = "#categories";
+
 /// The weekly report, where the page is about what reports are about.
-fn report(context: &Context<'_>) -> Result<Option<Weekly>, Problem> {
-    let scope = context.scope;
-    let is_of_reports = scope.names().all(|(key, _)| key == "team");
-    let Some(week) = scope.week.clone().filter(|_| is_of_reports) else {
-        return Ok(None);
-    };
-    let request = Request {
-        week,
-        team: scope.name("team").map(str::to_owned),
-    };
-    match weekly::weekly(context.connection(), &request) {
-        Ok(report) => Ok(Some(report)),
+fn report(context: &Context<'_>) -> Result<Option<Arc<Weekly>>, Problem> {
+    match context.report.cloned() {
+        None => Ok(None),
+        Some(Ok(report)) => Ok(Some(report)),
         // A week in which a team did nothing is shown as such.
-        Err(crate::Error::NoTeam { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
+        Some(Err(problem)) if problem.status == StatusCode::NOT_FOUND => Ok(None),
+        Some(Err(problem)) => Err(problem),
     }
+}
+
+/// The download of what stands above, which is the report's.
+fn download(context: &Context<'_>, path: &str) -> Markup {
+    html! { p.below { a href=(context.scope.link_same(path, &[])) download { "CSV" } } }
 }
 
 /// Bars of the range's cost, those without any left out.
@@ -168,6 +173,7 @@ fn next(context: &Context<'_>, report: &Weekly) -> Markup {
                 @for action in report.actions.iter().take(3) {
                     @let href = match action.subject.strip_prefix("pool ") {
                         Some(pool) if !pool.starts_with('(') => scope.link_one("/pool", &[("pool", pool)]),
+                        _ if action.kind == "right_sizing" => scope.link(RIGHTSIZING, &[]),
                         _ => scope.link("/findings", &[]),
                     };
                     li {
@@ -176,8 +182,10 @@ fn next(context: &Context<'_>, report: &Weekly) -> Markup {
                     }
                 }
             }
-            @if !told.is_empty() {
-                p.below { a href=(scope.link("/findings", &[])) { "All " (told.len()) " findings" } }
+            (weekly::unadvised(report))
+            p.below {
+                @if !told.is_empty() { a href=(scope.link("/findings", &[])) { "All " (told.len()) " findings" } }
+                @if !report.actions.is_empty() { a href=(scope.link_same("/tables/weekly-actions.csv", &[])) download { "CSV" } }
             }
         }
     }

@@ -68,8 +68,8 @@ pub fn table_called(context: &Context<'_>, answer: &Answer, place: Place, called
                     tbody {
                         @for row in &answer.rows {
                             tr {
-                                @for (place, column) in &columns {
-                                    (td(scope, answer, row, *place, column))
+                                @for (at, column) in &columns {
+                                    (td(scope, answer, row, *at, column, place))
                                 }
                             }
                         }
@@ -124,13 +124,26 @@ fn heading(context: &Context<'_>, column: &Column, is_main: bool) -> Markup {
     }
 }
 
-fn td(scope: &Scope, answer: &Answer, row: &[Cell], place: usize, column: &Column) -> Markup {
-    let cell = row.get(place).unwrap_or(&Cell::Null);
+fn td(scope: &Scope, answer: &Answer, row: &[Cell], at: usize, column: &Column, place: Place) -> Markup {
+    let cell = row.get(at).unwrap_or(&Cell::Null);
+    // What the server does not sort, a script may: by what a quantity is, not by how it reads.
+    let value = cell.whole().filter(|_| place != Place::Main);
     let shown = show(scope, column, cell);
     let class = match (column.is_number(), column.kind, column.name) {
         (true, ..) => "number",
         (_, Kind::Instant, _) => "when",
-        (_, _, "evidence" | "mend" | "description" | "risks" | "cpu_withheld" | "memory_withheld") => "words",
+        (
+            ..,
+            "evidence"
+            | "mend"
+            | "description"
+            | "risks"
+            | "rules"
+            | "withheld"
+            | "cpu_withheld"
+            | "memory_withheld"
+            | "realisable_withheld",
+        ) => "words",
         _ => "",
     };
     let href = column
@@ -139,7 +152,7 @@ fn td(scope: &Scope, answer: &Answer, row: &[Cell], place: usize, column: &Colum
         .flatten()
         .find_map(|link| target(scope, answer, row, link));
     html! {
-        td class=[(!class.is_empty()).then_some(class)] {
+        td class=[(!class.is_empty()).then_some(class)] data-value=[value] {
             @match href {
                 Some(href) if *cell != Cell::Null => a href=(href) { (shown) },
                 _ => (shown),
@@ -150,25 +163,30 @@ fn td(scope: &Scope, answer: &Answer, row: &[Cell], place: usize, column: &Colum
 
 /// Where a link leads, if its first value is known; a value without a name is only asked whether it is.
 fn target(scope: &Scope, answer: &Answer, row: &[Cell], link: &Link) -> Option<String> {
-    if let Some(("", known)) = link.with.first() {
-        let is_known = *answer.cell(row, known) != Cell::Null;
-        return is_known.then(|| scope.link(link.path, &[]));
+    let is_known = |(key, from): &(&str, &str)| match answer.cell(row, from) {
+        Cell::Null => false,
+        Cell::Text(text) => !text.is_empty(),
+        _ => key.is_empty(),
+    };
+    if !link.with.first().is_some_and(is_known) {
+        return None;
     }
     let values: Vec<(&str, &str)> = link
         .with
         .iter()
+        .filter(|(key, _)| !key.is_empty())
         .map(|(key, from)| (*key, answer.cell(row, from).text()))
+        .chain(link.fixed.iter().copied())
         .collect();
-    if values.first().is_none_or(|(_, value)| value.is_empty()) {
-        return None;
-    }
     // A pod that belongs to no run has no page of its run.
     if link.path == "/run" && values.contains(&("run", "unattributed")) {
         return None;
     }
     // Lists are of the same filters; pages about one thing are of that alone.
     Some(match link.path {
-        "/pods" | "/runs" | "/machines" | "/findings" => scope.link(link.path, &values),
+        "/pods" | "/runs" | "/machines" | "/machine-hours" | "/services" | "/pools" | "/findings" => {
+            scope.link(link.path, &values)
+        }
         path => scope.link_one(path, &values),
     })
 }
@@ -283,15 +301,18 @@ fn bytes(number: i64) -> String {
 
 /// Where the whole answer to a question is downloaded, with the filters that it knows.
 pub fn csv_link(scope: &Scope, question: &Question) -> String {
+    link_known(scope, question, &format!("/tables/{}.csv", question.name))
+}
+
+/// A link to another place where a question is answered, with the filters that it knows.
+fn link_known(scope: &Scope, question: &Question, path: &str) -> String {
     let known = question.filters();
     let others: Vec<(&'static str, Option<&str>)> = scope
         .names()
         .filter(|(key, _)| !known.contains(key))
         .map(|(key, _)| (key, None))
         .collect();
-    scope
-        .with(&others)
-        .link_same(&format!("/tables/{}.csv", question.name), &[])
+    scope.with(&others).link_same(path, &[])
 }
 
 /// Paging and download of an answer.
@@ -321,7 +342,7 @@ pub fn below(context: &Context<'_>, answer: &Answer, place: Place) -> Markup {
                             @if answer.offset > 0 { a href=(page(answer.offset.saturating_sub(size))) rel="prev" { "‹ Before" } }
                             @if answer.offset + shown < answer.total { a href=(page(answer.offset + shown)) rel="next" { "Next ›" } }
                         },
-                        Place::Beside(Some(path)) => a href=(scope.link(path, &[])) { "All of them" },
+                        Place::Beside(Some(path)) => a href=(link_known(scope, answer.question, path)) { "All of them" },
                         Place::Beside(None) => "",
                     }
                 }
@@ -342,6 +363,11 @@ pub fn tile(name: &str, value: &Markup, note: &Markup) -> Markup {
             p.note { (note) }
         }
     }
+}
+
+/// A figure with its name, that leads to what it is the sum of.
+pub fn tile_to(name: &str, value: &Markup, note: &Markup, href: &str) -> Markup {
+    tile(name, &html! { a href=(href) { (value) } }, note)
 }
 
 /// A cost in a tile, or that it is not known.

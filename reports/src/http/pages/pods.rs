@@ -1,9 +1,11 @@
 //! The lowest level: which pods, in which hours, at which price, by which rule.
 
+use duckdb::Connection;
 use maud::{Markup, html};
 
 use super::super::problem::Problem;
 use super::super::questions::{POD, POD_HOURS, PODS};
+use super::super::{Decision, Explain};
 use super::money::list;
 use super::parts::{Place, card, cell, facts};
 use super::{Context, Shown};
@@ -51,13 +53,15 @@ fn rules(context: &Context<'_>, uid: &str, cluster: Option<&str>) -> Result<Mark
         return Ok(html! {});
     };
     context.asker.over.check()?;
-    let decisions = explain(context.connection(), uid, cluster).map_err(|reason| {
-        tracing::error!(reason, "rules could not be asked");
-        Problem::new(
-            axum::http::StatusCode::INTERNAL_SERVER_ERROR,
-            "the rules could not be asked; the server's log says why",
-        )
-    })?;
+    let decisions = decisions(explain, context.connection(), uid, cluster)?;
+    let mut of_it = vec![("pod", uid)];
+    of_it.extend(cluster.map(|cluster| ("cluster", cluster)));
+    let csv = format!(
+        "/tables/pod-rules.csv?{}",
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(of_it)
+            .finish()
+    );
     Ok(html! {
         @if !decisions.is_empty() {
             section {
@@ -76,7 +80,27 @@ fn rules(context: &Context<'_>, uid: &str, cluster: Option<&str>) -> Result<Mark
                         }
                     }
                 }
+                p.below { a href=(csv) download { "CSV" } }
             }
         }
+    })
+}
+
+/// What rules say of a pod.
+///
+/// # Errors
+/// A [`Problem`] where they cannot be asked; the log says why.
+pub fn decisions(
+    explain: &Explain,
+    connection: &Connection,
+    uid: &str,
+    cluster: Option<&str>,
+) -> Result<Vec<Decision>, Problem> {
+    explain(connection, uid, cluster).map_err(|reason| {
+        tracing::error!(reason, "rules could not be asked");
+        Problem::new(
+            axum::http::StatusCode::INTERNAL_SERVER_ERROR,
+            "the rules could not be asked; the server's log says why",
+        )
     })
 }

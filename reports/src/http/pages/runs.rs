@@ -9,7 +9,7 @@ use super::super::questions::{
     CRITICAL_PATH, FINDINGS, JOBS, PIPELINE_WEEKS, RUN, RUN_ATTEMPTS, RUN_PODS, RUN_TEAMS, RUNS,
 };
 use super::money::{list, where_it_went};
-use super::parts::{Place, card, cell, count, table, tile};
+use super::parts::{Place, card, cell, count, table, tile, tile_to};
 use super::{Context, Shown};
 use crate::display::short;
 use crate::weekly::Week;
@@ -151,7 +151,7 @@ pub fn run(context: &Context<'_>) -> Result<Shown, Problem> {
                 p.lead { (cell("status")) " · started " (cell("started_at")) " · took " (cell("duration_ms")) }
             }
             div.tiles {
-                (tile("cost", &cell("cost"), &html! { (cell("wasted_cost")) " of it wasted" }))
+                (tile_to("cost", &cell("cost"), &html! { (cell("wasted_cost")) " of it wasted" }, &scope.link("/pods", &[("pipeline", pipeline), ("run", run)])))
                 (tile("pods", &cell("pods"), &html! { "in " (cell("attempts")) " tries" }))
                 (tile("failed tries", &html! { (count(failed)) }, &html! { "failed or were lost" }))
                 (tile("waited", &cell("queue_wait_ms"), &html! { "for machines, all tries together" }))

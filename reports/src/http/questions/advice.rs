@@ -1,8 +1,10 @@
 //! What containers should ask for, and the proof of it. It rests on all that was seen, not on some days.
 
-use super::super::question::Kind::{Bytes, Count, Instant, MemoryTime, Millicores, ProcessorTime, Text, Usd};
+use super::super::question::Kind::{
+    Bytes, Count, Instant, MemoryTime, Millicores, Permille, ProcessorTime, Text, Usd,
+};
 use super::super::question::{Question, column, key};
-use super::columns::{CLUSTER, PIPELINE, SYSTEM, TEAM};
+use super::columns::{CAPACITY_TYPE, CLUSTER, INSTANCE_TYPE, PIPELINE, POOL, SYSTEM, TEAM};
 
 /// Advice on each template.
 pub static RIGHTSIZING: Question = Question {
@@ -10,7 +12,8 @@ pub static RIGHTSIZING: Question = Question {
     title: "What containers should ask for",
     about: "One row per template (container of a job of a pipeline): what it asks for, what it should, with the evidence, and what KRR and the \
             Vertical Pod Autoscaler would say of the same history. Of all attempts that were seen, whatever the range. From `container_attempts`.",
-    sql: "select *, nominal_saving_nano * 0.000000001 as nominal_saving, \
+    sql: "select *, nominal_saving_nano * 0.000000001 as nominal_saving, realisable_saving_nano * 0.000000001 as realisable_saving, \
+              realisable_least_nano * 0.000000001 as realisable_least, realisable_most_nano * 0.000000001 as realisable_most, \
               make_timestamp_ms(from_ms) as seen_from_at, make_timestamp_ms(until_ms) as seen_until_at \
           from advice.main.templates where true [[and cluster = $cluster]] [[and {of_team}]] [[and pipeline = $pipeline]] \
               [[and namespace = $namespace]] [[and job = $job]]",
@@ -30,6 +33,20 @@ pub static RIGHTSIZING: Question = Question {
             "nominal saving",
             Usd,
             "What was reserved less what would have been, at reference prices, USD: not what nodes would have been spared. Negative where more is advised.",
+        )
+        .to("/rightsizing", &[("pipeline", "pipeline"), ("job", "job")]),
+        column(
+            "realisable_saving",
+            "realisable",
+            Usd,
+            "What machines would have cost less, by replay, had this alone been changed, USD; NULL where that is withheld. Negative where they would have cost more.",
+        )
+        .to("/rightsizing", &[("pipeline", "pipeline"), ("job", "job")]),
+        column(
+            "realisable_withheld",
+            "realisable withheld",
+            Text,
+            "Why no realisable saving is told.",
         ),
         column(
             "cpu_request_millicores",
@@ -116,6 +133,12 @@ pub static RIGHTSIZING: Question = Question {
         ),
         TEAM.to("/team", &[("team", "team")]),
         key(
+            "realisable_least",
+            Usd,
+            "Of the replays that the realisable saving is the mean of, the least, USD.",
+        ),
+        key("realisable_most", Usd, "Of these replays, the most, USD."),
+        key(
             "bound_ppm",
             Count,
             "In how many of a million runs it is expected to need more memory, at most; NULL where nothing is promised.",
@@ -159,6 +182,106 @@ pub static RIGHTSIZING: Question = Question {
             "`container_resources` of Airflow's operator; NULL where it is not Airflow's.",
         ),
         key("spark", Text, "Settings of Spark; NULL where it is not Spark's."),
+    ],
+    required: &[],
+};
+
+/// What all advice together would have spared.
+pub static SAVINGS: Question = Question {
+    name: "rightsizing-savings",
+    title: "All of it together",
+    about: "One row: what all advice would save on paper, and what machines would have cost less by replay if all of it had been followed: not the sum \
+            of what each row would have saved alone. Of all that was seen, whatever the range. From `container_attempts` and `machine_prices`.",
+    sql: "select (select sum(nominal_saving_nano) * 0.000000001 from advice.main.templates) as nominal_saving, \
+              realisable_saving_nano * 0.000000001 as realisable_saving, realisable_least_nano * 0.000000001 as realisable_least, \
+              realisable_most_nano * 0.000000001 as realisable_most, realisable_withheld, \
+              (select sum(cost_nano) * 0.000000001 from advice.main.replayed where withheld is null) as cost \
+          from advice.main.together",
+    order: "realisable_saving",
+    columns: &[
+        column(
+            "nominal_saving",
+            "nominal saving",
+            Usd,
+            "What was reserved less what would have been, at reference prices, USD.",
+        ),
+        column(
+            "realisable_saving",
+            "realisable",
+            Usd,
+            "What machines would have cost less, USD; NULL where that is withheld.",
+        ),
+        column(
+            "realisable_least",
+            "at least",
+            Usd,
+            "Of the replays that it is the mean of, the least, USD.",
+        ),
+        column(
+            "realisable_most",
+            "at most",
+            Usd,
+            "Of these replays, the most, USD.",
+        ),
+        column(
+            "realisable_withheld",
+            "withheld",
+            Text,
+            "Why no realisable saving is told.",
+        ),
+        column(
+            "cost",
+            "of",
+            Usd,
+            "What the machines cost that are replayed, USD.",
+        ),
+    ],
+    required: &[],
+};
+
+/// How well machines can be replayed.
+pub static REPLAYED: Question = Question {
+    name: "rightsizing-pools",
+    title: "How well machines are replayed",
+    about: "One row per pool and shape of machines: what they cost, and what a replay of what was recorded costs by the rules that reproduce it best. \
+            Realisable savings are told only where both are within 2%. Of all that was seen, whatever the range. From `machine_prices` and `pods`.",
+    sql: "select *, cost_nano * 0.000000001 as cost, replayed_cost_nano * 0.000000001 as replayed_cost, \
+              deviation_ppm // 1000 as deviation_permille, case when pool <> 'unattributed' then pool end as named_pool \
+          from advice.main.replayed where true [[and cluster = $cluster]] [[and pool = $pool]]",
+    order: "cost desc, cluster, pool, instance_type, capacity_type",
+    columns: &[
+        POOL.to("/pool", &[("pool", "named_pool")]),
+        INSTANCE_TYPE,
+        CAPACITY_TYPE,
+        column("machines", "machines", Count, "Machines that were up."),
+        column("pods", "pods", Count, "Pods that ran on them."),
+        column("cost", "cost", Usd, "What its machines cost, USD.").to("/pool", &[("pool", "named_pool")]),
+        column(
+            "replayed_cost",
+            "replayed",
+            Usd,
+            "What they cost in the replay with recorded requests, USD.",
+        ),
+        column(
+            "deviation_permille",
+            "off",
+            Permille,
+            "How far that is from the ledger, in tenths of a percent.",
+        ),
+        column(
+            "rules",
+            "by which rules",
+            Text,
+            "Rules of the pool's autoscaler, as its machines show them.",
+        ),
+        column(
+            "withheld",
+            "left out",
+            Text,
+            "Why no realisable saving is told of its pods.",
+        ),
+        CLUSTER,
+        key("named_pool", Text, "The pool, where its nodes name one."),
     ],
     required: &[],
 };

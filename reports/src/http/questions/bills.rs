@@ -1,10 +1,13 @@
 //! Bills held against what machines cost, and what prices rest on.
 
 use super::super::question::Kind::{Count, Duration, ExactUsd, Instant, Permille, Text, Usd};
-use super::super::question::{Column, Question, column};
+use super::super::question::{Column, Question, column, key};
 use super::columns::{CLUSTER_SHOWN, PRICE_SOURCE, TEAM};
 
 const MONTH: Column = column("month", "month", Text, "Month, UTC.");
+const FIRST_DATE: Column = key("first_date", Text, "First day of the month.");
+const LAST_DATE: Column = key("last_date", Text, "Last day of the month.");
+const THIS_MONTH: &[(&str, &str)] = &[("from", "first_date"), ("to", "last_date")];
 const PROVIDER: Column = column(
     "provider",
     "provider",
@@ -94,18 +97,19 @@ pub static BILLS: Question = Question {
     name: "bills",
     title: "Bills",
     about: "One row per month and account of which a bill was imported, whatever the range. From `billed_costs_daily`.",
-    sql: "select strftime(charge_date, '%Y-%m') as month, provider, billing_account_id, bill_source, \
+    sql: "select strftime(charge_date, '%Y-%m') as month, min(date_trunc('month', charge_date))::date as first_date, \
+              min(last_day(charge_date)) as last_date, provider, billing_account_id, bill_source, \
               case when count(*) filter (where bill_status = 'estimated') > 0 then 'estimated' \
                   when count(*) filter (where bill_status = 'final') > 0 then 'final' end as bill_status, \
               sum(charges) as charges, sum(billed_cost) as billed_cost, sum(effective_cost) as effective_cost \
           from marts.billed_costs_daily group by all",
     order: "month desc, provider, billing_account_id, bill_source",
     columns: &[
-        MONTH,
+        MONTH.to("/bills", THIS_MONTH),
         PROVIDER,
         ACCOUNT,
-        BILLED_COST,
-        EFFECTIVE_COST,
+        BILLED_COST.to("/bills", THIS_MONTH),
+        EFFECTIVE_COST.to("/bills", THIS_MONTH),
         CHARGES,
         column(
             "bill_status",
@@ -114,6 +118,8 @@ pub static BILLS: Question = Question {
             "estimated if any charge is; NULL where the bill does not tell.",
         ),
         SOURCE,
+        FIRST_DATE,
+        LAST_DATE,
     ],
     required: &[],
 };
@@ -124,7 +130,8 @@ pub static TIE_OUT: Question = Question {
     title: "From the clusters to the invoice",
     about: "One row per month that the range touches, account and line: all lines but those of the group `information` add up to the invoice, to the \
             nano-dollar. From `reconciliation_daily`.",
-    sql: "select strftime(charge_date, '%Y-%m') as month, provider, billing_account_id, line, line_group, sum(amount) as amount \
+    sql: "select strftime(charge_date, '%Y-%m') as month, min(date_trunc('month', charge_date))::date as first_date, \
+              min(last_day(charge_date)) as last_date, provider, billing_account_id, line, line_group, sum(amount) as amount \
           from marts.reconciliation_daily where {billed_days} group by all",
     order: "month desc, provider, billing_account_id, line_group = 'information', list_position(['attributed', 'shared', 'idle', 'unobserved', \
             'quantity_variance', 'machines_not_seen', 'out_of_scope'], line) nulls last, line",
@@ -144,7 +151,9 @@ pub static TIE_OUT: Question = Question {
             Text,
             "attributed, shared, idle, unobserved, out_of_scope, difference or information.",
         ),
-        column("amount", "USD", ExactUsd, "USD."),
+        column("amount", "USD", ExactUsd, "USD.").to("/", THIS_MONTH),
+        FIRST_DATE,
+        LAST_DATE,
     ],
     required: &[],
 };
@@ -298,7 +307,7 @@ pub static CLOSED_MONTHS: Question = Question {
     name: "closed-months",
     title: "Closed months",
     about: "One row per closed month, whatever the range: what it is for good, and what came later. From `closed_months`.",
-    sql: "select strftime(closed_month, '%Y-%m') as month, closed_at, \
+    sql: "select strftime(closed_month, '%Y-%m') as month, closed_month::date as first_date, last_day(closed_month) as last_date, closed_at, \
               case when basis = 'bill' then 'a bill' else 'list prices' end as basis, cost, adjusted_cost, restated_cost, \
               strftime(adjusted_in, '%Y-%m') as adjusted_in, content_hash \
           from marts.closed_months",
@@ -312,13 +321,14 @@ pub static CLOSED_MONTHS: Question = Question {
             Text,
             "a bill, or list prices where it was closed without one.",
         ),
-        column("cost", "cost", Usd, "What it is, whatever comes later, USD."),
+        column("cost", "cost", Usd, "What it is, whatever comes later, USD.").to("/", THIS_MONTH),
         column(
             "adjusted_cost",
             "adjusted",
             Usd,
             "What later bills changed, booked in later months, USD.",
-        ),
+        )
+        .to("/bills", THIS_MONTH),
         column(
             "restated_cost",
             "restated",
@@ -337,6 +347,8 @@ pub static CLOSED_MONTHS: Question = Question {
             Text,
             "SHA-256 of its rows; every build and check holds them against it.",
         ),
+        FIRST_DATE,
+        LAST_DATE,
     ],
     required: &[],
 };

@@ -8,6 +8,8 @@ use super::columns::{
     PRICE_SOURCE, TEAM,
 };
 
+const OF_POOL: &[(&str, &str)] = &[("pool", "pool")];
+
 /// What each pool cost, and how it idled.
 pub static POOLS: Question = Question {
     name: "pools",
@@ -33,37 +35,43 @@ pub static POOLS: Question = Question {
             "boot",
             Usd,
             "Cost of time before nodes registered, USD.",
-        ),
+        )
+        .to_those("/machine-hours", OF_POOL, &[("category", "idle_boot")]),
         column(
             "idle_startup_cost",
             "startup",
             Usd,
             "Cost of time that nobody held before the first workload, USD.",
-        ),
+        )
+        .to_those("/machine-hours", OF_POOL, &[("category", "idle_startup")]),
         column(
             "idle_gap_cost",
             "gap",
             Usd,
             "Cost of time that nobody held between workloads, USD.",
-        ),
+        )
+        .to_those("/machine-hours", OF_POOL, &[("category", "idle_gap")]),
         column(
             "idle_tail_cost",
             "tail",
             Usd,
             "Cost of time that nobody held after the last workload, USD.",
-        ),
+        )
+        .to_those("/machine-hours", OF_POOL, &[("category", "idle_tail")]),
         column(
             "idle_unpacked_cost",
             "unpacked",
             Usd,
             "Cost of time that nobody held beside running workloads, USD.",
-        ),
+        )
+        .to_those("/machine-hours", OF_POOL, &[("category", "idle_unpacked")]),
         column(
             "node_reserved_cost",
             "reserved",
             Usd,
             "Cost of what nodes keep for themselves, USD.",
-        ),
+        )
+        .to_those("/machine-hours", OF_POOL, &[("category", "node_reserved")]),
         CPU_HELD,
         MEMORY_HELD,
         GPU_HELD,
@@ -105,13 +113,15 @@ pub static POOL_HOURS: Question = Question {
             Count,
             "Machines that were up in the hour.",
         ),
-        COST_USD,
+        COST_USD.to("/machines", OF_POOL),
         CPU_HELD,
         MEMORY_HELD,
         GPU_HELD,
     ],
     required: &[],
 };
+
+const OF_MACHINE: &[(&str, &str)] = &[("machine", "machine"), ("cluster", "cluster")];
 
 /// What each machine cost.
 pub static MACHINES: Question = Question {
@@ -136,16 +146,23 @@ pub static MACHINES: Question = Question {
           where true [[and coalesce(machines.pool, 'unattributed') = $pool]]",
     order: "cost desc nulls last, cluster, machine",
     columns: &[
-        NODE_NAME.to("/machine", &[("machine", "machine"), ("cluster", "cluster")]),
+        NODE_NAME.to("/machine", OF_MACHINE),
         POOL.to("/pool", &[("pool", "pool")]),
         INSTANCE_TYPE,
         CAPACITY_TYPE,
         column("started_at", "from", Instant, "When it began to cost."),
         column("ended_at", "to", Instant, "Until when it is known to cost."),
         column("pods", "pods", Count, "Pods that it held in the range."),
-        COST.to("/machine", &[("machine", "machine"), ("cluster", "cluster")]),
-        column("pods_cost", "pods", SmallUsd, "Of it what pods held, USD."),
-        column("idle_cost", "idle", SmallUsd, "Of it what nobody held, USD."),
+        COST.to("/machine", OF_MACHINE),
+        column("pods_cost", "pods", SmallUsd, "Of it what pods held, USD.").to("/pods", OF_MACHINE),
+        column("idle_cost", "idle", SmallUsd, "Of it what nobody held, USD.").to_those(
+            "/machine-hours",
+            OF_MACHINE,
+            &[(
+                "category",
+                "idle_boot,idle_startup,idle_unpacked,idle_gap,idle_tail",
+            )],
+        ),
         column(
             "machine",
             "machine",
@@ -157,6 +174,47 @@ pub static MACHINES: Question = Question {
     required: &[],
 };
 
+/// What nobody's pods held of each machine, hour by hour.
+pub static MACHINE_HOURS: Question = Question {
+    name: "machine-hours",
+    title: "Hours that nobody's pods held",
+    about: "One row per hour, machine and cost category of what no pod held: idle time by kind, what nodes keep for themselves, what nobody observed. \
+            From `allocations_hourly` and `machine_prices`.",
+    sql: "with machines as ( \
+              select cluster, machine, min(node_name) as node_name, min(pool) as pool, min(instance_type) as instance_type, \
+                  min(capacity_type) as capacity_type \
+              from marts.machine_prices where true [[and cluster = $cluster]] [[and machine = $machine]] group by all \
+          ), \
+          hours as ( \
+              select cluster, machine, hour_start_at, cost_category, sum(cpu_cost) as cpu_cost, sum(memory_cost) as memory_cost, \
+                  sum(gpu_cost) as gpu_cost, sum(total_cost) as cost \
+              from marts.allocations_hourly where machine is not null and pod_uid is null and {hours} \
+                  [[and cluster = $cluster]] [[and machine = $machine]] [[and {of_category}]] group by all \
+          ) \
+          select hours.*, machines.node_name, coalesce(machines.pool, 'unattributed') as pool, machines.instance_type, machines.capacity_type \
+          from hours inner join machines on hours.cluster = machines.cluster and hours.machine = machines.machine \
+          where true [[and coalesce(machines.pool, 'unattributed') = $pool]]",
+    order: "cost desc nulls last, hour_start_at, cluster, machine, cost_category",
+    columns: &[
+        HOUR,
+        NODE_NAME.to("/machine", OF_MACHINE),
+        POOL.to("/pool", OF_POOL),
+        INSTANCE_TYPE,
+        CAPACITY_TYPE,
+        COST_CATEGORY,
+        CPU_COST.to("/machine", OF_MACHINE),
+        MEMORY_COST.to("/machine", OF_MACHINE),
+        GPU_COST.to("/machine", OF_MACHINE),
+        COST.to("/machine", OF_MACHINE),
+        MACHINE,
+        CLUSTER,
+    ],
+    required: &[],
+};
+
+const PODS_OF_IT: &[(&str, &str)] = &[("category", "pod_category"), ("machine", "machine")];
+const HOURS_OF_IT: &[(&str, &str)] = &[("category", "machine_category"), ("machine", "machine")];
+
 /// What a machine's cost went to.
 pub static MACHINE_PODS: Question = Question {
     name: "machine-categories",
@@ -164,18 +222,26 @@ pub static MACHINE_PODS: Question = Question {
     about: "One row per cost category of a machine in the range; they add up to its cost. From `allocations_hourly`.",
     sql: "select cost_category, sum(total_cost) as cost, sum(cpu_cost) as cpu_cost, sum(memory_cost) as memory_cost, sum(gpu_cost) as gpu_cost, \
               count(distinct pod_uid) as pods, max(machine) as machine, \
-              max(case when pod_uid is not null then cost_category end) as pod_category \
+              max(case when pod_uid is not null then cost_category end) as pod_category, \
+              max(case when pod_uid is null then cost_category end) as machine_category \
           from marts.allocations_hourly where machine = $machine and {hours} [[and cluster = $cluster]] group by all",
     order: "cost desc nulls last, cost_category",
     columns: &[
-        COST_CATEGORY.to("/pods", &[("category", "pod_category"), ("machine", "machine")]),
+        COST_CATEGORY
+            .to("/pods", PODS_OF_IT)
+            .to("/machine-hours", HOURS_OF_IT),
         column("pods", "pods", Count, "Pods that have it."),
-        CPU_COST,
-        MEMORY_COST,
-        GPU_COST,
-        column("cost", "cost", SmallUsd, "Cost, USD."),
+        CPU_COST.to("/pods", PODS_OF_IT).to("/machine-hours", HOURS_OF_IT),
+        MEMORY_COST
+            .to("/pods", PODS_OF_IT)
+            .to("/machine-hours", HOURS_OF_IT),
+        GPU_COST.to("/pods", PODS_OF_IT).to("/machine-hours", HOURS_OF_IT),
+        column("cost", "cost", SmallUsd, "Cost, USD.")
+            .to("/pods", PODS_OF_IT)
+            .to("/machine-hours", HOURS_OF_IT),
         MACHINE,
         key("pod_category", Text, "The category, where pods have its cost."),
+        key("machine_category", Text, "The category, where no pod has it."),
     ],
     required: &["machine"],
 };
@@ -258,6 +324,9 @@ pub static PRICES: Question = Question {
     required: &[],
 };
 
+const WHO_WAITED: &[(&str, &str)] = &[("pipeline", "pipeline"), ("team", "team")];
+const LONGEST_FIRST: &[(&str, &str)] = &[("sort", "-queue_wait_ms")];
+
 /// How long pods waited for a machine.
 pub static WAITS: Question = Question {
     name: "waits",
@@ -280,7 +349,7 @@ pub static WAITS: Question = Question {
     columns: &[
         PIPELINE.to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
         TEAM.to("/team", &[("team", "team")]),
-        column("pods", "pods", Count, "Pods that were created in the range."),
+        column("pods", "pods", Count, "Pods that were created in the range.").to("/pods", WHO_WAITED),
         column(
             "unbound_pods",
             "never bound",
@@ -292,15 +361,25 @@ pub static WAITS: Question = Question {
             "half waited",
             Duration,
             "Median wait from creation to binding, ms.",
-        ),
+        )
+        .to_those("/pods", WHO_WAITED, LONGEST_FIRST),
         column(
             "queue_wait_p95_ms",
             "1 in 20 waited",
             Duration,
             "95th percentile of that wait, ms.",
+        )
+        .to_those("/pods", WHO_WAITED, LONGEST_FIRST),
+        column("queue_wait_max_ms", "longest", Duration, "Longest wait, ms.").to_those(
+            "/pods",
+            WHO_WAITED,
+            LONGEST_FIRST,
         ),
-        column("queue_wait_max_ms", "longest", Duration, "Longest wait, ms."),
-        column("queue_wait_total_ms", "together", Duration, "Sum of waits, ms."),
+        column("queue_wait_total_ms", "together", Duration, "Sum of waits, ms.").to_those(
+            "/pods",
+            WHO_WAITED,
+            LONGEST_FIRST,
+        ),
         column(
             "machine_boot_p95_ms",
             "boot, 1 in 20",
@@ -353,7 +432,9 @@ pub static FINDINGS: Question = Question {
             "cost",
             Usd,
             "What it cost in the week, USD; NULL where no price is known.",
-        ),
+        )
+        .to("/pool", &[("pool", "pool")])
+        .to("/pipeline", &[("pipeline", "pipeline")]),
         column(
             "previous_cost",
             "week before",

@@ -3,6 +3,12 @@
 use super::super::question::Kind::{Count, Duration, Instant, Permille, SmallUsd, Text, Usd};
 use super::super::question::{Column, column, key};
 
+/// Categories of cost that columns sum up, as a filter names them.
+pub const BROKEN: &[(&str, &str)] = &[("category", "failed,lost,stuck")];
+pub const NOT_USED: &[(&str, &str)] = &[("category", "unused_request")];
+pub const USED: &[(&str, &str)] = &[("category", "used,unmetered")];
+pub const VAIN: &[(&str, &str)] = &[("category", "failed,lost,stuck,unused_request")];
+
 pub const ATTEMPT: Column = column("attempt", "try", Text, "Which try of the job.");
 pub const BOUND_AT: Column = column(
     "scheduled_at",

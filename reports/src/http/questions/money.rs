@@ -3,8 +3,8 @@
 use super::super::question::Kind::{Count, Duration, SmallUsd, Text, Usd};
 use super::super::question::{Question, column, key};
 use super::columns::{
-    CATEGORY_GROUP, COST_OF_PART, COST_OF_PODS, COST_USD, FAILED, PIPELINE_OR_NONE, TEAM_OR_NONE,
-    UNUSED_REQUEST,
+    BROKEN, CATEGORY_GROUP, COST_OF_PART, COST_OF_PODS, COST_USD, FAILED, NOT_USED, PIPELINE_OR_NONE,
+    TEAM_OR_NONE, UNUSED_REQUEST, USED, VAIN,
 };
 
 /// What each category of cost has of the whole.
@@ -15,7 +15,9 @@ pub static CATEGORIES: Question = Question {
     sql: "select cost_categories.cost_category, cost_categories.position, cost_categories.category_group, \
               sum(costs.cost) as cost, cost_categories.description, \
               case when category_group in ('used', 'waste', 'overhead') and cost_category <> 'node_reserved' then cost_category end as pod_category, \
-              case when category_group in ('idle', 'unobserved') or cost_category = 'node_reserved' then cost_category end as machine_category \
+              case when category_group in ('idle', 'unobserved') or cost_category = 'node_reserved' then cost_category end as machine_category, \
+              case when category_group = 'storage' or cost_category in ('control_plane', 'load_balancer') then cost_category end as service_category, \
+              case when cost_category = 'adjustment' then cost_category end as bill_category \
           from (select cost_category, cost from marts.costs_hourly where {costs}) as costs \
           inner join marts.cost_categories as cost_categories using (cost_category) \
           group by all",
@@ -28,9 +30,15 @@ pub static CATEGORIES: Question = Question {
             "Cost category, as `cost_categories` names it.",
         )
         .to("/pods", &[("category", "pod_category")])
-        .to("/pools", &[("", "machine_category")]),
+        .to("/pools", &[("", "machine_category")])
+        .to("/services", &[("category", "service_category")])
+        .to("/bills", &[("", "bill_category")]),
         CATEGORY_GROUP,
-        COST_OF_PART,
+        COST_OF_PART
+            .to("/pods", &[("category", "pod_category")])
+            .to("/machine-hours", &[("category", "machine_category")])
+            .to("/services", &[("category", "service_category")])
+            .to("/bills", &[("", "bill_category")]),
         column("description", "what it is", Text, "What belongs to the category."),
         key(
             "position",
@@ -46,6 +54,16 @@ pub static CATEGORIES: Question = Question {
             "machine_category",
             Text,
             "The category, where machines have its cost; NULL where pods have.",
+        ),
+        key(
+            "service_category",
+            Text,
+            "The category, where volumes, load balancers or control planes have its cost.",
+        ),
+        key(
+            "bill_category",
+            Text,
+            "The category, where bills alone tell of it.",
         ),
     ],
     required: &[],
@@ -65,11 +83,14 @@ pub static BILLED: Question = Question {
             "billed",
             Usd,
             "What rests on bills, USD; NULL where nothing does.",
-        ),
-        column("cost", "cost", Usd, "Cost, USD."),
+        )
+        .to("/bills", &[("", "billed_cost")]),
+        column("cost", "cost", Usd, "Cost, USD.").to("/", &[("", "cost")]),
     ],
     required: &[],
 };
+
+const OF_DAY: &[(&str, &str)] = &[("from", "local_date"), ("to", "local_date")];
 
 /// What each day cost.
 pub static DAYS: Question = Question {
@@ -84,9 +105,9 @@ pub static DAYS: Question = Question {
           group by all",
     order: "local_date, category_group",
     columns: &[
-        column("local_date", "date", Text, "Date in the zone of the request."),
+        column("local_date", "date", Text, "Date in the zone of the request.").to("/", OF_DAY),
         CATEGORY_GROUP,
-        COST_OF_PART,
+        COST_OF_PART.to("/", OF_DAY),
     ],
     required: &[],
 };
@@ -147,27 +168,112 @@ pub static TEAMS: Question = Question {
             "fully loaded",
             Usd,
             "Direct cost with the share of what all share, USD.",
-        ),
+        )
+        .to("/team", &[("team", "team")]),
         column(
             "used_cost",
             "used",
             Usd,
             "Of the direct cost, what was used or not measured, USD.",
-        ),
+        )
+        .to_those("/pods", &[("team", "team")], USED),
         column(
             "unused_request_cost",
             "unused request",
             Usd,
             "Of the direct cost, what was asked for and not used, USD.",
-        ),
+        )
+        .to_those("/pods", &[("team", "team")], NOT_USED),
         column(
             "failed_cost",
             "failed",
             Usd,
             "Of the direct cost, tries that failed, were lost or were stuck, USD.",
-        ),
+        )
+        .to_those("/pods", &[("team", "team")], BROKEN),
     ],
     required: &[],
+};
+
+/// What all share is of no team.
+const OF_ALL: &[(&str, &str)] = &[("team", "")];
+
+/// What a team's fully loaded cost is made of.
+pub static TEAM_LOAD: Question = Question {
+    name: "team-load",
+    title: "What fully loaded is made of",
+    about: "One row for what the team's pods cost and one per category that all share, with the team's part of it by direct cost; they add up to its fully \
+            loaded cost. From `costs_hourly`.",
+    sql: "with costs as ( \
+              select team, cost_category, cost from marts.costs_hourly where {hours} [[and cluster = $cluster]] \
+          ), \
+          direct as ( \
+              select team, {cost where true} as direct_cost from costs where cost_category not in ({shared}) group by team \
+          ), \
+          nano as ( \
+              select team, direct_cost, cast(direct_cost * 1000000000 as hugeint) as nano, \
+                  cast(sum(direct_cost) over () * 1000000000 as hugeint) as all_nano, \
+                  row_number() over (order by direct_cost desc nulls last, team) as place \
+              from direct \
+          ), \
+          shared as ( \
+              select cost_category, position, cast(coalesce(sum(cost), 0) * 1000000000 as hugeint) as nano \
+              from costs inner join marts.cost_categories as cost_categories using (cost_category) \
+              where cost_category in ({shared}) group by all \
+          ), \
+          up_to as (select *, sum(nano) over (order by position) as to_nano from shared), \
+          parts as ( \
+              select nano.team, nano.place, up_to.cost_category, up_to.position, up_to.nano as whole_nano, \
+                  cast(up_to.to_nano as hugeint) * nano.nano // nullif(nano.all_nano, 0) \
+                      - cast(up_to.to_nano - up_to.nano as hugeint) * nano.nano // nullif(nano.all_nano, 0) as part_nano \
+              from up_to cross join nano \
+          ), \
+          whole as ( \
+              select *, part_nano + case when place = 1 then whole_nano - sum(part_nano) over (partition by cost_category) else 0 end as cost_nano \
+              from parts \
+          ) \
+          select 'direct' as part, 0 as position, cast(all_nano as decimal(29,0)) * 0.000000001 as whole_cost, direct_cost as cost, \
+              team as direct_team, null as machine_category, null as pod_category, null as service_category \
+          from nano where team = $team \
+          union all \
+          select cost_category, position, cast(whole_nano as decimal(29,0)) * 0.000000001, cast(cost_nano as decimal(29,0)) * 0.000000001, null, \
+              case when cost_category like 'idle%' or cost_category in ('node_reserved', 'unobserved') then cost_category end, \
+              case when cost_category in ('system', 'platform') then cost_category end, \
+              case when cost_category in ('control_plane', 'load_balancer') then cost_category end \
+          from whole where team = $team and cost_nano is not null",
+    order: "position",
+    columns: &[
+        column(
+            "part",
+            "part",
+            Text,
+            "`direct`, or the category of cost that all share.",
+        ),
+        column("whole_cost", "of all teams", Usd, "What it cost together, USD.")
+            .to_those("/teams", &[("", "direct_team")], OF_ALL)
+            .to_those("/machine-hours", &[("category", "machine_category")], OF_ALL)
+            .to_those("/pods", &[("category", "pod_category")], OF_ALL)
+            .to_those("/services", &[("category", "service_category")], OF_ALL),
+        column("cost", "of this one", Usd, "The team's part, USD.")
+            .to("/pods", &[("team", "direct_team")])
+            .to_those("/machine-hours", &[("category", "machine_category")], OF_ALL)
+            .to_those("/pods", &[("category", "pod_category")], OF_ALL)
+            .to_those("/services", &[("category", "service_category")], OF_ALL),
+        key("position", Count, "Place in the order in which parts are told."),
+        key("direct_team", Text, "The team, where the part is direct."),
+        key(
+            "machine_category",
+            Text,
+            "The category, where machines have its cost.",
+        ),
+        key("pod_category", Text, "The category, where pods have its cost."),
+        key(
+            "service_category",
+            Text,
+            "The category, where control planes or load balancers have its cost.",
+        ),
+    ],
+    required: &["team"],
 };
 
 /// What each pipeline cost.
@@ -219,18 +325,25 @@ pub static PIPELINES: Question = Question {
         ),
         column("runs", "runs", Count, "Runs that started in the range.")
             .to("/runs", &[("pipeline", "pipeline"), ("team", "team")]),
-        column("failed_runs", "failed runs", Count, "Of them failed or lost."),
+        column("failed_runs", "failed runs", Count, "Of them failed or lost.").to_those(
+            "/runs",
+            &[("pipeline", "pipeline"), ("team", "team")],
+            &[("status", "failed,lost")],
+        ),
         column(
             "cost_per_success",
             "per success",
             SmallUsd,
             "Cost of all runs that started in the range and have a price, divided by those of them that succeeded, USD; NULL where none did.",
-        ),
-        FAILED,
-        UNUSED_REQUEST,
+        )
+        .to("/runs", &[("pipeline", "pipeline"), ("team", "team")]),
+        FAILED.to_those("/pods", &[("pipeline", "pipeline"), ("team", "team")], BROKEN),
+        UNUSED_REQUEST.to_those("/pods", &[("pipeline", "pipeline"), ("team", "team")], NOT_USED),
     ],
     required: &[],
 };
+
+const OF_JOB: &[(&str, &str)] = &[("job", "job"), ("pipeline", "pipeline"), ("team", "team")];
 
 /// What each job cost.
 pub static JOBS: Question = Question {
@@ -266,21 +379,19 @@ pub static JOBS: Question = Question {
             Text,
             "The unit of work inside a run; `unattributed` where unknown.",
         )
-        .to(
-            "/pods",
-            &[("job", "job"), ("pipeline", "pipeline"), ("team", "team")],
-        ),
+        .to("/pods", OF_JOB),
         PIPELINE_OR_NONE.to("/pipeline", &[("pipeline", "pipeline"), ("team", "team")]),
         TEAM_OR_NONE.to("/team", &[("team", "team")]),
-        COST_OF_PODS,
-        UNUSED_REQUEST,
-        FAILED,
+        COST_OF_PODS.to("/pods", OF_JOB),
+        UNUSED_REQUEST.to_those("/pods", OF_JOB, NOT_USED),
+        FAILED.to_those("/pods", OF_JOB, BROKEN),
         column(
             "unmetered_cost",
             "unmetered",
             Usd,
             "Cost of time that nobody measured, USD.",
-        ),
+        )
+        .to_those("/pods", OF_JOB, &[("category", "unmetered")]),
         column("attempts", "tries", Count, "Tries that ended in the range."),
         column(
             "failed_attempts",
@@ -327,13 +438,14 @@ pub static NAMESPACES: Question = Question {
             "Namespace; `unattributed` where there is none.",
         )
         .to("/pods", &[("namespace", "namespace")]),
-        COST_USD,
+        COST_USD.to("/", &[("namespace", "namespace")]),
         column(
             "wasted_cost",
             "wasted",
             Usd,
             "Of it failed, lost, stuck and asked for in vain, USD.",
-        ),
+        )
+        .to_those("/pods", &[("namespace", "namespace")], VAIN),
     ],
     required: &[],
 };

@@ -8,6 +8,9 @@ use super::columns::{
     POD_NAME, POD_UID, PRICE_SOURCE, RELEASED_AT, RUN_EPOCH, RUN_NAME, STARTED_AT, TEAM, WAITED,
 };
 
+const THIS_POD: &[(&str, &str)] = &[("pod", "pod_uid"), ("cluster", "cluster")];
+const ITS_MACHINE: &[(&str, &str)] = &[("machine", "machine"), ("cluster", "cluster")];
+
 /// What each pod cost.
 pub static PODS: Question = Question {
     name: "pods",
@@ -19,15 +22,15 @@ pub static PODS: Question = Question {
               where consumer_kind = 'pod' and {hours} \
                   [[and cluster = $cluster]] [[and {of_team} and cost_category not in ({shared})]] \
                   [[and pipeline = $pipeline and cost_category not in ({shared})]] [[and namespace = $namespace]] [[and job = $job]] \
-                  [[and run = $run]] [[and cost_category = $category]] [[and machine = $machine]] \
+                  [[and run = $run]] [[and attempt = $attempt]] [[and {of_category}]] [[and machine = $machine]] \
               group by all \
           ) \
           select costs.*, pods.pod_name, pods.namespace, pods.team, pods.pipeline, pods.run, pods.job, pods.outcome, pods.end_reason, \
-              make_timestamp_ms(pods.bound_ms) as scheduled_at, pods.released_ms - pods.bound_ms as held_ms \
+              make_timestamp_ms(pods.bound_ms) as scheduled_at, pods.queue_wait_ms, pods.released_ms - pods.bound_ms as held_ms \
           from costs inner join marts.pods as pods on costs.cluster = pods.cluster and costs.pod_uid = pods.pod_uid",
     order: "cost desc nulls last, cluster, pod_uid",
     columns: &[
-        POD_NAME.to("/pod", &[("pod", "pod_uid"), ("cluster", "cluster")]),
+        POD_NAME.to("/pod", THIS_POD),
         NAMESPACE,
         TEAM.to("/team", &[("team", "team")]),
         PIPELINE.to("/pipeline", &[("pipeline", "pipeline")]),
@@ -39,6 +42,7 @@ pub static PODS: Question = Question {
         OUTCOME,
         END_REASON,
         BOUND_AT,
+        WAITED,
         column(
             "held_ms",
             "held it for",
@@ -51,13 +55,14 @@ pub static PODS: Question = Question {
             Count,
             "Hours of the range in which it held a machine.",
         ),
-        COST.to("/pod", &[("pod", "pod_uid"), ("cluster", "cluster")]),
+        COST.to("/pod", THIS_POD),
         column(
             "unused_cost",
             "unused",
             SmallUsd,
             "Of it what was asked for and not used, USD.",
-        ),
+        )
+        .to("/pod", THIS_POD),
         POD_UID,
         CLUSTER,
     ],
@@ -89,7 +94,7 @@ pub static POD: Question = Question {
             Text,
             "Name of the node; NULL where it was never bound.",
         )
-        .to("/machine", &[("machine", "machine"), ("cluster", "cluster")]),
+        .to("/machine", ITS_MACHINE),
         column(
             "machine",
             "machine",
@@ -189,7 +194,7 @@ pub static POD_HOURS: Question = Question {
         COST_CATEGORY,
         TEAM.to("/team", &[("team", "team")]),
         column("node_name", "node", Text, "Name of the node.")
-            .to("/machine", &[("machine", "machine"), ("cluster", "cluster")]),
+            .to("/machine", ITS_MACHINE),
         column(
             "instance_type",
             "machine type",
@@ -202,17 +207,20 @@ pub static POD_HOURS: Question = Question {
             "price of an hour",
             SmallUsd,
             "Price of an hour of the machine at that time, USD; the last, if it changed within the hour; NULL where none is known.",
-        ),
+        )
+        .to("/machine", ITS_MACHINE),
         PRICE_SOURCE,
-        CPU_COST,
-        MEMORY_COST,
-        GPU_COST,
+        CPU_COST.to("/machine", ITS_MACHINE),
+        MEMORY_COST.to("/machine", ITS_MACHINE),
+        GPU_COST.to("/machine", ITS_MACHINE),
         column(
             "total_cost",
             "cost",
             SmallUsd,
             "Cost, USD; NULL where no price is known.",
-        ),
+        )
+        .to("/machine", ITS_MACHINE)
+        .to_those("/services", &[("cluster", "cluster")], &[("category", "storage")]),
         MACHINE,
         CLUSTER,
     ],
@@ -236,7 +244,7 @@ pub static STUCK_PODS: Question = Question {
           left join marts.pod_waits as waits on costs.cluster = waits.cluster and costs.pod_uid = waits.pod_uid",
     order: "cost desc nulls last, cluster, pod_uid",
     columns: &[
-        POD_NAME.to("/pod", &[("pod", "pod_uid"), ("cluster", "cluster")]),
+        POD_NAME.to("/pod", THIS_POD),
         NAMESPACE,
         TEAM.to("/team", &[("team", "team")]),
         PIPELINE.to("/pipeline", &[("pipeline", "pipeline")]),
@@ -250,8 +258,7 @@ pub static STUCK_PODS: Question = Question {
             Duration,
             "Time it was stuck, ms; NULL where nobody told.",
         ),
-        column("cost", "cost", SmallUsd, "Cost of the time it was stuck, USD.")
-            .to("/pod", &[("pod", "pod_uid"), ("cluster", "cluster")]),
+        column("cost", "cost", SmallUsd, "Cost of the time it was stuck, USD.").to("/pod", THIS_POD),
         POD_UID,
         CLUSTER,
     ],

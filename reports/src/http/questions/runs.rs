@@ -5,7 +5,7 @@ use super::super::question::{Question, column, key};
 use super::columns::{
     ATTEMPT, BOUND_AT, CLUSTER, COST, CREATED_AT, END_REASON, FINISHED_AT, INSTALLATION, ISO_WEEK, JOB,
     OUTCOME, PIPELINE, POD_CREATED_AT, POD_NAME, POD_UID, PODS_COUNT, RELEASED_AT, RUN_EPOCH, RUN_NAME,
-    STARTED_AT, SYSTEM, TEAM, TOOK, WAITED, WASTED,
+    STARTED_AT, SYSTEM, TEAM, TOOK, VAIN, WAITED, WASTED,
 };
 
 const THIS_RUN: &[(&str, &str)] = &[
@@ -16,6 +16,15 @@ const THIS_RUN: &[(&str, &str)] = &[
     ("installation", "installation"),
     ("run_epoch", "run_epoch"),
 ];
+
+const OF_TRY: &[(&str, &str)] = &[
+    ("job", "job"),
+    ("attempt", "attempt"),
+    ("run", "run"),
+    ("pipeline", "pipeline"),
+];
+const OF_TEAM: &[(&str, &str)] = &[("team", "team"), ("run", "run"), ("pipeline", "pipeline")];
+const OF_WEEK: &[(&str, &str)] = &[("week", "iso_week"), ("pipeline", "pipeline")];
 
 /// Which run is meant; names may be those of several.
 const KEYS: &[&str] = &["pipeline", "run"];
@@ -28,6 +37,7 @@ pub static RUNS: Question = Question {
     sql: "select *, epoch_ms(ended_at) - epoch_ms(started_at) as duration_ms from marts.runs as runs \
           where started_at >= make_timestamp_ms($from) and started_at < make_timestamp_ms($to) \
               [[and cluster = $cluster]] [[and pipeline = $pipeline]] [[and system = $system]] \
+              [[and list_contains(string_split($status, ','), status)]] \
               [[and exists (select 1 from marts.run_teams as teams where {of_team} and {teams_of_runs})]] \
               [[and exists (select 1 from marts.attempt_pods as pods where pods.namespace = $namespace and {pods_of_runs})]]",
     order: "cost desc nulls last, started_at, cluster, system, installation, pipeline, run, run_epoch",
@@ -62,7 +72,7 @@ pub static RUNS: Question = Question {
             "Attempts that failed or were lost.",
         ),
         COST.to("/run", THIS_RUN),
-        WASTED,
+        WASTED.to("/run", THIS_RUN),
         SYSTEM,
         CLUSTER,
         INSTALLATION,
@@ -108,8 +118,8 @@ pub static RUN_ATTEMPTS: Question = Question {
         WAITED,
         TOOK,
         PODS_COUNT,
-        COST,
-        WASTED,
+        COST.to("/pods", OF_TRY),
+        WASTED.to_those("/pods", OF_TRY, VAIN),
         key("scheduled_at", Instant, "When it was bound to a machine, UTC."),
         key("started_at", Instant, "When it began to run, UTC."),
         key("ended_at", Instant, "When it ended, UTC; NULL while it runs."),
@@ -147,7 +157,7 @@ pub static RUN_PODS: Question = Question {
         RELEASED_AT,
         WAITED,
         COST.to("/pod", &[("pod", "pod_uid"), ("cluster", "cluster")]),
-        WASTED,
+        WASTED.to("/pod", &[("pod", "pod_uid"), ("cluster", "cluster")]),
         POD_UID,
         key(
             "machine",
@@ -167,7 +177,14 @@ pub static RUN_TEAMS: Question = Question {
     sql: "select * from marts.run_teams \
           where {this_run}",
     order: "cost desc nulls last, team, cluster, system, installation, run_epoch",
-    columns: &[TEAM.to("/team", &[("team", "team")]), PODS_COUNT, COST, WASTED],
+    columns: &[
+        TEAM.to("/team", &[("team", "team")]),
+        PODS_COUNT,
+        COST.to("/pods", OF_TEAM),
+        WASTED.to_those("/pods", OF_TEAM, VAIN),
+        key("run", Text, "One execution of the pipeline."),
+        key("pipeline", Text, "The recurring definition."),
+    ],
     required: KEYS,
 };
 
@@ -205,7 +222,9 @@ pub static CRITICAL_PATH: Question = Question {
             Duration,
             "From the end of containers to the release of resources, ms.",
         ),
-        COST,
+        COST.to("/pods", OF_TRY),
+        key("run", Text, "One execution of the pipeline."),
+        key("pipeline", Text, "The recurring definition."),
     ],
     required: KEYS,
 };
@@ -218,7 +237,7 @@ pub static PIPELINE_WEEKS: Question = Question {
     sql: "select * from marts.pipeline_runs_weekly where zone = $zone and pipeline = $pipeline [[and cluster = $cluster]]",
     order: "iso_week desc, cluster, system, installation, target_duration_ms",
     columns: &[
-        ISO_WEEK,
+        ISO_WEEK.to("/pipeline", OF_WEEK),
         column(
             "system",
             "system",
@@ -255,26 +274,30 @@ pub static PIPELINE_WEEKS: Question = Question {
             "cost",
             SmallUsd,
             "Cost of all runs that ended, from their beginnings, USD; NULL where no price is known.",
-        ),
-        WASTED,
+        )
+        .to("/runs", OF_WEEK),
+        WASTED.to("/runs", OF_WEEK),
         column(
             "cost_per_success",
             "per success",
             SmallUsd,
             "Cost of all runs that ended and whose cost is known, divided by those of them that succeeded, USD; NULL where none did.",
-        ),
+        )
+        .to("/runs", OF_WEEK),
         column(
             "cost_p50",
             "half cost",
             SmallUsd,
             "Median cost of successful runs, USD.",
-        ),
+        )
+        .to("/runs", OF_WEEK),
         column(
             "cost_p95",
             "1 in 20 cost",
             SmallUsd,
             "95th percentile of the cost of successful runs, USD.",
-        ),
+        )
+        .to("/runs", OF_WEEK),
         column(
             "duration_p50_ms",
             "half took",
@@ -289,6 +312,7 @@ pub static PIPELINE_WEEKS: Question = Question {
         ),
         CLUSTER,
         INSTALLATION,
+        key("pipeline", Text, "The recurring definition."),
     ],
     required: &["pipeline"],
 };
