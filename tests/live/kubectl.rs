@@ -195,6 +195,8 @@ fn serve_collects_several_clusters_and_computes_what_they_cost() {
             "serve",
             "--listen",
             "127.0.0.1:0",
+            "--metrics-listen",
+            "127.0.0.1:0",
             "--seal-every",
             "1",
             "--build-every",
@@ -203,9 +205,14 @@ fn serve_collects_several_clusters_and_computes_what_they_cost() {
         .args(["--context", "one", "--context", "two", "--kubeconfig"])
         .arg(&kubeconfig)
         .env("RUST_LOG", "info")
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    let mut said = BufReader::new(serve.stdout.take().unwrap()).lines();
+    let dashboard = said.next().unwrap().unwrap();
+    let dashboard = dashboard.split_once("http://").unwrap().1;
+    let dashboard = dashboard.split_whitespace().next().unwrap();
     let address = listening(&mut serve, 2);
     let is_built = || {
         let metrics = get(&address, "/metrics");
@@ -218,6 +225,23 @@ fn serve_collects_several_clusters_and_computes_what_they_cost() {
     while (get(&address, "/readyz") != "ok\n" || !is_built()) && std::time::Instant::now() < deadline {
         std::thread::yield_now();
     }
+    // What it builds is what its own dashboard shows, as soon as it has built it.
+    let shown = || -> Vec<String> {
+        let answer = get(dashboard, "/api/v1/clusters");
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        let rows = answer["rows"].as_array().into_iter().flatten();
+        rows.map(|row| row["cluster"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    while shown() != ["cluster-one", "cluster-two"] && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    assert_eq!(shown(), ["cluster-one", "cluster-two"]);
+    let page = get(dashboard, "/pods");
+    assert!(
+        page.contains("<meta name=\"podledger-build\"") && page.contains("<h1>Pods</h1>"),
+        "{page}"
+    );
     let id = serve.id().to_string();
     let told = Command::new("kill").args(["-TERM", &id]).status().unwrap();
     assert!(told.success());

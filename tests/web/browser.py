@@ -1,51 +1,42 @@
-"""Looks at the dashboard as people do, in Chromium: every page wide and narrow, light and dark, with and without JavaScript, by mouse and keyboard.
+"""Looks at the dashboard as people do, in Chromium: every page and state, on any width, light and dark, with and without JavaScript, by mouse and keyboard.
 
-Usage: browser.py URL FOLDER PATH...    PATH are the paths of all pages; screenshots go to FOLDER. Says what is wrong, one line each, and exits with 1 if anything is.
+Usage: browser.py URL FOLDER OTHERS PATH...    PATH are the paths of all pages; screenshots go to FOLDER. OTHERS is JSON: `empty` is the URL of a server of nothing,
+`closed` that of one that asks for `token`, of the data in `data`, which `program` builds. Says what is wrong, one line each, and exits with 1 if anything is.
 """
 
 import json
 import re
 import shutil
+import subprocess
 import sys
+import time
 from pathlib import Path
 
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from looking import PHONE, RULES, RULES_OF_WIDTH, SCREEN, TABLET, WIDE, accessible, check, fits, has_focus, launched, watched, wrong
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from tables import are_their_csv
 
-BASE, FOLDER, PATHS = sys.argv[1].rstrip("/"), Path(sys.argv[2]), sys.argv[3:]
-WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-# Colours, names and roles of everything: what WCAG 2.2 AA asks for, and what is known to be good.
-RULES = {"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-# What is another when the ground is dark and the window narrow.
-RULES_OF_LOOKS = {"resultTypes": ["violations"], "runOnly": {"type": "rule", "values": ["color-contrast", "target-size", "scrollable-region-focusable"]}}
-
-wrong: list[str] = []
-
-
-def check(holds: bool, says: str) -> None:
-    if not holds:
-        wrong.append(says)
-
-
-def watched(context: BrowserContext, name: str) -> Page:
-    """A page that tells of everything that fails in it."""
-    page = context.new_page()
-    page.on("console", lambda said: said.type in ("error", "warning") and wrong.append(f"{name}: console: {said.text}"))
-    page.on("pageerror", lambda error: wrong.append(f"{name}: script: {error}"))
-    page.on("requestfailed", lambda request: wrong.append(f"{name}: no answer: {request.url}"))
-    page.on("response", lambda answer: answer.status >= 400 and wrong.append(f"{name}: {answer.status} {answer.url}"))
-    return page
+BASE, FOLDER, OTHERS, PATHS = sys.argv[1].rstrip("/"), Path(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4:]
+EMPTY, CLOSED = OTHERS["empty"], OTHERS["closed"]
+LOOKS = [("wide", WIDE, "light"), ("phone-dark", PHONE, "dark")]
 
 
 def path_of(url: str) -> str:
     return "/" + url.removeprefix(BASE).lstrip("/").split("?")[0]
 
 
+def go(page: Page, link: Locator) -> None:
+    """Follows a link, or sends a form."""
+    with page.expect_navigation():
+        link.click()
+
+
 def crawl(browser: Browser) -> dict[str, str]:
-    """One page of each path, by links alone, without a script."""
+    """One page of each path, by links alone, without a script; and each table against its CSV."""
     context = browser.new_context(viewport=WIDE, java_script_enabled=False)
     page = watched(context, "crawling")
-    found, waiting, asked = {}, ["/"], {"/"}
+    document = page.request.get(f"{BASE}/api/v1/openapi.json").json()
+    found, waiting, asked, tables = {}, ["/"], {"/"}, 0
     while waiting:
         url = waiting.pop(0)
         if path_of(url) in found or path_of(url) not in PATHS:
@@ -54,6 +45,7 @@ def crawl(browser: Browser) -> dict[str, str]:
         found[path_of(url)] = url
         check(page.locator("main h1, main .total").count() > 0, f"{url}: says nothing without JavaScript")
         check(page.locator("button.copy:visible, .find:visible").count() == 0, f"{url}: offers without JavaScript what needs it")
+        tables += are_their_csv(page, BASE, document, url)
         for link in re.findall(r'href="(/[^"]*)"', page.content()):
             link = link.replace("&amp;", "&")
             if link not in asked:
@@ -62,29 +54,68 @@ def crawl(browser: Browser) -> dict[str, str]:
     context.close()
     missing = sorted(set(PATHS) - set(found))
     check(not missing, f"no link leads to {missing}")
+    check(tables > 30, f"only {tables} tables have a CSV")
     return found
 
 
 def look(browser: Browser, pages: dict[str, str], name: str, size: dict, scheme: str, rules: dict) -> None:
     context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")
-    page, axe, grounds = watched(context, name), Axe(), set()
+    page, grounds = watched(context, name), set()
     for path, url in pages.items():
         at = f"{name} {url}"
         # The first rows of a table look as all do, and are looked at in a tenth of the time.
         page.goto(f"{BASE}{url}{'&' if '?' in url else '?'}limit=8", wait_until="load")
-        beyond = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-        check(beyond <= 0, f"{at}: {beyond} pixels wider than the window")
+        fits(page, at)
         grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         page.screenshot(path=FOLDER / f"{path.strip('/') or 'overview'}-{name}.png", full_page=True)
-        for violation in axe.run(page, options=rules).response["violations"]:
-            if violation["impact"] in ("serious", "critical") or violation["id"].startswith("landmark"):
-                nodes = [node["html"][:200] for node in violation["nodes"][:3]]
-                wrong.append(f"{at}: axe: {violation['impact']} {violation['id']}: {violation['help']}: {nodes}")
+        accessible(page, at, rules)
     # The eye decides: light ground, or dark.
     for ground in grounds:
         light = sum(int(part) for part in re.findall(r"\d+", ground)[:3])
         check((light < 200) == (scheme == "dark"), f"{name}: the ground is {ground}")
     context.close()
+
+
+def states(browser: Browser) -> None:
+    """Pages that say why there is nothing to see, and what to do."""
+    pages = [
+        ("first-visit", EMPTY, "/", 200, "Nothing has been metered yet"),
+        ("first-visit-of-teams", EMPTY, "/teams", 200, "podledger demo"),
+        ("nothing-published", EMPTY, "/sql", 200, "Nothing is published yet"),
+        ("sign-in", CLOSED, "/teams", 401, "podledger token create"),
+        ("missing", BASE, "/nowhere", 404, "Not Found"),
+        ("missing-pod", BASE, "/pod?pod=none", 404, "no pod has this UID"),
+        ("wrong", BASE, "/teams?weak=1", 400, "weak"),
+        ("wrong-week", BASE, "/?week=2026-W99", 400, "2026-W99"),
+        ("nobody", BASE, "/teams?team=nobody", 200, "with these filters"),
+        ("nobody-s-overview", BASE, "/?team=nobody", 200, "Cost by day"),
+        ("nobody-s-runs", BASE, "/pipeline?pipeline=nobody", 200, "No run started in these days"),
+        ("unobserved", BASE, "/?week=2020-W10", 200, "not observed"),
+        ("report", BASE, "/report?week=2026-W46", 200, "2026-W46"),
+    ]
+    for name, size, scheme in LOOKS:
+        for what, base, path, status, words in pages:
+            # A report lets no script run, and axe is one.
+            context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce", bypass_csp=what == "report")
+            page, at = watched(context, f"{what} {name}", {status} - {200}), f"{what} {name}"
+            answer = page.goto(base + path, wait_until="load")
+            check(answer.status == status, f"{at}: {answer.status}")
+            check(words in page.locator("body").inner_text(), f"{at}: does not say {words!r}")
+            fits(page, at)
+            page.screenshot(path=FOLDER / f"{what}-{name}.png", full_page=True)
+            accessible(page, at)
+            context.close()
+
+
+def nothing_anywhere(browser: Browser, pages: dict[str, str]) -> None:
+    """No page stumbles where nothing is left to show."""
+    page = watched(browser.new_context(viewport=WIDE), "nothing")
+    for path in (path for path, url in pages.items() if "?" not in url and path != "/sql"):
+        for query in ("team=nobody&pipeline=nobody&namespace=nowhere", "week=2020-W10", "from=2026-11-09&to=2026-11-09&zone=Asia/Kolkata"):
+            page.goto(f"{BASE}{path}?{query}", wait_until="load")
+            fits(page, f"{path}?{query}")
+            check(page.locator("main h1, main .total").count() > 0, f"{path}?{query}: says nothing")
+    page.context.close()
 
 
 def drill_down(browser: Browser) -> None:
@@ -114,11 +145,7 @@ def keyboard(browser: Browser) -> None:
     check(page.evaluate(f"{focused}.matches('a.skip') && {focused}.getBoundingClientRect().left >= 0"), "keyboard: the first stop is no visible way past the navigation")
     page.keyboard.press("Enter")
     check(page.evaluate(f"{focused}.id") == "main", "keyboard: the way past the navigation does not lead to the figures")
-    for _ in range(20):
-        page.keyboard.press("Tab")
-        if page.evaluate(f"{focused}.matches('a.sort')"):
-            break
-    check(page.evaluate(f"{focused}.matches('a.sort')"), "keyboard: no heading that sorts is reached")
+    check(has_focus(page, "a.sort"), "keyboard: no heading that sorts is reached")
     column = page.evaluate(f"{focused}.textContent.trim()")
     style = page.evaluate(f"getComputedStyle({focused}).outlineStyle")
     check(style not in ("none", ""), f"keyboard: what has the focus is not marked ({style})")
@@ -128,6 +155,80 @@ def keyboard(browser: Browser) -> None:
     check("sort=" in page.url and sorted_by.inner_text().startswith(column), f"keyboard: {column} does not sort")
     page.locator(".find input").first.fill("no such words")
     check(page.locator("table.data tbody tr:visible").count() == 0, "keyboard: finding hides no row")
+    page.context.close()
+
+
+def filters(browser: Browser, has_script: bool) -> None:
+    """Filters and days are chosen on the page, hold from page to page, and are taken away again."""
+    name = f"filters {'with' if has_script else 'without'} a script"
+    page = watched(browser.new_context(viewport=WIDE, java_script_enabled=has_script), name)
+    page.goto(BASE + "/pipelines")
+
+    def teams() -> set[str]:
+        return set(page.locator('main table.data td a[href^="/team?"]').all_inner_texts())
+
+    def days() -> str:
+        return page.locator(".days strong").inner_text()
+
+    everybody, week = teams(), days()
+    check(len(everybody) > 1, f"{name}: only {everybody} had cost")
+    team = min(everybody)
+    page.get_by_text("Change days and filters").click()
+    page.get_by_label("team", exact=True).fill(team)
+    go(page, page.get_by_role("button", name="Show"))
+    check(f"team={team}" in page.url and teams() == {team}, f"{name}: {teams()} on {page.url}")
+    check(days() == week, f"{name}: {days()} instead of {week}")
+    go(page, page.get_by_role("navigation", name="Pages").get_by_role("link", name="Jobs"))
+    check(teams() == {team}, f"{name}: {teams()} on {page.url}")
+    check(page.locator(".chips li").all_inner_texts() == [f"team {team} ×"], f"{name}: {page.locator('.chips').all_inner_texts()}")
+    go(page, page.get_by_role("link", name="Without the filter team"))
+    check("team=" not in page.url and teams() == everybody and page.locator(".chips").count() == 0, f"{name}: still filtered on {page.url}")
+    go(page, page.get_by_role("link", name="The days before"))
+    check("week=2026-W45" in page.url and "2026-W45" in days(), f"{name}: before {week} is {days()}")
+    go(page, page.get_by_role("link", name="The days after"))
+    check(days() == week, f"{name}: after the week before {week} is {days()}")
+    page.get_by_text("Change days and filters").click()
+    page.get_by_label("from", exact=True).fill("2026-11-10")
+    page.get_by_label("to", exact=True).fill("2026-11-11")
+    go(page, page.get_by_role("button", name="Show"))
+    check(days() == "2026-11-10 to 2026-11-11", f"{name}: two days are {days()}")
+    go(page, page.get_by_role("link", name="The days before"))
+    check(days() == "2026-11-08 to 2026-11-09", f"{name}: two days before are {days()}")
+    page.context.close()
+
+
+QUERY = "select cost_category, sum(cost) as cost from costs_daily group by all order by cost desc nulls last, cost_category"
+
+
+def console(browser: Browser, has_script: bool) -> None:
+    """A query is written and asked by keyboard alone; what comes of it is what programs are told."""
+    name = f"console {'with' if has_script else 'without'} a script"
+    page = watched(browser.new_context(viewport=WIDE, java_script_enabled=has_script), name, {400})
+    page.goto(BASE + "/sql")
+    check(page.locator("section.marts details").count() > 20, f"{name}: no marts are told")
+
+    def ask(query: str) -> None:
+        check(has_focus(page, "textarea[name=query]"), f"{name}: the query is not reached")
+        page.keyboard.press("Control+A")
+        page.keyboard.type(query)
+        check(has_focus(page, "button[value=page]", range(1)), f"{name}: the next stop is no way to run it")
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+
+    ask(QUERY)
+    answer = page.request.post(f"{BASE}/api/v1/sql", data={"query": QUERY}).json()
+    rows = [[cell.inner_text() for cell in row.locator("td").all()] for row in page.get_by_role("region", name="Rows").locator("tbody tr").all()]
+    check(rows == [list(row.values()) for row in answer["rows"]] and len(rows) > 5, f"{name}: {rows} instead of {answer}")
+    check(page.locator("p.note[role=status]").inner_text() == f"{len(rows)} rows.", f"{name}: {len(rows)} rows are not counted")
+    check(page.locator("textarea").input_value() == QUERY, f"{name}: the query is gone")
+    # Axe is a script, and waits for ever where none runs.
+    if has_script:
+        page.screenshot(path=FOLDER / "sql-answer.png", full_page=True)
+        accessible(page, name)
+    ask("select no_such_column from costs_daily")
+    check("no_such_column" in page.get_by_role("alert").inner_text(), f"{name}: a mistake is not told")
+    if has_script:
+        accessible(page, f"{name}, a mistake")
     page.context.close()
 
 
@@ -144,25 +245,69 @@ def copying(browser: Browser) -> None:
     context.close()
 
 
+def signing_in(browser: Browser) -> None:
+    """Who has a token signs in with it by keyboard, comes to where they wanted to go, and signs out again."""
+    for name, size, scheme in LOOKS:
+        context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")
+        page, at = watched(context, f"signing in {name}", {401}), f"signing in {name}"
+        page.goto(CLOSED + "/teams?week=2026-W47")
+        check(page.evaluate("document.activeElement.name") == "token", f"{at}: the token is not asked for at once")
+        for token in ("pl_wrong", OTHERS["token"]):
+            page.keyboard.type(token)
+            with page.expect_navigation():
+                page.keyboard.press("Enter")
+            if token == "pl_wrong":
+                check("not known" in page.get_by_role("alert").inner_text(), f"{at}: a wrong token is not told")
+                page.screenshot(path=FOLDER / f"wrong-token-{name}.png", full_page=True)
+                accessible(page, f"{at}, a wrong token")
+        check(page.url == CLOSED + "/teams?week=2026-W47" and page.locator("h1").inner_text() == "Teams", f"{at}: leads to {page.url}")
+        fits(page, at)
+        accessible(page, at)
+        go(page, page.get_by_role("button", name="Sign out"))
+        check(page.goto(CLOSED + "/teams").status == 401, f"{at}: who signed out still reads")
+        context.close()
+
+
 def refreshing(browser: Browser) -> None:
-    """A new build's figures come by themselves, but not while somebody reads something that they opened."""
-    page = watched(browser.new_context(viewport=WIDE), "refreshing")
+    """The figures of a build of another process come by themselves, but not while somebody works with those that are there."""
+    page = watched(browser.new_context(viewport=WIDE), "refreshing", {401})
     page.clock.install()
-    page.goto(BASE + "/teams")
-    shown = page.content()
-    page.route("**/api/v1/build", lambda route: route.fulfill(json={"build": "another"}))
-    page.route("**/teams", lambda route: route.fulfill(body=shown.replace("<h1>Teams</h1>", "<h1>Teams anew</h1>"), content_type="text/html"))
-    field = page.locator("main .find input, main a").first
-    field.focus()
+    page.goto(CLOSED + "/namespaces")
+    page.keyboard.type(OTHERS["token"])
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+    def build() -> str:
+        return page.locator("meta[name=podledger-build]").get_attribute("content")
+
+    def namespaces() -> list[str]:
+        return sorted(page.locator('main td a[href^="/pods?"]').all_inner_texts())
+
+    before, shown = build(), namespaces()
+    at = "timestamp '2026-11-16 {}:00:00'"
+    pod = (
+        f"select 'c' as cluster, 'late' as pod_uid, {at.format(11)} as observed_at, 'late' as pod_name, 'brand-new' as namespace, 'm' as machine, "
+        f"{at.format(10)} as created_at, {at.format(10)} as bound_at, 'scheduled' as start_source, {at.format(10)} as running_at, {at.format(11)} as finished_at, "
+        f"{at.format(11)} as released_at, 'watch' as end_source, 'Succeeded' as phase, 500 as cpu_request_millicores, 1073741824 as memory_request_bytes"
+    )
+    for command in (["import", "query", "--into", "pod_states", "--from", pod], ["build"]):
+        subprocess.run([OTHERS["program"], "--data", OTHERS["data"], *command], check=True, capture_output=True, timeout=120)
+    # The server looks for builds of others every two seconds.
+    until = time.monotonic() + 30
+    while page.request.get(CLOSED + "/api/v1/build").json()["build"] == before and time.monotonic() < until:
+        pass
+    page.locator("main td a").first.focus()
     page.clock.run_for(21_000)
-    check(page.locator("main h1").inner_text() == "Teams", "refreshing: figures move under who works with them")
+    check(namespaces() == shown, "refreshing: figures move under who works with them")
     page.evaluate("document.activeElement.blur()")
     page.clock.run_for(21_000)
     try:
-        page.get_by_role("heading", name="Teams anew").wait_for(timeout=5_000)
+        page.locator("main td a", has_text="brand-new").wait_for(timeout=10_000)
     except Exception:
         wrong.append("refreshing: a new build's figures do not come")
-    check(page.locator("meta[name=podledger-build]").get_attribute("content") == "another", "refreshing: the page does not say of which build it is")
+    now = page.request.get(CLOSED + "/api/v1/build").json()["build"]
+    check(build() == now != before, f"refreshing: the page says it is of {build()}, and is of {now}")
+    check(namespaces() == sorted([*shown, "brand-new"]), f"refreshing: {namespaces()} instead of {shown} and another")
     page.context.close()
 
 
@@ -170,17 +315,28 @@ def main() -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     with sync_playwright() as playwright:
-        # As root, as in containers, Chromium's sandbox does not start; it is shown nothing but this server.
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
+        browser = launched(playwright)
         pages = crawl(browser)
-        look(browser, pages, "wide", WIDE, "light", RULES)
-        look(browser, pages, "phone-dark", PHONE, "dark", RULES_OF_LOOKS)
-        drill_down(browser)
-        keyboard(browser)
-        copying(browser)
-        refreshing(browser)
+        steps = [
+            *((look, pages, *what, RULES) for what in LOOKS),
+            (look, pages, "tablet", TABLET, "light", RULES_OF_WIDTH),
+            (look, pages, "screen", SCREEN, "dark", RULES_OF_WIDTH),
+            (states,),
+            (nothing_anywhere, pages),
+            (drill_down,),
+            (keyboard,),
+            *((step, has_script) for step in (filters, console) for has_script in (True, False)),
+            (copying,),
+            (signing_in,),
+            (refreshing,),
+        ]
+        took = {}
+        for step, *given in steps:
+            begun = time.monotonic()
+            step(browser, *given)
+            took[step.__name__] = round(took.get(step.__name__, 0) + time.monotonic() - begun, 1)
         browser.close()
-    print(json.dumps({"pages": pages, "wrong": wrong}, indent=1))
+    print(json.dumps({"pages": pages, "seconds": took, "wrong": wrong}, indent=1))
     sys.exit(1 if wrong else 0)
 
 

@@ -1,81 +1,23 @@
 //! The server itself, over HTTP: in a browser, under a tester of APIs, and beside the command line.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use podledger_reports::http::routes;
+use podledger_reports::display::{dollars, thousands};
+use podledger_reports::http::{Role, create_token, routes};
+use podledger_sql::units::NanoUsd;
 
+use super::needed;
+use super::pictures::tiles;
+use super::safety::one_pod;
+use super::served::{PODLEDGER, Served, podledger};
 use crate::harness::{system_tool, tool};
+use crate::sql_door::publish;
 use crate::weekly::fortnight;
 
-const PODLEDGER: &str = env!("CARGO_BIN_EXE_podledger");
-
-pub fn podledger(data: &Path) -> Command {
-    let mut command = Command::new(PODLEDGER);
-    command.current_dir(data).arg("--data").arg(data);
-    for name in ["PODLEDGER_DATA", "PODLEDGER_CONFIG"] {
-        command.env_remove(name);
-    }
-    command
-}
-
-/// `podledger serve --no-collect`, until it is dropped.
-pub struct Served {
-    child: Child,
-    address: String,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Served {
-    pub fn of(data: &Path) -> Self {
-        let mut child = podledger(data)
-            .args(["serve", "--no-collect", "--listen", "127.0.0.1:0"])
-            .args(["--requests-per-second", "100000"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let told = lines.find_map(|line| {
-            line.unwrap()
-                .split_once("http://")
-                .map(|(_, rest)| rest.to_owned())
-        });
-        let address = told.unwrap().split_whitespace().next().unwrap().to_owned();
-        Self { child, address }
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    pub fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.address
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
-        body.to_owned()
-    }
-}
-
 /// Where what is left to look at is kept.
-fn artifacts(name: &str) -> PathBuf {
+pub fn artifacts(name: &str) -> PathBuf {
     Path::new(PODLEDGER)
         .ancestors()
         .nth(2)
@@ -113,11 +55,13 @@ pub fn cells(text: &str, columns: &[&str]) -> Vec<Vec<String>> {
 #[test]
 fn a_server_shows_people_and_programs_what_it_promises() {
     let world = fortnight();
+    publish(&world);
     let data = world.folder.path();
     let served = Served::of(data);
     advice_is_that_of_the_command_line(data, &served);
     the_proof_is_that_of_the_command_line(data, &served);
     patches_change_what_is_advised_and_back(&served);
+    advice_is_told_in_sum(data, &served);
     every_page_works_in_a_browser(&served);
     the_api_keeps_what_its_document_says(&served);
 }
@@ -176,8 +120,7 @@ fn advice_is_that_of_the_command_line(data: &Path, served: &Served) {
     }
     // A filter leaves the rows of one pipeline as they are.
     let pipeline = &told[0][0];
-    let one: serde_json::Value =
-        serde_json::from_str(&served.get(&format!("/api/v1/rightsizing?pipeline={pipeline}"))).unwrap();
+    let one = served.json(&format!("/api/v1/rightsizing?pipeline={pipeline}"));
     let of_it = told.iter().filter(|row| row[0] == *pipeline).count();
     assert_eq!(one["total"], of_it);
 }
@@ -185,7 +128,7 @@ fn advice_is_that_of_the_command_line(data: &Path, served: &Served) {
 fn the_proof_is_that_of_the_command_line(data: &Path, served: &Served) {
     let told = said(podledger(data).args(["recommend", "--backtest", "--format", "json"]));
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-    let shown: serde_json::Value = serde_json::from_str(&served.get("/api/v1/rightsizing-backtest")).unwrap();
+    let shown = served.json("/api/v1/rightsizing-backtest");
     let shown = shown["rows"].as_array().unwrap();
     let total = told["backtest"]["total"].as_array().unwrap();
     assert_eq!(shown.len(), total.len() * 5, "a sum and four windows");
@@ -207,9 +150,40 @@ fn the_proof_is_that_of_the_command_line(data: &Path, served: &Served) {
     }
 }
 
+/// Tiles of the page of advice against what the command line advises.
+fn advice_is_told_in_sum(data: &Path, served: &Served) {
+    let told = said(podledger(data).args(["recommend", "--format", "csv"]));
+    let told = cells(&told, &["memory_recommended_bytes", "nominal_saving_usd"]);
+    let advised = told.iter().filter(|row| !row[0].is_empty()).count();
+    let saving: i64 = told
+        .iter()
+        .map(|row| NanoUsd::from_decimal_str(&row[1]).unwrap().get())
+        .sum();
+    let proof = said(podledger(data).args(["recommend", "--backtest", "--format", "json"]));
+    let proof: serde_json::Value = serde_json::from_str(&proof).unwrap();
+    let failed = |strategy: &str| {
+        let mut total = proof["backtest"]["total"].as_array().unwrap().iter();
+        let outcome = total.find(|outcome| outcome["strategy"] == strategy);
+        thousands(outcome.unwrap()["failed_attempts"].as_u64().unwrap())
+    };
+    let tiles = tiles(&served.get("/rightsizing"));
+    let count = |number: usize| thousands(number as u64);
+    assert_eq!(
+        tiles["advised"].0,
+        format!("{} of {}", count(advised), count(told.len()))
+    );
+    assert_eq!(tiles["nominal saving"].0, dollars(NanoUsd::from_nano(saving)));
+    assert_eq!(
+        tiles["in the back-test"],
+        (
+            failed("podledger"),
+            format!("tries failed, {} as they asked", failed("current"))
+        )
+    );
+}
+
 fn patches_change_what_is_advised_and_back(served: &Served) {
-    let shown: serde_json::Value =
-        serde_json::from_str(&served.get("/api/v1/rightsizing?limit=5000")).unwrap();
+    let shown = served.json("/api/v1/rightsizing?limit=5000");
     let mut patched = 0;
     for row in shown["rows"].as_array().unwrap() {
         let (Some(patch), Some(inverse)) = (row["patch"].as_str(), row["inverse_patch"].as_str()) else {
@@ -257,14 +231,31 @@ fn every_page_works_in_a_browser(served: &Served) {
             ]
             .contains(path)
         });
+    // A server of nothing, and one that asks for a token.
+    let nothing = tempfile::tempdir().unwrap();
+    let empty = Served::of(nothing.path());
+    let small = one_pod();
+    let tokens = small.folder.path().join("tokens.toml");
+    let token = create_token(&tokens, "browser", Role::Viewer, String::new()).unwrap();
+    let closed = Served::of(small.folder.path());
+    let others = serde_json::json!({
+        "empty": empty.url,
+        "closed": closed.url,
+        "token": token,
+        "data": small.folder.path(),
+        "program": PODLEDGER,
+    });
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/web/browser.py");
-    said(
+    let told = said(
         Command::new(python)
+            .env_remove("PODLEDGER_CONFIG")
             .arg(program)
-            .arg(served.url())
+            .arg(&served.url)
             .arg(artifacts("screenshots"))
+            .arg(others.to_string())
             .args(pages),
     );
+    println!("{told}");
 }
 
 fn the_api_keeps_what_its_document_says(served: &Served) {
@@ -272,12 +263,31 @@ fn the_api_keeps_what_its_document_says(served: &Served) {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
+    // What has to be named is there: nobody guesses the name of a run, and an answer without rows keeps any promise of them.
+    let needed = needed(&|url| served.json(url));
+    let mut document = served.json("/api/v1/openapi.json");
+    for item in document["paths"].as_object_mut().unwrap().values_mut() {
+        let parameters = item.pointer_mut("/get/parameters");
+        for parameter in parameters
+            .and_then(|all| all.as_array_mut())
+            .into_iter()
+            .flatten()
+        {
+            if parameter["required"] == true {
+                let value = &needed[parameter["name"].as_str().unwrap()];
+                parameter["example"] = value.as_str().into();
+            }
+        }
+    }
+    let path = folder.path().join("openapi.json");
+    std::fs::write(&path, document.to_string()).unwrap();
     // A schema's properties are read as conditions on requests and answers; the seed makes each run the same.
     said(
         Command::new(schemathesis)
             .current_dir(folder.path())
             .arg("run")
-            .arg(format!("{}/api/v1/openapi.json", served.url()))
+            .arg(path)
+            .args(["--url", &served.url])
             .args([
                 "--seed",
                 "7",
@@ -285,7 +295,14 @@ fn the_api_keeps_what_its_document_says(served: &Served) {
                 "--generation-database",
                 "none",
             ])
-            .args(["--phases", "fuzzing", "--max-examples", "6", "--mode", "all"])
+            .args([
+                "--phases",
+                "examples,fuzzing",
+                "--max-examples",
+                "6",
+                "--mode",
+                "all",
+            ])
             .args([
                 "--checks",
                 CHECKS,

@@ -6,7 +6,8 @@ use axum::http::StatusCode;
 use podledger_reports::http::{Role, create_token};
 
 use super::Server;
-use super::browser::{Served, said};
+use super::browser::said;
+use super::served::Served;
 use crate::harness::{system_tool, tool};
 use crate::weekly::fortnight;
 

@@ -1,15 +1,23 @@
 //! The dashboard and the API over whole ledgers: who is answered, with which figures, and how names are shown.
 
 mod browser;
+mod cache;
 mod clusters;
+mod document;
 mod drilled;
 mod figures;
 mod handy;
+mod marts;
 mod names;
+mod pictures;
 mod reports;
 mod safety;
+mod secrets;
+mod served;
+mod tls;
 mod unlike;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -60,12 +68,42 @@ pub fn settings(tokens: &Path) -> Settings {
     }
 }
 
+async fn answer(router: axum::Router, request: Request<Body>) -> Answer {
+    let response = router.oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body: String::from_utf8_lossy(&bytes).into_owned(),
+    }
+}
+
+/// What questions need to be told, of what a ledger has: the run with the most failures and its pipeline, the dearest pod and machine.
+pub fn needed(ask: &dyn Fn(&str) -> serde_json::Value) -> BTreeMap<&'static str, String> {
+    let first = |name: &str, sort: &str, column: &str| {
+        let answer = ask(&format!("/api/v1/{name}?sort={sort}&limit=1"));
+        answer["rows"][0][column].as_str().unwrap().to_owned()
+    };
+    BTreeMap::from([
+        ("run", first("runs", "-failed_attempts", "run")),
+        ("pipeline", first("runs", "-failed_attempts", "pipeline")),
+        ("pod", first("pods", "-cost", "pod_uid")),
+        ("machine", first("machines", "-cost", "machine")),
+    ])
+}
+
 impl Server {
     /// Of what is in a folder, for whom the tokens there say.
     pub fn of(folder: &Path) -> Self {
+        Self::with(folder, settings(&folder.join("tokens.toml")))
+    }
+
+    /// Of what is in a folder, as settings say.
+    pub fn with(folder: &Path, settings: Settings) -> Self {
         let snapshots = Arc::new(Snapshots::new(&folder.join("ledger.duckdb")));
         snapshots.take().unwrap();
-        let app = App::new(Arc::clone(&snapshots), settings(&folder.join("tokens.toml"))).unwrap();
+        let app = App::new(Arc::clone(&snapshots), settings).unwrap();
         Self {
             router: app.router(),
             snapshots,
@@ -91,15 +129,16 @@ impl Server {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::from(body.to_owned())).unwrap();
+        self.runtime.block_on(answer(self.router.clone(), request))
+    }
+
+    /// Answers to requests that are all there before the first is answered.
+    pub fn at_once(&self, requests: Vec<Request<Body>>) -> Vec<Answer> {
         self.runtime.block_on(async {
-            let response = self.router.clone().oneshot(request).await.unwrap();
-            let (parts, body) = response.into_parts();
-            let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-            Answer {
-                status: parts.status,
-                headers: parts.headers,
-                body: String::from_utf8_lossy(&bytes).into_owned(),
-            }
+            let asked = requests
+                .into_iter()
+                .map(|request| answer(self.router.clone(), request));
+            asked.collect::<tokio::task::JoinSet<Answer>>().join_all().await
         })
     }
 

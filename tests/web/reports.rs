@@ -4,7 +4,8 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use super::Server;
-use super::browser::{Served, cells, podledger, said};
+use super::browser::{cells, said};
+use super::served::{Served, podledger};
 use super::names::form;
 use crate::weekly::fortnight;
 

@@ -1,7 +1,10 @@
 //! Who is answered, and how it is said when somebody is not.
 
-use axum::http::{StatusCode, header};
-use podledger_reports::http::{App, Role, Snapshots, create_token, revoke_token, routes};
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use podledger_reports::http::{App, Role, Settings, Snapshots, create_token, revoke_token, routes};
 
 use super::{Server, settings};
 use crate::harness::World;
@@ -16,7 +19,7 @@ const OPEN: &[&str] = &[
     "/sign-in",
 ];
 
-fn one_pod() -> World {
+pub fn one_pod() -> World {
     let world = World::new();
     world.given_machine(4, 16, 0, "1");
     world.given_pod("p", 1000, 1024, 0);
@@ -24,7 +27,7 @@ fn one_pod() -> World {
     world
 }
 
-const HOST: (&str, &str) = ("host", "127.0.0.1:9480");
+pub const HOST: (&str, &str) = ("host", "127.0.0.1:9480");
 
 #[test]
 fn no_route_answers_without_a_token_where_there_are_tokens() {
@@ -140,6 +143,46 @@ fn wrong_tokens_lock_out_nobody_who_has_a_right_one() {
     for _ in 0..12 {
         assert_eq!(sign_in(&token).status, StatusCode::SEE_OTHER);
     }
+}
+
+#[test]
+fn who_asks_too_often_is_told_to_come_again_later() {
+    let world = one_pod();
+    let slow = Settings {
+        requests_per_second: 1,
+        ..settings(&world.folder.path().join("tokens.toml"))
+    };
+    let server = Server::with(world.folder.path(), slow);
+    for (path, kind) in [
+        ("/healthz", "text/html; charset=utf-8"),
+        ("/teams", "text/html; charset=utf-8"),
+        ("/api/v1/teams", "application/problem+json"),
+        ("/nowhere", "text/html; charset=utf-8"),
+    ] {
+        // Four at once, and one more for each second that this takes.
+        let refused = (0..1000)
+            .map(|_| server.get(path))
+            .find(|answer| answer.status == StatusCode::TOO_MANY_REQUESTS)
+            .unwrap();
+        let seconds: u32 = refused.header(header::RETRY_AFTER).parse().unwrap();
+        assert!((1..=60).contains(&seconds), "{path}: {seconds}");
+        assert_eq!(refused.header(header::CONTENT_TYPE), kind, "{path}");
+        assert!(
+            refused.body.contains("too many requests"),
+            "{path}: {}",
+            refused.body
+        );
+        assert!(
+            refused.header(header::ETAG).is_empty() && refused.header(header::CACHE_CONTROL) == "no-store"
+        );
+    }
+    // It is one address that waits.
+    let of_another = Request::get("/teams")
+        .header(HOST.0, HOST.1)
+        .extension(SocketAddr::from(([192, 0, 2, 7], 50_000)))
+        .body(Body::empty())
+        .unwrap();
+    assert_eq!(server.at_once(vec![of_another])[0].status, StatusCode::OK);
 }
 
 #[test]

@@ -61,8 +61,8 @@ fn api() -> OpenApi {
                 )]),
             ),
         )
-        .response("304", unchanged())
-        .response("default", problem());
+        .response("304", unchanged());
+    let build = problems(build, &[]);
     let mut weekly = OperationBuilder::new()
         .operation_id(Some("weekly-report"))
         .summary(Some("Every figure of the weekly report"))
@@ -74,8 +74,8 @@ fn api() -> OpenApi {
                 Schema::Object(ObjectBuilder::new().schema_type(Type::Object).build()),
             ),
         )
-        .response("304", unchanged())
-        .response("default", problem());
+        .response("304", unchanged());
+    weekly = problems(weekly, &[404, 503]);
     for (name, about) in [
         (
             "week",
@@ -93,6 +93,12 @@ fn api() -> OpenApi {
         .path("/api/v1/build", PathItem::new(HttpMethod::Get, build))
         .path("/api/v1/weekly-report", PathItem::new(HttpMethod::Get, weekly))
         .path("/api/v1/sql", PathItem::new(HttpMethod::Post, sql()));
+    let components = PROBLEMS.iter().fold(
+        ComponentsBuilder::new()
+            .schema("Problem", problem_schema())
+            .security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer))),
+        |components, (status, about)| components.response(problem_name(*status), problem(about)),
+    );
     OpenApiBuilder::new()
         .info(
             InfoBuilder::new()
@@ -104,12 +110,7 @@ fn api() -> OpenApi {
                 )),
         )
         .paths(paths)
-        .components(Some(
-            ComponentsBuilder::new()
-                .schema("Problem", problem_schema())
-                .security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)))
-                .build(),
-        ))
+        .components(Some(components.build()))
         .security(Some([
             SecurityRequirement::new("token", Vec::<String>::new()),
             SecurityRequirement::default(),
@@ -195,7 +196,7 @@ fn sql() -> OperationBuilder {
             content(file("One Parquet file.")),
         )
         .build();
-    OperationBuilder::new()
+    let operation = OperationBuilder::new()
         .operation_id(Some("sql"))
         .summary(Some("Ask in SQL"))
         .description(Some(
@@ -211,8 +212,8 @@ fn sql() -> OperationBuilder {
             false,
         ))
         .parameter(parameter("limit", "Rows at most.", limit, false))
-        .response("200", rows)
-        .response("default", problem())
+        .response("200", rows);
+    problems(operation, &[404, 406, 408, 413, 415, 422, 503, 504])
 }
 
 fn operation(question: &Question) -> OperationBuilder {
@@ -221,8 +222,16 @@ fn operation(question: &Question) -> OperationBuilder {
         .summary(Some(question.title))
         .description(Some(question.about))
         .response("200", json(question.about, answer(question)))
-        .response("304", unchanged())
-        .response("default", problem());
+        .response("304", unchanged());
+    // What there is to learn from may be more than a server holds.
+    operation = problems(
+        operation,
+        if question.is_of_advice() {
+            &[422, 503]
+        } else {
+            &[503]
+        },
+    );
     let pattern = |about: &str, pattern: &str| {
         Schema::Object(
             ObjectBuilder::new()
@@ -399,9 +408,63 @@ fn json(about: &str, schema: Schema) -> Response {
         .build()
 }
 
-fn problem() -> Response {
+fn unchanged() -> Response {
     ResponseBuilder::new()
-        .description("What is wrong, as RFC 9457 describes it.")
+        .description("Nothing has changed since the answer with this ETag.")
+        .build()
+}
+
+/// Statuses of requests that are not answered, and what each means; what is wrong is told as RFC 9457 describes it.
+const PROBLEMS: &[(u16, &str)] = &[
+    (400, "Something in the request is wrong, which is named."),
+    (401, "The request shows no token, or one that is not known."),
+    (
+        403,
+        "The token does not allow this, or the request comes from a page of another origin.",
+    ),
+    (404, "What is asked for is not there."),
+    (406, "No format that is accepted is one of those that there are."),
+    (408, "The body took too long to arrive."),
+    (413, "The body, the query or the answer is too large."),
+    (414, "The URL is too long."),
+    (415, "The body is of no kind that is read."),
+    (
+        421,
+        "The server is not known by the name under which it was asked.",
+    ),
+    (422, "It is not allowed, or takes too much memory."),
+    (
+        429,
+        "Too many requests, or too many wrong tokens: `Retry-After` says when to come again.",
+    ),
+    (500, "It could not be computed; the server's log says why."),
+    (
+        503,
+        "There is nothing to answer from yet, or it took too long: `Retry-After` says when to come again.",
+    ),
+    (504, "The query took too long."),
+];
+
+/// Those with which any request may be met.
+const ALWAYS: &[u16] = &[400, 401, 403, 414, 421, 429, 500];
+
+/// The operation with what may be wrong with any request, and with this one.
+fn problems(operation: OperationBuilder, with_this: &[u16]) -> OperationBuilder {
+    ALWAYS
+        .iter()
+        .chain(with_this)
+        .fold(operation, |operation, status| {
+            operation.response(status.to_string(), Ref::from_response_name(problem_name(*status)))
+        })
+}
+
+fn problem_name(status: u16) -> String {
+    format!("Problem{status}")
+}
+
+fn problem(about: &str) -> Response {
+    ResponseBuilder::new()
+        .description(about)
         .content(
             "application/problem+json",
             Content::new(Some(Ref::from_schema_name("Problem"))),
