@@ -10,7 +10,6 @@ use podledger_analyzer::rightsizing::{
 };
 use podledger_reports::http::{Advice, Advise, AdviseWeek, Amount, NoAdvice, Replayed, Saving, Template};
 use podledger_reports::weekly::Judged;
-use podledger_sql::units::NanoUsd;
 
 use super::report_advice::{learned, of_week};
 

@@ -20,7 +20,7 @@ fn rows_are_sorted_and_found_work_is_told_and_a_first_visit_ends() {
         return;
     };
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/web/handy.py");
-    said(Command::new(python).arg(program).arg(served.url()));
+    said(Command::new(python).arg(program).arg(&served.url));
 }
 
 #[test]

@@ -93,10 +93,10 @@ pub struct Replayed {
     pub machines: u64,
     pub pods: u64,
     pub cost: NanoUsd,
-    /// What the replay with recorded requests costs.
-    pub replayed_cost: NanoUsd,
+    /// What the replay with recorded requests costs; `None` where nothing is replayed.
+    pub replayed_cost: Option<NanoUsd>,
     /// How far that is from the ledger, in millionths of it.
-    pub deviation_ppm: i64,
+    pub deviation_ppm: Option<i64>,
     /// The rules of its autoscaler that reproduce it best, in words.
     pub rules: String,
     /// Why no realisable saving is told of it.
@@ -275,8 +275,8 @@ fn replayed(row: &Replayed) -> Vec<Value> {
         number(row.machines),
         number(row.pods),
         Value::BigInt(row.cost.get()),
-        Value::BigInt(row.replayed_cost.get()),
-        Value::BigInt(row.deviation_ppm),
+        row.replayed_cost.map_or(Value::Null, |cost| Value::BigInt(cost.get())),
+        row.deviation_ppm.map_or(Value::Null, Value::BigInt),
         text(&row.rules),
         known(row.withheld.as_ref()),
     ]

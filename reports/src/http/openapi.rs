@@ -408,12 +408,6 @@ fn json(about: &str, schema: Schema) -> Response {
         .build()
 }
 
-fn unchanged() -> Response {
-    ResponseBuilder::new()
-        .description("Nothing has changed since the answer with this ETag.")
-        .build()
-}
-
 /// Statuses of requests that are not answered, and what each means; what is wrong is told as RFC 9457 describes it.
 const PROBLEMS: &[(u16, &str)] = &[
     (400, "Something in the request is wrong, which is named."),
