@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use arrow::array::{Array as _, ArrayRef, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray as _, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches;
 use clap::{Args, ValueEnum};
 use podledger_reports::display::plain;
-use podledger_reports::door::{Door, Format as Written, Rendering, Settings};
+use podledger_reports::door::{self, Door, Format as Written, Rendering, Settings};
 
 use super::Cli;
 use super::collect::runtime;
@@ -173,17 +172,11 @@ pub async fn table(answer: &mut Answered<'_>, rows: usize) -> anyhow::Result<(St
 
 /// Rows as a terminal can show them: names from outside may hold what would move its cursor, or more.
 fn shown(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
-    let options = FormatOptions::default();
     let (mut fields, mut columns) = (Vec::new(), Vec::<ArrayRef>::new());
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
-        let texts: anyhow::Result<Vec<Option<String>>> = (0..column.len())
-            .map(|at| match column.is_null(at) {
-                true => Ok(None),
-                false => Ok(Some(plain(&formatter.value(at).try_to_string()?))),
-            })
-            .collect();
-        columns.push(Arc::new(StringArray::from(texts?)));
+        let texts = door::shown(column)?;
+        let texts: StringArray = texts.as_string::<i32>().iter().map(|text| text.map(plain)).collect();
+        columns.push(Arc::new(texts));
         fields.push(Field::new(plain(field.name()), DataType::Utf8, true));
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)

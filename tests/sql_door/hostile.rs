@@ -11,6 +11,8 @@ pub fn is_of_the_catalogue(text: &str) -> bool {
     [
         "select * from pg_catalog.pg_class",
         "select * from information_schema.tables",
+        "select * from pg_class",
+        "select txid_current()",
         "select current_setting('threads')",
         "select pg_get_viewdef(1)",
     ]
@@ -189,7 +191,9 @@ fn a_worker_has_its_pipes_and_no_environment() {
         assert_eq!(limit("Max file size"), "0");
         assert_eq!(limit("Max core file size"), "0");
         assert_eq!(limit("Max open files"), "256");
-        assert_eq!(limit("Max address space"), (2_u64 << 30).to_string());
+        // Beside what it had when it was limited.
+        let space: u64 = limit("Max address space").parse().unwrap();
+        assert!(((2 << 30)..(4 << 30)).contains(&space), "{space}");
         for entry in std::fs::read_dir(process.join("fd")).unwrap() {
             let file = std::fs::read_link(entry.unwrap().path()).unwrap();
             let file = file.to_string_lossy().into_owned();

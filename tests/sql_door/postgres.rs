@@ -165,7 +165,7 @@ fn psql_is_told_what_is_wrong_as_postgresql_tells_it() {
     let told = served
         .told(&["begin", "select nothing", "select 1", "rollback", "select 2"])
         .unwrap();
-    assert!(told.contains("42703") && told.contains("25P02") && told.ends_with("2\n") | told.contains("\n2\n"), "{told}");
+    assert!(told.starts_with("2\n") && told.contains("42703") && told.contains("25P02"), "{told}");
     assert_eq!(contents(world.folder.path()), before);
 }
 
@@ -177,8 +177,11 @@ fn every_way_out_is_shut_on_the_wire_too() {
     let Some(python) = tool("python3") else { return };
     let asked = world.folder.path().join("ways.json");
     // What is asked of PostgreSQL's catalogue is answered from the snapshot's description.
-    let (answered, refused): (Vec<String>, Vec<String>) =
+    let (answered, mut refused): (Vec<String>, Vec<String>) =
         ways_out().into_iter().partition(|text| super::hostile::is_of_the_catalogue(text));
+    // What a session answers itself changes nothing, and two statements are two.
+    let around = ["deallocate p", "begin", "commit", "select 1; select 2", "-- nothing but a comment", ";"];
+    refused.retain(|text| !around.contains(&text.as_str()));
     assert!(refused.len() > 150 && !answered.is_empty());
     let ways = serde_json::json!({ "refused": refused, "answered": answered });
     std::fs::write(&asked, ways.to_string()).unwrap();

@@ -16,12 +16,11 @@ def asked(text, is_prepared):
     """The SQLSTATE, or none where there were rows."""
     try:
         with connection.cursor() as cursor:
-            # With a parameter psycopg prepares it.
-            cursor.execute(text.encode(), prepare=True) if is_prepared else connection.pgconn.exec_(text.encode())
-            if not is_prepared:
-                result = connection.pgconn.exec_(text.encode())
-                return (result.error_field(psycopg.pq.DiagnosticField.SQLSTATE) or b"").decode() or None
-            return None
+            if is_prepared:
+                cursor.execute(text.encode(), prepare=True)
+                return None
+            result = connection.pgconn.exec_(text.encode())
+            return (result.error_field(psycopg.pq.DiagnosticField.SQLSTATE) or b"").decode() or None
     except psycopg.Error as error:
         return error.sqlstate
 

@@ -31,7 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-pub use rendering::{Format, Rendering};
+pub use rendering::{Format, Rendering, shown};
 pub use shut_in::{ShutIn, shut_in};
 pub use wire::{Done, Failed, Kernel, Why};
 pub use worker::work;

@@ -279,6 +279,17 @@ fn json(batch: &RecordBatch, is_first: bool) -> Result<Vec<u8>, ArrowError> {
     Ok(bytes)
 }
 
+/// The values of a column as people are shown them; `None` is NULL.
+///
+/// # Errors
+/// Where one cannot be shown.
+pub fn shown(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    match with_infinity(column, "")? {
+        Some(texts) => Ok(texts),
+        None => as_text(column, |text| text),
+    }
+}
+
 /// A column as text, as DuckDB's shell would show it.
 fn as_text(column: &ArrayRef, shown: impl Fn(String) -> String) -> Result<ArrayRef, ArrowError> {
     let options = FormatOptions::default().with_null("NULL");

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::Schema;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::request::Parts;
@@ -425,24 +425,14 @@ async fn shown(door: &Door, query: &str) -> Result<pages::Rows, Problem> {
     while let Some(batch) = answer.next().await? {
         let part = first(&batch, most_rows - rows.len() as u64);
         is_complete = part.num_rows() == batch.num_rows();
-        let options = arrow::util::display::FormatOptions::default().with_null("NULL");
-        let formatters: Result<Vec<_>, _> = part
-            .columns()
-            .iter()
-            .map(|column| arrow::util::display::ArrayFormatter::try_new(column.as_ref(), &options))
-            .collect();
-        let formatters = formatters.map_err(failed)?;
+        let texts: Result<Vec<ArrayRef>, _> = part.columns().iter().map(crate::door::shown).collect();
+        let texts = texts.map_err(failed)?;
         for at in 0..part.num_rows() {
-            let mut row = Vec::with_capacity(formatters.len());
-            for (formatter, column) in formatters.iter().zip(part.columns()) {
-                if column.is_null(at) {
-                    row.push(None);
-                } else {
-                    let text = formatter.value(at).try_to_string().map_err(failed)?;
-                    row.push(Some(crate::display::cut(&plain(&text), LONGEST_CELL)));
-                }
-            }
-            rows.push(row);
+            let of_column = |texts: &ArrayRef| {
+                let texts = texts.as_string::<i32>();
+                (!texts.is_null(at)).then(|| crate::display::cut(&plain(texts.value(at)), LONGEST_CELL))
+            };
+            rows.push(texts.iter().map(of_column).collect());
         }
         if !is_complete {
             break;

@@ -148,7 +148,8 @@ fn value(
     is_binary: bool,
     out: &mut BytesMut,
 ) -> Result<(), ArrowError> {
-    if column.is_null(at) {
+    // What is NULL in every row has no bits that say so.
+    if column.is_null(at) || *column.data_type() == DataType::Null {
         out.put_i32(-1);
         return Ok(());
     }
