@@ -5,7 +5,7 @@ mod billing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use podledger_analyzer::replay::{PoolName, Replay, Schedule};
+use podledger_analyzer::replay::{NotReplayed, PoolName, Replay, Schedule};
 use podledger_analyzer::rightsizing::{
     Confidence, Filter, Recommendation, Resource, Settings, Severity, Strategy, Template, Withheld, read,
     recommendations,
@@ -261,8 +261,11 @@ fn each_is_told_where_its_pools_are_replayed(
             );
             sum += i128::from(saving.get());
             told += 1;
+        } else if let Some(ran_in) = pools.get(&job) {
+            assert!(!ran_in.is_disjoint(&left_out), "{job}: {found:?}");
         } else {
-            assert!(!pools[&job].is_disjoint(&left_out), "{job}: {found:?}");
+            // It never ran.
+            assert_eq!(found.withheld, Some(NotReplayed::NoMachine), "{job}");
         }
     }
     // Where one gives room, another takes it: together they spare more than one by one.

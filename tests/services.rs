@@ -288,9 +288,9 @@ fn disks_of_azure_cost_what_the_next_larger_size_costs() {
     for (item, price) in [
         ("P10 LRS (128 GiB premium SSD)", "7.3"),
         ("P15 LRS Disk", "14.6"),
-        // What else is sold of a disk is not its price.
-        ("P10 LRS Disk Mount", "3.65"),
-        ("P15 LRS Disk Operations", "0.73"),
+        // What else is sold of a disk is not its price, and of two prices the higher would stand.
+        ("P10 LRS Disk Mount", "73"),
+        ("P15 LRS Disk Operations", "73"),
         ("P10 ZRS", "10.95"),
         ("S4 LRS", "1.46"),
     ] {

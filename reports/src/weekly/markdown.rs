@@ -200,7 +200,7 @@ fn write(report: &Weekly, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\n---\n{}", super::words::trust(report))
 }
 
-/// What is known beside the cost: how that changed, since when, and whose it is.
+/// What is known beside the cost, each behind a dot: how that changed, since when, and whose it is.
 fn details(finding: &Finding) -> String {
     let trend = finding.cost.zip(finding.previous).and_then(|(cost, previous)| {
         let difference = NanoUsd::from_nano(cost.get() - previous.get());
@@ -211,12 +211,8 @@ fn details(finding: &Finding) -> String {
         .as_ref()
         .map(|since| format!("since {}", since.chars().take(10).collect::<String>()));
     let team = (finding.team != "unattributed").then(|| format!("team {}", name(&finding.team)));
-    let told: Vec<String> = [trend, since, team].into_iter().flatten().collect();
-    if told.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", told.join(", "))
-    }
+    let told = [trend, since, team].into_iter().flatten();
+    told.map(|text| format!(" · {text}")).collect()
 }
 
 fn proof(out: &mut String, proof: &Proof) -> std::fmt::Result {
