@@ -245,10 +245,13 @@ fn runaways_of(pods: &[PodTruth], end_ms: i64) -> BTreeMap<String, i128> {
     }))
 }
 
+/// Machines in an hour.
+type Machines<'a> = Vec<(&'a MachineTruth, &'a HourTruth)>;
+
 /// Idle time of a week, as far as it is observed, by the finding that tells it and its pool or node.
 fn idle_of(machines: &[MachineTruth]) -> BTreeMap<String, i128> {
     // Hours of each pool, and in each its machines.
-    let mut pools: BTreeMap<&str, BTreeMap<i64, Vec<(&MachineTruth, &HourTruth)>>> = BTreeMap::new();
+    let mut pools: BTreeMap<&str, BTreeMap<i64, Machines>> = BTreeMap::new();
     for machine in machines {
         for hour in &machine.hours {
             let hours = pools.entry(machine.pool).or_default();
@@ -267,15 +270,13 @@ fn idle_of(machines: &[MachineTruth]) -> BTreeMap<String, i128> {
     let mut told = Vec::new();
     for (pool, hours) in &mut pools {
         let is_whole_week = hours.len() == all.len();
-        let is_without_work =
-            |hour: &Vec<(&MachineTruth, &HourTruth)>| hour.iter().all(|(_, hour)| hour.busy_ms == 0);
+        let is_without_work = |hour: &Machines| hour.iter().all(|(_, hour)| hour.busy_ms == 0);
         let is_never_zero = is_whole_week
             && hours
                 .values()
                 .all(|hour| hour.iter().any(|(_, hour)| hour.up_ms == HOUR_MS))
             && hours.values().filter(|hour| is_without_work(hour)).count() * 8 >= hours.len();
-        let empty =
-            |hour: &Vec<(&MachineTruth, &HourTruth)>| hour.iter().filter(|(_, hour)| is_empty(hour)).count();
+        let empty = |hour: &Machines| hour.iter().filter(|(_, hour)| is_empty(hour)).count();
         let surplus = hours.values().map(empty).min().filter(|_| is_whole_week);
         for hour in hours.values_mut() {
             hour.sort_by_key(|(machine, hour)| (!is_empty(hour), hour.cost, &machine.provider_id));
