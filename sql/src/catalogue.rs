@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Doing, Result};
 use crate::ledger::quote;
+use crate::parameters::list_of_text;
 use crate::published::Manifest;
 
 /// Tables and macros, filled from a snapshot.
@@ -89,17 +90,29 @@ pub(crate) fn is_macro(schema: &str, name: &str) -> bool {
 pub(crate) fn translate(tree: &mut Value) -> bool {
     let is_changed = rename_all(tree);
     if is_changed {
-        name_sources(tree);
+        settle(tree);
     }
     is_changed
 }
 
-/// In PostgreSQL the alias of a function in a FROM clause names its column too, and a function that yields one value may stand there.
-fn name_sources(tree: &mut Value) {
+/// What only a query of the catalogue has: in PostgreSQL the alias of a function in a FROM clause names its column too, a function that yields one value
+/// may stand there, lists are written `'{a,b}'`, and `format` has its own signs.
+fn settle(tree: &mut Value) {
     match tree {
-        Value::Array(items) => items.iter_mut().for_each(name_sources),
+        Value::Array(items) => items.iter_mut().for_each(settle),
         Value::Object(object) => {
-            object.values_mut().for_each(name_sources);
+            object.values_mut().for_each(settle);
+            if text(object, "class") == "TYPE"
+                && let [name] = path(object, "qualified_name").as_slice()
+                && NUMBERED.iter().any(|(numbered, ..)| numbered == name)
+            {
+                rename(object, ("schema", "type_name"), "", "VARCHAR");
+            }
+            match text(object, "function_name") {
+                "unnest" => list_of(object),
+                "format" => signs(object),
+                _ => {}
+            }
             let alias = text(object, "alias").to_owned();
             let has_names = object.get("column_name_alias").and_then(Value::as_array).is_none_or(|names| !names.is_empty());
             if text(object, "type") != "TABLE_FUNCTION" || alias.is_empty() || has_names {
@@ -131,6 +144,37 @@ fn name_sources(tree: &mut Value) {
             }
         }
         _ => {}
+    }
+}
+
+/// `= any('{a,b}')` is `in (select unnest('{a,b}'))` in the tree.
+fn list_of(unnest: &mut Map<String, Value>) {
+    let argument = unnest
+        .get_mut("arguments")
+        .and_then(|arguments| arguments.pointer_mut("/0/expression"));
+    if let Some(argument) = argument
+        && argument["literal"]["kind"] == "STRING"
+        && let Ok(parts) = list_of_text(argument["literal"]["text"].as_str().unwrap_or_default())
+    {
+        let literal = |part: Option<String>| {
+            let kind = if part.is_some() { "STRING" } else { "NULL_LITERAL" };
+            json!({ "class": "CONSTANT", "type": "VALUE_CONSTANT", "alias": "", "literal": { "kind": kind, "text": part.unwrap_or_default() } })
+        };
+        let parts: Vec<Value> = parts.into_iter().map(literal).collect();
+        *argument = json!({ "class": "OPERATOR", "type": "ARRAY_CONSTRUCTOR", "alias": "", "children": parts });
+    }
+}
+
+/// `format('%I.%I', a, b)` is `printf` in DuckDB, where names that need no quotes have none either.
+fn signs(format: &mut Map<String, Value>) {
+    let first = format
+        .get_mut("arguments")
+        .and_then(|arguments| arguments.pointer_mut("/0/expression/literal/text"));
+    if let Some(first) = first
+        && let Some(signs) = first.as_str().filter(|signs| signs.contains('%'))
+    {
+        *first = signs.replace("%I", "%s").replace("%L", "%s").into();
+        rename(format, ("schema", "function_name"), "", "printf");
     }
 }
 
@@ -278,11 +322,10 @@ fn cast(object: &mut Map<String, Value>) -> Option<Value> {
     let name = path(type_expression, "qualified_name").pop()?;
     let (_, from_name, to_name) = NUMBERED.iter().find(|(numbered, ..)| *numbered == name)?;
     let child = object.get("child")?.clone();
-    let is_text = child["literal"]["kind"] == "STRING"
-        || child["type_expr"]["type_name"]
-            .as_str()
-            .is_some_and(|name| name.eq_ignore_ascii_case("varchar") || name.eq_ignore_ascii_case("text"));
-    let macro_name = if is_text { from_name } else { to_name };
+    // Of columns and numbers the type makes names, of all else numbers.
+    let is_number = child["class"] == "COLUMN_REF"
+        || (child["class"] == "CONSTANT" && child["literal"]["kind"] != "STRING");
+    let macro_name = if is_number { to_name } else { from_name };
     Some(call(macro_name, vec![child], text(object, "alias")))
 }
 

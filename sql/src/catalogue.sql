@@ -508,6 +508,8 @@ create macro catalogue.pg_total_relation_size(table_oid) as (select any_value(__
 create macro catalogue.pg_indexes_size(table_oid) as 0;
 create macro catalogue.pg_database_size(database_name) as (select sum(__bytes)::bigint from catalogue.__class);
 create macro catalogue.pg_size_pretty(bytes) as (bytes // 1024) || ' kB';
+create macro catalogue.parse_ident(identifier) as string_split(replace(identifier, '"', ''), '.');
+create macro catalogue.pg_stat_get_numscans(index_oid) as 0;
 create macro catalogue.quote_ident(identifier) as case when regexp_full_match(identifier, '[a-z_][a-z0-9_$]*') then identifier else '"' || replace(identifier, '"', '""') || '"' end;
 create macro catalogue.array_upper(list, dimension) as nullif(len(list), 0);
 create macro catalogue.array_lower(list, dimension) as case when len(list) > 0 then 1 end;

@@ -18,6 +18,7 @@ mod durable;
 pub mod error;
 pub mod facts;
 pub mod imports;
+mod instants;
 pub mod intake;
 pub mod judge;
 pub mod lake;

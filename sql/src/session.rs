@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::error::{Doing, Error, Result};
 use crate::ledger::{quote, scratch_with};
 use crate::parameters::{self, Kind, Parameter};
-use crate::{catalogue, judge};
+use crate::{catalogue, instants, judge};
 use crate::published::{Manifest, Published, PublishedMart, manifest};
 
 /// What a session may take.
@@ -168,6 +168,7 @@ impl Session {
         }
         let mut is_changed =
             parameters::bind(&mut tree, &values).map_err(|reason| Error::Refused { reason })?;
+        is_changed |= instants::in_utc(&mut tree);
         if catalogue::translate(&mut tree) {
             is_changed = true;
             self.show_catalogue()?;

@@ -107,6 +107,20 @@ fn instants_of_all_kinds_and_decimals_within_lists_are_written() {
 }
 
 #[test]
+fn the_present_can_be_reckoned_with() {
+    let world = world();
+    for query in [
+        "select now() - interval 7 days < current_timestamp",
+        "select date_trunc('month', now()) <= now()",
+        "select count(*) >= 0 from runs where created_at > now() - interval 1 day",
+    ] {
+        let output = podledger(world.folder.path(), &["sql", "--format", "csv", query]);
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(told.ends_with("\ntrue\n"), "{query}: {told}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
 fn a_terminal_is_not_moved_by_names() {
     let world = world();
     let output = podledger(world.folder.path(), &["sql", "select chr(27) || ']52;c;x' || chr(7) || '\u{202e}' as \"a\u{1b}[2J\""]);
