@@ -339,7 +339,10 @@ impl Collection {
             }
             if seals && let Err(error) = intake.seal(&lake, now) {
                 // What is committed stays until the lake takes it.
-                tracing::error!(error = chain(&error), "cannot seal facts into the lake; trying again");
+                tracing::error!(
+                    error = chain(&error),
+                    "cannot seal facts into the lake; trying again"
+                );
             }
             Ok(intake)
         })
