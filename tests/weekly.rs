@@ -439,7 +439,8 @@ fn members_of_a_shared_team_see_what_they_pay_for() {
             .iter()
             .all(|action| !action.finding.contains("0 of 0"))
     );
-    let sizing = |job: &str, nominal: &str, realisable: Option<&str>| sizing("growth", job, nominal, realisable);
+    let sizing =
+        |job: &str, nominal: &str, realisable: Option<&str>| sizing("growth", job, nominal, realisable);
     let told = all.actions.len();
     all.advise(&[
         sizing("load", "900", None),
@@ -538,7 +539,10 @@ fn advice_on_a_small_part_of_what_is_not_used_does_not_hide_the_rest() {
     };
     let of_each = "etl/load 0.500000000";
     assert_eq!(unused_after(&[]), [of_each; 2]);
-    assert_eq!(unused_after(&[sizing("red", "load", "0.24", Some("0.24"))]), [of_each; 2]);
+    assert_eq!(
+        unused_after(&[sizing("red", "load", "0.24", Some("0.24"))]),
+        [of_each; 2]
+    );
     // Of two containers together it is most of it.
     let both = ["0.24", "0.02"].map(|usd| sizing("red", "load", usd, Some(usd)));
     assert_eq!(unused_after(&both), [of_each]);

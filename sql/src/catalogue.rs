@@ -32,7 +32,13 @@ const STANDARD: &str = "standard";
 const FIRST_OID: usize = 16_384;
 
 /// Names that are values without brackets.
-const VALUES: [&str; 5] = ["current_catalog", "current_role", "current_user", "session_user", "user"];
+const VALUES: [&str; 5] = [
+    "current_catalog",
+    "current_role",
+    "current_user",
+    "session_user",
+    "user",
+];
 
 /// PostgreSQL's functions that have another name in DuckDB.
 const RENAMED: [(&str, &str); 3] = [
@@ -114,7 +120,10 @@ fn settle(tree: &mut Value) {
                 _ => {}
             }
             let alias = text(object, "alias").to_owned();
-            let has_names = object.get("column_name_alias").and_then(Value::as_array).is_none_or(|names| !names.is_empty());
+            let has_names = object
+                .get("column_name_alias")
+                .and_then(Value::as_array)
+                .is_none_or(|names| !names.is_empty());
             if text(object, "type") != "TABLE_FUNCTION" || alias.is_empty() || has_names {
                 return;
             }
@@ -161,7 +170,8 @@ fn list_of(unnest: &mut Map<String, Value>) {
             json!({ "class": "CONSTANT", "type": "VALUE_CONSTANT", "alias": "", "literal": { "kind": kind, "text": part.unwrap_or_default() } })
         };
         let parts: Vec<Value> = parts.into_iter().map(literal).collect();
-        *argument = json!({ "class": "OPERATOR", "type": "ARRAY_CONSTRUCTOR", "alias": "", "children": parts });
+        *argument =
+            json!({ "class": "OPERATOR", "type": "ARRAY_CONSTRUCTOR", "alias": "", "children": parts });
     }
 }
 
@@ -193,7 +203,9 @@ fn rename_all(tree: &mut Value) -> bool {
                 ("TYPE", _) => return type_name(object) || is_changed,
                 ("COLUMN_REF", _) => column(object),
                 ("CAST", _) => cast(object),
-                ("COLLATE", _) => is_of_catalogue(&path(object, "collation")).then(|| object["child"].clone()),
+                ("COLLATE", _) => {
+                    is_of_catalogue(&path(object, "collation")).then(|| object["child"].clone())
+                }
                 _ => None,
             };
             match other {
@@ -313,7 +325,11 @@ fn column(object: &mut Map<String, Value>) -> Option<Value> {
         "current_role" | "user" => "current_user",
         name => name,
     };
-    Some(call(name, Vec::new(), if alias.is_empty() { value } else { &alias }))
+    Some(call(
+        name,
+        Vec::new(),
+        if alias.is_empty() { value } else { &alias },
+    ))
 }
 
 /// `'runs'::regclass` is a number, `oid::regclass` a name.

@@ -24,7 +24,10 @@ pub(crate) fn in_utc(tree: &mut Value) -> bool {
                 .values_mut()
                 .fold(false, |is_changed, value| in_utc(value) || is_changed);
             let is_function = object.get("class").is_some_and(|class| class == "FUNCTION");
-            let name = object.get("function_name").and_then(Value::as_str).unwrap_or_default();
+            let name = object
+                .get("function_name")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             if !is_function || !PRESENT.contains(&name.to_ascii_lowercase().as_str()) {
                 return is_changed;
             }

@@ -329,9 +329,11 @@ fn judge_node(kind: &str, node: &Map<String, Value>, cte: Option<&str>) -> Resul
         "BASE_TABLE" => judge_table(&path(node)?),
         "TABLE_FUNCTION" => judge_table_function(node),
         "PIVOT" => judge_pivot(node),
-        "SHOW_REF" => Err("SHOW, DESCRIBE and SUMMARIZE are not allowed; ask `information_schema.tables` and \
+        "SHOW_REF" => Err(
+            "SHOW, DESCRIBE and SUMMARIZE are not allowed; ask `information_schema.tables` and \
                            `information_schema.columns`"
-            .to_owned()),
+                .to_owned(),
+        ),
         kind if is_listed(NODES, kind) => Ok(()),
         kind => Err(match (kind.strip_suffix("_QUERY_NODE"), cte) {
             (Some(statement), cte) => {

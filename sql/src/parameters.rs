@@ -94,9 +94,12 @@ impl Kind {
 /// In words, where the query has a parameter that has no value here.
 pub(crate) fn bind(tree: &mut Value, parameters: &[Parameter]) -> Result<bool, String> {
     match tree {
-        Value::Array(items) => items.iter_mut().try_fold(false, |is_changed, item| {
-            Ok(bind(item, parameters)? || is_changed)
-        }),
+        Value::Array(items) => {
+            items.iter_mut().try_fold(
+                false,
+                |is_changed, item| Ok(bind(item, parameters)? || is_changed),
+            )
+        }
         Value::Object(object) if is_parameter(object) => {
             *tree = constant(object, parameters, false)?;
             Ok(true)
@@ -104,7 +107,9 @@ pub(crate) fn bind(tree: &mut Value, parameters: &[Parameter]) -> Result<bool, S
         Value::Object(object) => {
             // `= any($1)` is `in (select unnest($1))` in the tree: clients write lists there as PostgreSQL does.
             if object.get("function_name").is_some_and(|name| name == "unnest")
-                && let Some(argument) = object.get_mut("arguments").and_then(|all| all.pointer_mut("/0/expression"))
+                && let Some(argument) = object
+                    .get_mut("arguments")
+                    .and_then(|all| all.pointer_mut("/0/expression"))
                 && let Some(parameter) = argument.as_object().filter(|argument| is_parameter(argument))
             {
                 *argument = constant(parameter, parameters, true)?;
@@ -242,7 +247,12 @@ fn cast(child: Value, type_name: Option<&str>) -> Value {
 /// # Errors
 /// In words.
 pub fn list_of_text(text: &str) -> Result<Vec<Option<String>>, String> {
-    let malformed = || format!("`{}` is no list such as {{a,b}}", text.chars().take(100).collect::<String>());
+    let malformed = || {
+        format!(
+            "`{}` is no list such as {{a,b}}",
+            text.chars().take(100).collect::<String>()
+        )
+    };
     let inner = text
         .trim()
         .strip_prefix('{')

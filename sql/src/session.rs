@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use crate::error::{Doing, Error, Result};
 use crate::ledger::{quote, scratch_with};
 use crate::parameters::{self, Kind, Parameter};
-use crate::{catalogue, instants, judge};
 use crate::published::{Manifest, Published, PublishedMart, manifest};
+use crate::{catalogue, instants, judge};
 
 /// What a session may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,12 +159,15 @@ impl Session {
         let parameters = parameters::of(&tree);
         let mut values = Cow::Borrowed(question.parameters.as_slice());
         if question.is_for_columns && values.len() < parameters.len() {
-            values
-                .to_mut()
-                .extend(parameters.iter().skip(question.parameters.len()).map(|kind| Parameter {
-                    kind: *kind,
-                    value: None,
-                }));
+            values.to_mut().extend(
+                parameters
+                    .iter()
+                    .skip(question.parameters.len())
+                    .map(|kind| Parameter {
+                        kind: *kind,
+                        value: None,
+                    }),
+            );
         }
         let mut is_changed =
             parameters::bind(&mut tree, &values).map_err(|reason| Error::Refused { reason })?;

@@ -172,7 +172,9 @@ impl Dashboard {
         };
         match postgres::Listener::bind(&settings, door).await {
             Ok(listener) => Ok(Some(listener)),
-            Err(error @ PostgresError::Listen(ListenError::Bind { .. })) if listen.to_string() == POSTGRES => {
+            Err(error @ PostgresError::Listen(ListenError::Bind { .. }))
+                if listen.to_string() == POSTGRES =>
+            {
                 tracing::warn!(
                     error = format!("{:#}", anyhow::Error::from(error)),
                     "the PostgreSQL wire is not served; name another address with --postgres-listen"
@@ -187,8 +189,16 @@ impl Dashboard {
 impl Ready {
     /// Says where it is.
     pub fn tell(&self) {
-        if let Some(address) = self.postgres.as_ref().and_then(|listener| listener.address().ok()) {
-            println!("postgres   psql -h {} -p {} podledger", address.ip(), address.port());
+        if let Some(address) = self
+            .postgres
+            .as_ref()
+            .and_then(|listener| listener.address().ok())
+        {
+            println!(
+                "postgres   psql -h {} -p {} podledger",
+                address.ip(),
+                address.port()
+            );
         }
         println!("dashboard  {}  (Ctrl-C stops)", self.url);
     }

@@ -175,7 +175,11 @@ fn shown(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
     let (mut fields, mut columns) = (Vec::new(), Vec::<ArrayRef>::new());
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         let texts = door::shown(column)?;
-        let texts: StringArray = texts.as_string::<i32>().iter().map(|text| text.map(plain)).collect();
+        let texts: StringArray = texts
+            .as_string::<i32>()
+            .iter()
+            .map(|text| text.map(plain))
+            .collect();
         columns.push(Arc::new(texts));
         fields.push(Field::new(plain(field.name()), DataType::Utf8, true));
     }

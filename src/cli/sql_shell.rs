@@ -74,14 +74,16 @@ impl Completer for Typing {
 fn completed(names: &Names, line: &str, at: usize) -> (usize, Vec<String>) {
     let before = line.get(..at).unwrap_or(line);
     let is_of_word = |letter: char| letter.is_alphanumeric() || letter == '_';
-    let start = before
-        .rfind(|letter| !is_of_word(letter))
-        .map_or(0, |end| end + before[end..].chars().next().map_or(1, char::len_utf8));
+    let start = before.rfind(|letter| !is_of_word(letter)).map_or(0, |end| {
+        end + before[end..].chars().next().map_or(1, char::len_utf8)
+    });
     let word = before[start..].to_lowercase();
     let fits = |name: &&str| name.to_lowercase().starts_with(&word);
-    let owner = before[..start]
-        .strip_suffix('.')
-        .map(|rest| rest.rsplit(|letter| !is_of_word(letter)).next().unwrap_or_default());
+    let owner = before[..start].strip_suffix('.').map(|rest| {
+        rest.rsplit(|letter| !is_of_word(letter))
+            .next()
+            .unwrap_or_default()
+    });
     let mut found: Vec<String> = match owner.and_then(|owner| names.get(owner)) {
         Some(columns) => columns
             .iter()
@@ -172,7 +174,9 @@ pub fn run(
                 }
                 continue;
             }
-            ("\\d", mart) => runtime.block_on(ask(source, &described(mart.trim()), Format::Table, usize::MAX)),
+            ("\\d", mart) => {
+                runtime.block_on(ask(source, &described(mart.trim()), Format::Table, usize::MAX))
+            }
             (command, _) if command.starts_with('\\') => {
                 eprintln!("there is no command `{command}`; \\? lists those that there are");
                 continue;
@@ -204,7 +208,8 @@ pub fn run(
 /// The question for marts, or for one's columns.
 fn described(mart: &str) -> String {
     if mart.is_empty() {
-        "select relname as mart, obj_description(oid, 'pg_class') as meaning from pg_class order by 1".to_owned()
+        "select relname as mart, obj_description(oid, 'pg_class') as meaning from pg_class order by 1"
+            .to_owned()
     } else {
         format!(
             "select a.attname as \"column\", format_type(a.atttypid, a.atttypmod) as type, col_description(a.attrelid, a.attnum) as meaning \
@@ -220,7 +225,10 @@ async fn names(source: &mut Source) -> anyhow::Result<Names> {
         .await?;
     let mut names = Names::new();
     while let Some(batch) = answer.next().await? {
-        let (tables, columns) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
+        let (tables, columns) = (
+            batch.column(0).as_string::<i32>(),
+            batch.column(1).as_string::<i32>(),
+        );
         for at in 0..batch.num_rows() {
             names
                 .entry(tables.value(at).to_owned())
@@ -254,7 +262,9 @@ fn paged(text: &str) -> anyhow::Result<()> {
         .flatten();
     let is_larger = size.is_some_and(|(width, height)| {
         text.lines().count() >= usize::from(height.0)
-            || text.lines().any(|line| line.chars().count() > usize::from(width.0))
+            || text
+                .lines()
+                .any(|line| line.chars().count() > usize::from(width.0))
     });
     if is_larger {
         let pager = std::env::var("PAGER").unwrap_or_else(|_| "less -SRFX".to_owned());
@@ -296,7 +306,11 @@ mod tests {
             ("äö ru", 5, &["runs"]),
             ("select nothing_", 7, &[]),
         ] {
-            assert_eq!(completed(&names, line, line.len()), (start, found.iter().map(|name| (*name).to_owned()).collect()), "{line}");
+            assert_eq!(
+                completed(&names, line, line.len()),
+                (start, found.iter().map(|name| (*name).to_owned()).collect()),
+                "{line}"
+            );
         }
     }
 }

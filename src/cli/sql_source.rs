@@ -156,7 +156,9 @@ impl Answered<'_> {
             Self::Data(answer) => answer.schema(),
             Self::Server(answer) => answer.decoder.schema(),
         };
-        schema.map(|schema| Arc::clone(&schema)).context("the answer has no columns")
+        schema
+            .map(|schema| Arc::clone(&schema))
+            .context("the answer has no columns")
     }
 
     /// The next rows; `None` at the end.

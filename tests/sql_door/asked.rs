@@ -116,14 +116,24 @@ fn the_present_can_be_reckoned_with() {
     ] {
         let output = podledger(world.folder.path(), &["sql", "--format", "csv", query]);
         let told = String::from_utf8(output.stdout).unwrap();
-        assert!(told.ends_with("\ntrue\n"), "{query}: {told}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            told.ends_with("\ntrue\n"),
+            "{query}: {told}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
 #[test]
 fn a_terminal_is_not_moved_by_names() {
     let world = world();
-    let output = podledger(world.folder.path(), &["sql", "select chr(27) || ']52;c;x' || chr(7) || '\u{202e}' as \"a\u{1b}[2J\""]);
+    let output = podledger(
+        world.folder.path(),
+        &[
+            "sql",
+            "select chr(27) || ']52;c;x' || chr(7) || '\u{202e}' as \"a\u{1b}[2J\"",
+        ],
+    );
     let shown = String::from_utf8(output.stdout).unwrap();
     assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{shown:?}");
 }
@@ -133,9 +143,18 @@ fn the_catalogue_is_answered_on_every_way_in() {
     let world = world();
     let query = "select column_name, data_type from information_schema.columns where table_name = 'costs_daily' and column_name in ('cost', 'charge_date') order by 1";
     let output = podledger(world.folder.path(), &["sql", "--format", "csv", query]);
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "column_name,data_type\ncharge_date,date\ncost,numeric\n");
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "column_name,data_type\ncharge_date,date\ncost,numeric\n"
+    );
     let (status, _, body) = Server::of(&world, 30_000).sql("text/csv", query);
-    assert_eq!((status, body.as_slice()), (StatusCode::OK, &b"column_name,data_type\ncharge_date,date\ncost,numeric\n"[..]));
+    assert_eq!(
+        (status, body.as_slice()),
+        (
+            StatusCode::OK,
+            &b"column_name,data_type\ncharge_date,date\ncost,numeric\n"[..]
+        )
+    );
 }
 
 #[test]

@@ -217,7 +217,10 @@ fn every_thread_of_a_worker_has_given_up_its_rights() {
         for asked in 0..2 {
             if asked == 1 {
                 // DuckDB has its threads from the first query on.
-                let mut answer = worker.ask("select count(*) from range(10000000) as t(i)").await.unwrap();
+                let mut answer = worker
+                    .ask("select count(*) from range(10000000) as t(i)")
+                    .await
+                    .unwrap();
                 while answer.next().await.unwrap().is_some() {}
             }
             let mut threads = 0;
@@ -242,15 +245,29 @@ fn a_server_is_not_made_to_hold_what_a_query_can_make() {
             "select list(i) from range(2000000) as t(i)",
         ] {
             let refused = ask(&door, query).await;
-            assert!(matches!(refused, Err(DoorError::Failed(ref failed)) if failed.why == Why::TooMuch), "{query}: {refused:?}");
+            assert!(
+                matches!(refused, Err(DoorError::Failed(ref failed)) if failed.why == Why::TooMuch),
+                "{query}: {refused:?}"
+            );
         }
         // Many rows that are larger together come in parts.
-        let parts = ask(&door, "select repeat('x', 100000) from range(200) as t(i)").await.unwrap();
-        assert_eq!(parts.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 200);
+        let parts = ask(&door, "select repeat('x', 100000) from range(200) as t(i)")
+            .await
+            .unwrap();
+        assert_eq!(
+            parts
+                .iter()
+                .map(arrow::array::RecordBatch::num_rows)
+                .sum::<usize>(),
+            200
+        );
         assert!(parts.len() > 3, "{}", parts.len());
         // A message of any length is told in part.
         let told = ask(&door, "select error(repeat('x', 2000000))").await;
-        assert!(matches!(told, Err(DoorError::Failed(ref failed)) if failed.message.len() < 10_000), "{told:?}");
+        assert!(
+            matches!(told, Err(DoorError::Failed(ref failed)) if failed.message.len() < 10_000),
+            "{told:?}"
+        );
         let long = "x".repeat(70_000);
         assert!(matches!(ask(&door, &long).await, Err(DoorError::TooLong)));
     });
@@ -260,7 +277,17 @@ fn a_server_is_not_made_to_hold_what_a_query_can_make() {
 fn the_least_memory_that_can_be_asked_for_is_enough() {
     let world = world();
     for memory in ["64", "256"] {
-        let output = podledger(world.folder.path(), &["sql", "--sql-memory", memory, "--format", "csv", "select count(*) from pods"]);
+        let output = podledger(
+            world.folder.path(),
+            &[
+                "sql",
+                "--sql-memory",
+                memory,
+                "--format",
+                "csv",
+                "select count(*) from pods",
+            ],
+        );
         assert_eq!(
             String::from_utf8_lossy(&output.stdout),
             "count_star()\n2\n",
@@ -278,7 +305,10 @@ fn a_worker_that_cannot_start_says_why() {
     settings.program = "/bin/false".into();
     let door = podledger_reports::door::Door::new(settings);
     let refused = runtime().block_on(async { door.worker().await.map(|_| ()) });
-    assert!(matches!(refused, Err(DoorError::NotStarted { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(DoorError::NotStarted { .. })),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -291,7 +321,10 @@ fn who_does_not_read_on_does_not_keep_a_place() {
     let door = podledger_reports::door::Door::new(settings);
     runtime().block_on(async {
         let mut first = door.worker().await.unwrap();
-        let answer = first.ask("select * from range(1000000000) as t(i)").await.unwrap();
+        let answer = first
+            .ask("select * from range(1000000000) as t(i)")
+            .await
+            .unwrap();
         // Nobody reads it, and another has its place when its time is over; what it leaves in the pipe is not taken for the whole.
         drop(door.worker().await.unwrap());
         let mut answer = answer;

@@ -87,7 +87,9 @@ impl Served {
 }
 
 fn source(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql_door").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/sql_door")
+        .join(name)
 }
 
 #[test]
@@ -104,7 +106,10 @@ fn psql_asks_and_browses() {
         "p|0.250000000|2026-11-16 10:00:00.5||t|{1,2}|{\"a\":1}\n=cmd()|0.250000000|2026-11-16 10:00:00.5||t|{1,2}|{\"a\":1}\n"
     );
     let tables = served.told(&["\\dt"]).unwrap();
-    assert!(tables.contains("marts|pods|table|podledger\n") && tables.contains("marts|findings|table"), "{tables}");
+    assert!(
+        tables.contains("marts|pods|table|podledger\n") && tables.contains("marts|findings|table"),
+        "{tables}"
+    );
     assert!(!tables.contains("pg_class"), "{tables}");
     let columns = served.told(&["\\d+ costs_daily"]).unwrap();
     assert!(
@@ -113,7 +118,10 @@ fn psql_asks_and_browses() {
     );
     // What a mart is stands beside it.
     let described = served.told(&["\\dt+ pods"]).unwrap();
-    assert!(described.contains("|permanent|") && described.len() > 60, "{described}");
+    assert!(
+        described.contains("|permanent|") && described.len() > 60,
+        "{described}"
+    );
     for (command, shows) in [
         ("\\dn", "marts|podledger\n"),
         ("\\l", "podledger|podledger|UTF8|"),
@@ -124,17 +132,35 @@ fn psql_asks_and_browses() {
         ("\\dT", ""),
         ("\\dp", "marts|pods|table"),
         ("select version()", "PostgreSQL 15.0 (podledger)\n"),
-        ("select current_user, current_database(), current_schema()", "podledger|podledger|marts\n"),
+        (
+            "select current_user, current_database(), current_schema()",
+            "podledger|podledger|marts\n",
+        ),
         ("show transaction isolation level", "repeatable read\n"),
-        ("select 'pods'::regclass::oid = oid from pg_class where relname = 'pods'", "t\n"),
-        ("select format_type(atttypid, atttypmod) from pg_attribute where attrelid = 'costs_daily'::regclass and attname = 'cost'", "numeric(18,9)\n"),
-        ("select count(*) > 10 from information_schema.tables where table_schema = 'marts'", "t\n"),
-        ("set application_name = 'x'; show application_name; reset all; show application_name", "x\n\n"),
+        (
+            "select 'pods'::regclass::oid = oid from pg_class where relname = 'pods'",
+            "t\n",
+        ),
+        (
+            "select format_type(atttypid, atttypmod) from pg_attribute where attrelid = 'costs_daily'::regclass and attname = 'cost'",
+            "numeric(18,9)\n",
+        ),
+        (
+            "select count(*) > 10 from information_schema.tables where table_schema = 'marts'",
+            "t\n",
+        ),
+        (
+            "set application_name = 'x'; show application_name; reset all; show application_name",
+            "x\n\n",
+        ),
         ("select 1; select 2", "1\n2\n"),
         ("-- nothing", ""),
     ] {
         let told = served.told(&[command]).unwrap();
-        assert!(told.contains(shows) && !told.contains("ERROR"), "{command}: {told}");
+        assert!(
+            told.contains(shows) && !told.contains("ERROR"),
+            "{command}: {told}"
+        );
     }
 }
 
@@ -156,8 +182,14 @@ fn psql_is_told_what_is_wrong_as_postgresql_tells_it() {
         ("fetch 1 from nothing", "34000"),
         ("declare c cursor for select 1", "25P01"),
         ("select length(repeat('x', 3000000000))", "53200"),
-        ("select count(*) from range(10000000) as a(i), range(10000000) as b(j) where a.i + b.j = 7", "57014"),
-        ("set statement_timeout = 100; select count(*) from range(10000000) as a(i), range(10000000) as b(j) where a.i + b.j = 7", "57014"),
+        (
+            "select count(*) from range(10000000) as a(i), range(10000000) as b(j) where a.i + b.j = 7",
+            "57014",
+        ),
+        (
+            "set statement_timeout = 100; select count(*) from range(10000000) as a(i), range(10000000) as b(j) where a.i + b.j = 7",
+            "57014",
+        ),
     ] {
         let Some(told) = served.told(&[text]) else { return };
         assert!(told.contains(&format!("ERROR:  {code}:")), "{text}: {told}");
@@ -165,7 +197,10 @@ fn psql_is_told_what_is_wrong_as_postgresql_tells_it() {
     let told = served
         .told(&["begin", "select nothing", "select 1", "rollback", "select 2"])
         .unwrap();
-    assert!(told.starts_with("2\n") && told.contains("42703") && told.contains("25P02"), "{told}");
+    assert!(
+        told.starts_with("2\n") && told.contains("42703") && told.contains("25P02"),
+        "{told}"
+    );
     assert_eq!(contents(world.folder.path()), before);
 }
 
@@ -177,17 +212,28 @@ fn every_way_out_is_shut_on_the_wire_too() {
     let Some(python) = tool("python3") else { return };
     let asked = world.folder.path().join("ways.json");
     // What is asked of PostgreSQL's catalogue is answered from the snapshot's description.
-    let (answered, mut refused): (Vec<String>, Vec<String>) =
-        ways_out().into_iter().partition(|text| super::hostile::is_of_the_catalogue(text));
+    let (answered, mut refused): (Vec<String>, Vec<String>) = ways_out()
+        .into_iter()
+        .partition(|text| super::hostile::is_of_the_catalogue(text));
     // What a session answers itself changes nothing, and two statements are two.
-    let around = ["deallocate p", "begin", "commit", "select 1; select 2", "-- nothing but a comment", ";"];
+    let around = [
+        "deallocate p",
+        "begin",
+        "commit",
+        "select 1; select 2",
+        "-- nothing but a comment",
+        ";",
+    ];
     refused.retain(|text| !around.contains(&text.as_str()));
     assert!(refused.len() > 150 && !answered.is_empty());
     let ways = serde_json::json!({ "refused": refused, "answered": answered });
     std::fs::write(&asked, ways.to_string()).unwrap();
     let output = Command::new(python)
         .arg(source("postgres_ways_out.py"))
-        .arg(format!("host=127.0.0.1 port={} user=x dbname=x", served.address.port()))
+        .arg(format!(
+            "host=127.0.0.1 port={} user=x dbname=x",
+            served.address.port()
+        ))
         .arg(&asked)
         .output()
         .unwrap();
@@ -224,12 +270,17 @@ fn jdbc_runs_a_session() {
     let world = world();
     let served = Served::of(&world);
     let Some(java) = system_tool("java") else { return };
-    let Some(driver) = tool_file("jdbc/postgresql-42.7.7.jar") else { return };
+    let Some(driver) = tool_file("jdbc/postgresql-42.7.7.jar") else {
+        return;
+    };
     let output = Command::new(java)
         .arg("-cp")
         .arg(driver)
         .arg(source("PostgresJdbc.java"))
-        .arg(format!("jdbc:postgresql://127.0.0.1:{}/podledger?user=x", served.address.port()))
+        .arg(format!(
+            "jdbc:postgresql://127.0.0.1:{}/podledger?user=x",
+            served.address.port()
+        ))
         .output()
         .unwrap();
     assert!(
@@ -277,7 +328,9 @@ fn only_analysts_with_their_token_are_let_in() {
             ("v", viewer.as_str(), "role analyst"),
             ("nobody", analyst.as_str(), "password is wrong"),
         ] {
-            let Some(output) = served.psql(user, password, &["select 1"]) else { return };
+            let Some(output) = served.psql(user, password, &["select 1"]) else {
+                return;
+            };
             let told = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
             assert!(told.contains(says), "{user}: {told}");
             assert_eq!(output.status.success(), says == "1\n", "{user}: {told}");
@@ -287,7 +340,10 @@ fn only_analysts_with_their_token_are_let_in() {
     let output = closed.psql("ann", &analyst, &["select 1"]).unwrap();
     assert!(!output.status.success());
     let text = std::fs::read_to_string(&tokens).unwrap();
-    assert!(!text.contains(&viewer) && text.contains("SCRAM-SHA-256$4096:"), "{text}");
+    assert!(
+        !text.contains(&viewer) && text.contains("SCRAM-SHA-256$4096:"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::Server;
 use super::browser::{cells, said};
-use super::served::{Served, podledger};
 use super::names::form;
+use super::served::{Served, podledger};
 use crate::weekly::fortnight;
 
 #[test]

@@ -333,7 +333,11 @@ fn with_infinity(column: &ArrayRef, end: &str) -> Result<Option<ArrayRef>, Arrow
     let is_day = *column.data_type() == DataType::Date32;
     let most = if is_day { i64::from(i32::MAX) } else { i64::MAX };
     let numbers = numbers.as_primitive::<Int64Type>();
-    if !numbers.iter().flatten().any(|number| number == most || number == -most) {
+    if !numbers
+        .iter()
+        .flatten()
+        .any(|number| number == most || number == -most)
+    {
         return Ok(None);
     }
     let options = FormatOptions::default();
@@ -361,7 +365,11 @@ fn written(format: Format, schema: &Schema) -> Schema {
         .iter()
         .map(|field| {
             let kind = field.data_type();
-            let exact = if format == Format::Json { exact(kind) } else { kind.clone() };
+            let exact = if format == Format::Json {
+                exact(kind)
+            } else {
+                kind.clone()
+            };
             let kind = if format.holds(kind) && can_cast_types(kind, &exact) {
                 exact
             } else {

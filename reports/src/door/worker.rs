@@ -14,8 +14,8 @@ use podledger_sql::published::Published;
 use podledger_sql::session::{Limits, Question, Session};
 
 use super::shut_in::ShutIn;
-use crate::display::cut;
 use super::wire::{BUILD, Done, Failed, Kind, LONGEST, Ready, Why, receive, send};
+use crate::display::cut;
 
 /// Answers queries from `from` on `out` until the pipe ends, each in at most `cpu_seconds` of processor time, in a session that was opened before
 /// the process shut itself in.
@@ -137,7 +137,12 @@ fn answer(
         .get_schema()
         .fields()
         .iter()
-        .map(|field| field.as_ref().clone().with_data_type(with_offset(field.data_type())))
+        .map(|field| {
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(with_offset(field.data_type()))
+        })
         .collect();
     let schema = Arc::new(Schema::new_with_metadata(fields, about));
     let mut writer = StreamWriter::try_new(Pieces(out), &schema).map_err(broken)?;
@@ -201,10 +206,14 @@ fn parts(batch: RecordBatch) -> Result<Vec<RecordBatch>, ArrowError> {
     if batch.num_rows() <= 1 || batch.get_array_memory_size() <= MOST_AT_ONCE {
         return Ok(vec![batch]);
     }
-    let rows = u32::try_from(batch.num_rows()).map_err(|error| ArrowError::ComputeError(error.to_string()))?;
+    let rows =
+        u32::try_from(batch.num_rows()).map_err(|error| ArrowError::ComputeError(error.to_string()))?;
     let mut all = Vec::new();
     for part in [0..rows / 2, rows / 2..rows] {
-        all.extend(parts(take_record_batch(&batch, &UInt32Array::from_iter_values(part))?)?);
+        all.extend(parts(take_record_batch(
+            &batch,
+            &UInt32Array::from_iter_values(part),
+        )?)?);
     }
     Ok(all)
 }

@@ -275,7 +275,8 @@ fn replayed(row: &Replayed) -> Vec<Value> {
         number(row.machines),
         number(row.pods),
         Value::BigInt(row.cost.get()),
-        row.replayed_cost.map_or(Value::Null, |cost| Value::BigInt(cost.get())),
+        row.replayed_cost
+            .map_or(Value::Null, |cost| Value::BigInt(cost.get())),
         row.deviation_ppm.map_or(Value::Null, Value::BigInt),
         text(&row.rules),
         known(row.withheld.as_ref()),

@@ -421,7 +421,9 @@ async fn shown(door: &Door, query: &str) -> Result<pages::Rows, Problem> {
         .collect();
     let mut rows: Vec<Vec<Option<String>>> = Vec::new();
     let mut is_complete = true;
-    let most_rows = SHOWN_ROWS.min(SHOWN_CELLS / schema.fields().len().max(1) as u64).max(1);
+    let most_rows = SHOWN_ROWS
+        .min(SHOWN_CELLS / schema.fields().len().max(1) as u64)
+        .max(1);
     while let Some(batch) = answer.next().await? {
         let part = first(&batch, most_rows - rows.len() as u64);
         is_complete = part.num_rows() == batch.num_rows();

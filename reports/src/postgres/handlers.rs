@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::{Sink, SinkExt as _, stream};
+use pgwire::api::auth::driver::AuthOutcome;
 use pgwire::api::auth::mechanism::AuthMechanismFactory as _;
 use pgwire::api::auth::{
     AuthDriver, DefaultServerParameterProvider, StartupHandler, protocol_negotiation,
     save_startup_parameters_to_metadata,
 };
-use pgwire::api::auth::driver::AuthOutcome;
 use pgwire::api::cancel::CancelHandler;
 use pgwire::api::portal::{Format, Portal, PortalExecutionState};
 use pgwire::api::query::{
@@ -80,7 +80,9 @@ impl Startup {
     /// What a client is told that was not let in.
     pub fn refused(&self, failure: PgWireError) -> PgWireError {
         match failure {
-            PgWireError::InvalidPassword(_) => fatal("28P01", "the user is not known, or the password is wrong"),
+            PgWireError::InvalidPassword(_) => {
+                fatal("28P01", "the user is not known, or the password is wrong")
+            }
             failure if failure.is_fatal() => failure,
             failure => fatal("08P01", failure.to_string()),
         }
@@ -134,7 +136,10 @@ impl StartupHandler for Startup {
                     return Err(fatal("53300", "there are as many clients as there may be"));
                 }
                 if self.shared.needs_tls && !client.is_secure() {
-                    return Err(fatal("28000", "the server asks for TLS: connect with sslmode=require"));
+                    return Err(fatal(
+                        "28000",
+                        "the server asks for TLS: connect with sslmode=require",
+                    ));
                 }
                 protocol_negotiation(client, &startup).await?;
                 save_startup_parameters_to_metadata(client, &startup);
@@ -160,7 +165,10 @@ impl StartupHandler for Startup {
             } if role >= Role::Analyst => self.let_in(client, final_message).await,
             AuthOutcome::Authenticated {
                 identity: Some(_), ..
-            } => Err(fatal("42501", "SQL needs the role analyst, which this token has not")),
+            } => Err(fatal(
+                "42501",
+                "SQL needs the role analyst, which this token has not",
+            )),
             AuthOutcome::Authenticated { .. } => Err(PgWireError::InvalidPassword(String::new())),
         }
     }
@@ -280,19 +288,22 @@ impl Handlers {
                     Err(_) => Vec::new(),
                 };
                 let rows = rows.unwrap_or(u64::MAX);
-                let rows = stream::unfold((cursor, format, rows, true), |(cursor, format, left, is_first)| async move {
-                    if left == 0 {
-                        return None;
-                    }
-                    let row = {
-                        let mut running = cursor.lock().await;
-                        if is_first {
-                            running.forget_cancels();
+                let rows = stream::unfold(
+                    (cursor, format, rows, true),
+                    |(cursor, format, left, is_first)| async move {
+                        if left == 0 {
+                            return None;
                         }
-                        running.next(&format).await?
-                    };
-                    Some((row, (cursor, format, left - 1, false)))
-                });
+                        let row = {
+                            let mut running = cursor.lock().await;
+                            if is_first {
+                                running.forget_cancels();
+                            }
+                            running.next(&format).await?
+                        };
+                        Some((row, (cursor, format, left - 1, false)))
+                    },
+                );
                 let mut response = QueryResponse::new(Arc::new(fields), rows);
                 response.set_command_tag("FETCH");
                 Response::Query(response)

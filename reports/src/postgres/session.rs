@@ -38,7 +38,10 @@ pub enum Outcome {
     /// So many rows of a cursor; all, if there is no number.
     Fetched(Shared, Option<u64>),
     /// The value of a setting.
-    Shown { name: String, value: String },
+    Shown {
+        name: String,
+        value: String,
+    },
     /// Done, by this tag; a setting may have to be reported.
     Done {
         tag: &'static str,
@@ -101,12 +104,7 @@ impl Session {
             ));
         }
         let is_in_transaction = transaction == TransactionStatus::Transaction;
-        let done = |tag| {
-            Ok(Outcome::Done {
-                tag,
-                reported: None,
-            })
-        };
+        let done = |tag| Ok(Outcome::Done { tag, reported: None });
         match statement {
             Statement::Empty => Ok(Outcome::Empty),
             Statement::Query(text) => self
@@ -130,17 +128,22 @@ impl Session {
             Statement::Commit | Statement::Rollback => {
                 lock(&self.cursors).clear();
                 let has_failed = transaction == TransactionStatus::Error;
-                Ok(Outcome::Ended(if *statement == Statement::Commit && !has_failed {
-                    "COMMIT"
-                } else {
-                    "ROLLBACK"
-                }))
+                Ok(Outcome::Ended(
+                    if *statement == Statement::Commit && !has_failed {
+                        "COMMIT"
+                    } else {
+                        "ROLLBACK"
+                    },
+                ))
             }
             Statement::RollbackTo => done("ROLLBACK"),
             Statement::Nothing(tag) => done(tag),
             Statement::Declare { cursor, query } => {
                 if !is_in_transaction {
-                    return Err(error("25P01", "a cursor lives in a transaction; `begin` one first"));
+                    return Err(error(
+                        "25P01",
+                        "a cursor lives in a transaction; `begin` one first",
+                    ));
                 }
                 self.declare(cursor, query, parameters).await?;
                 done("DECLARE CURSOR")
@@ -294,9 +297,7 @@ impl Session {
     /// Sets a value; returns what the client has to be told of it.
     fn set(&self, name: &str, value: &str) -> PgWireResult<Option<(String, String)>> {
         let setting = known(name)?;
-        let value = setting
-            .accept(value)
-            .map_err(|reason| error("22023", reason))?;
+        let value = setting.accept(value).map_err(|reason| error("22023", reason))?;
         let reported = setting
             .is_reported
             .then(|| (setting.name.to_owned(), value.clone()));

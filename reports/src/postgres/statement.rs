@@ -7,7 +7,10 @@ pub enum Statement {
     Empty,
     /// Anything for the judge to decide.
     Query(String),
-    Set { name: String, value: String },
+    Set {
+        name: String,
+        value: String,
+    },
     Show(String),
     /// A setting's value as it was at the beginning, or all of them.
     Reset(Option<String>),
@@ -17,9 +20,15 @@ pub enum Statement {
     /// Says nothing and does nothing, by its tag: `SAVEPOINT`, `RELEASE`, `UNLISTEN`.
     Nothing(&'static str),
     RollbackTo,
-    Declare { cursor: String, query: String },
+    Declare {
+        cursor: String,
+        query: String,
+    },
     /// So many rows; `None` is all.
-    Fetch { cursor: String, rows: Option<u64> },
+    Fetch {
+        cursor: String,
+        rows: Option<u64>,
+    },
     Close(Option<String>),
     Deallocate(Option<String>),
     DiscardAll,
@@ -149,7 +158,12 @@ impl Words<'_> {
                 }
                 match self.name()?.as_str() {
                     "=" | "to" => {}
-                    other => return Err(format!("`set {name}` goes on with `{}`", crate::display::short(other))),
+                    other => {
+                        return Err(format!(
+                            "`set {name}` goes on with `{}`",
+                            crate::display::short(other)
+                        ));
+                    }
                 }
             }
         }
@@ -351,8 +365,14 @@ mod tests {
             ("select 1", &["select 1"][..]),
             ("select ';'; select \";\"", &["select ';'", " select \";\""]),
             ("select 1; -- done;\n", &["select 1"]),
-            ("select $$;$$; select $a$ $$;$a$;;", &["select $$;$$", " select $a$ $$;$a$"]),
-            ("/* ; /* ; */ ; */ select E'\\';' ;", &["/* ; /* ; */ ; */ select E'\\';' "]),
+            (
+                "select $$;$$; select $a$ $$;$a$;;",
+                &["select $$;$$", " select $a$ $$;$a$"],
+            ),
+            (
+                "/* ; /* ; */ ; */ select E'\\';' ;",
+                &["/* ; /* ; */ ; */ select E'\\';' "],
+            ),
             ("select 'it''s;'", &["select 'it''s;'"]),
             ("select $1;select $2", &["select $1", "select $2"]),
             ("select 'open;", &["select 'open;"]),
@@ -375,20 +395,38 @@ mod tests {
         };
         for (text, statement) in [
             ("-- ping", Statement::Empty),
-            ("SET application_name = 'psql; x'", set("application_name", "psql; x")),
-            ("set session search_path to 'marts', public", set("search_path", "marts, public")),
+            (
+                "SET application_name = 'psql; x'",
+                set("application_name", "psql; x"),
+            ),
+            (
+                "set session search_path to 'marts', public",
+                set("search_path", "marts, public"),
+            ),
             ("SET TIME ZONE 'UTC'", set("timezone", "UTC")),
-            ("SET SESSION TIMEZONE TO 'Europe/Berlin'", set("timezone", "Europe/Berlin")),
+            (
+                "SET SESSION TIMEZONE TO 'Europe/Berlin'",
+                set("timezone", "Europe/Berlin"),
+            ),
             ("set extra_float_digits=3", set("extra_float_digits", "3")),
             (
                 "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED",
                 Statement::Nothing("SET"),
             ),
-            ("show transaction isolation level", Statement::Show("transaction_isolation".to_owned())),
+            (
+                "show transaction isolation level",
+                Statement::Show("transaction_isolation".to_owned()),
+            ),
             ("SHOW TIME ZONE", Statement::Show("timezone".to_owned())),
-            ("show server_version", Statement::Show("server_version".to_owned())),
+            (
+                "show server_version",
+                Statement::Show("server_version".to_owned()),
+            ),
             ("reset all", Statement::Reset(None)),
-            ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", Statement::Begin),
+            (
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+                Statement::Begin,
+            ),
             ("rollback to savepoint \"a\"", Statement::RollbackTo),
             ("ROLLBACK", Statement::Rollback),
             ("SAVEPOINT \"_pg3_1\"", Statement::Nothing("SAVEPOINT")),
@@ -403,10 +441,16 @@ mod tests {
             ("fetch all in cur", fetch("cur", None)),
             ("FETCH cur", fetch("cur", Some(1))),
             ("close all", Statement::Close(None)),
-            ("DEALLOCATE PREPARE s1", Statement::Deallocate(Some("s1".to_owned()))),
+            (
+                "DEALLOCATE PREPARE s1",
+                Statement::Deallocate(Some("s1".to_owned())),
+            ),
             ("deallocate all", Statement::Deallocate(None)),
             ("discard all", Statement::DiscardAll),
-            ("with a as (select 1) select * from a", Statement::Query("with a as (select 1) select * from a".to_owned())),
+            (
+                "with a as (select 1) select * from a",
+                Statement::Query("with a as (select 1) select * from a".to_owned()),
+            ),
             ("drop table runs", Statement::Query("drop table runs".to_owned())),
         ] {
             assert_eq!(Statement::read(text), Ok(statement), "{text}");

@@ -332,7 +332,11 @@ fn whole(column: &ArrayRef, at: usize) -> Result<i64, ArrowError> {
         DataType::UInt8 => column.as_primitive::<UInt8Type>().value(at).into(),
         DataType::UInt16 => column.as_primitive::<UInt16Type>().value(at).into(),
         DataType::UInt32 => column.as_primitive::<UInt32Type>().value(at).into(),
-        other => return Err(ArrowError::NotYetImplemented(format!("a whole number as {other}"))),
+        other => {
+            return Err(ArrowError::NotYetImplemented(format!(
+                "a whole number as {other}"
+            )));
+        }
     })
 }
 
@@ -357,8 +361,8 @@ fn infinite(column: &ArrayRef, at: usize) -> Option<&'static str> {
 
 fn raw_instant(column: &ArrayRef, at: usize) -> Option<i64> {
     use arrow::datatypes::{
-        TimestampMicrosecondType as Micro, TimestampMillisecondType as Milli, TimestampNanosecondType as Nano,
-        TimestampSecondType as Second,
+        TimestampMicrosecondType as Micro, TimestampMillisecondType as Milli,
+        TimestampNanosecondType as Nano, TimestampSecondType as Second,
     };
     match column.data_type() {
         DataType::Timestamp(TimeUnit::Second, _) => Some(column.as_primitive::<Second>().value(at)),
@@ -494,12 +498,18 @@ fn numeric_text(column: &ArrayRef, at: usize) -> Result<(String, u16), ArrowErro
         DataType::Decimal128(digits, scale) => {
             let value: i128 = column.as_primitive::<Decimal128Type>().value(at);
             let scale_shown = u16::try_from(*scale).unwrap_or(0);
-            (Decimal128Type::format_decimal(value, *digits, *scale), scale_shown)
+            (
+                Decimal128Type::format_decimal(value, *digits, *scale),
+                scale_shown,
+            )
         }
         DataType::Decimal256(digits, scale) => {
             let value: i256 = column.as_primitive::<Decimal256Type>().value(at);
             let scale_shown = u16::try_from(*scale).unwrap_or(0);
-            (Decimal256Type::format_decimal(value, *digits, *scale), scale_shown)
+            (
+                Decimal256Type::format_decimal(value, *digits, *scale),
+                scale_shown,
+            )
         }
         DataType::UInt64 => (column.as_primitive::<UInt64Type>().value(at).to_string(), 0),
         other => return Err(ArrowError::NotYetImplemented(format!("a decimal as {other}"))),
@@ -773,7 +783,11 @@ fn numeric_parameter(bytes: &[u8]) -> Result<String, String> {
         let _ = write!(shown, "{:04}", group(at));
     }
     let whole = shown.trim_start_matches('0');
-    let mut shown = if whole.is_empty() { "0".to_owned() } else { whole.to_owned() };
+    let mut shown = if whole.is_empty() {
+        "0".to_owned()
+    } else {
+        whole.to_owned()
+    };
     if scale > 0 {
         let mut part = String::new();
         for at in 1..=i32::try_from(scale.div_ceil(4)).unwrap_or(0) {
