@@ -190,13 +190,22 @@ fn signs(format: &mut Map<String, Value>) {
 
 fn rename_all(tree: &mut Value) -> bool {
     match tree {
-        Value::Array(items) => items
-            .iter_mut()
-            .fold(false, |is_changed, item| rename_all(item) || is_changed),
+        // Each part, whether or not one before it was changed.
+        Value::Array(items) => {
+            items
+                .iter_mut()
+                .map(rename_all)
+                .filter(|is_changed| *is_changed)
+                .count()
+                > 0
+        }
         Value::Object(object) => {
             let is_changed = object
                 .values_mut()
-                .fold(false, |is_changed, value| rename_all(value) || is_changed);
+                .map(rename_all)
+                .filter(|is_changed| *is_changed)
+                .count()
+                > 0;
             let other = match (text(object, "class"), text(object, "type")) {
                 ("", "BASE_TABLE") => return table(object) || is_changed,
                 ("FUNCTION", _) => return function(object) || is_changed,

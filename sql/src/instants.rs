@@ -16,13 +16,22 @@ const PRESENT: [&str; 4] = [
 /// Makes the present time an instant in UTC in the tree of a query. Says whether it is there.
 pub(crate) fn in_utc(tree: &mut Value) -> bool {
     match tree {
-        Value::Array(items) => items
-            .iter_mut()
-            .fold(false, |is_changed, item| in_utc(item) || is_changed),
+        // Each part, whether or not one before it was changed.
+        Value::Array(items) => {
+            items
+                .iter_mut()
+                .map(in_utc)
+                .filter(|is_changed| *is_changed)
+                .count()
+                > 0
+        }
         Value::Object(object) => {
             let is_changed = object
                 .values_mut()
-                .fold(false, |is_changed, value| in_utc(value) || is_changed);
+                .map(in_utc)
+                .filter(|is_changed| *is_changed)
+                .count()
+                > 0;
             let is_function = object.get("class").is_some_and(|class| class == "FUNCTION");
             let name = object
                 .get("function_name")
