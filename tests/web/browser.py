@@ -107,17 +107,6 @@ def states(browser: Browser) -> None:
             context.close()
 
 
-def nothing_anywhere(browser: Browser, pages: dict[str, str]) -> None:
-    """No page stumbles where nothing is left to show."""
-    page = watched(browser.new_context(viewport=WIDE), "nothing")
-    for path in (path for path, url in pages.items() if "?" not in url and path != "/sql"):
-        for query in ("team=nobody&pipeline=nobody&namespace=nowhere", "week=2020-W10", "from=2026-11-09&to=2026-11-09&zone=Asia/Kolkata"):
-            page.goto(f"{BASE}{path}?{query}", wait_until="load")
-            fits(page, f"{path}?{query}")
-            check(page.locator("main h1, main .total").count() > 0, f"{path}?{query}: says nothing")
-    page.context.close()
-
-
 def drill_down(browser: Browser) -> None:
     """From the total to a pod with its hours, its price and its rule, by clicks."""
     page = watched(browser.new_context(viewport=WIDE), "drill-down")
@@ -323,7 +312,6 @@ def main() -> None:
             (look, pages, "tablet", TABLET, "light", False),
             (look, pages, "screen", SCREEN, "dark", False),
             (states,),
-            (nothing_anywhere, pages),
             (drill_down,),
             (keyboard,),
             *((step, has_script) for step in (filters, console) for has_script in (True, False)),
