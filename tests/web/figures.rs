@@ -187,7 +187,31 @@ fn every_figure_is_that_of_its_mart() {
     every_link_leads_somewhere(&world, &server, &total);
     super::marts::rows_are_those_of_their_marts(&world, &server);
     super::pictures::say_what_marts_say(&world, &server);
+    no_page_stumbles_where_there_is_nothing(&server);
     super::document::answers_are_as_it_describes_them(&server);
+}
+
+/// Nobody's costs, days that nobody saw, and a day of another zone are pages too.
+fn no_page_stumbles_where_there_is_nothing(server: &Server) {
+    let overview = server.get("/").body;
+    let links = overview.split("href=\"").skip(1);
+    // Those that every page leads to, as they are without a filter; files have a dot.
+    let lists: std::collections::BTreeSet<&str> = links
+        .map(|rest| rest.split('"').next().unwrap())
+        .filter(|link| link.starts_with('/') && !link.contains(['?', '.']) && *link != "/sql")
+        .collect();
+    assert!(lists.len() > 12, "{lists:?}");
+    for url in lists {
+        for query in [
+            "team=nobody&pipeline=nobody&namespace=nowhere",
+            "week=2020-W10",
+            "from=2026-11-09&to=2026-11-09&zone=Asia/Kolkata",
+        ] {
+            let answer = server.get(&format!("{url}?{query}"));
+            assert_eq!(answer.status, StatusCode::OK, "{url}?{query}: {}", answer.body);
+            assert!(answer.body.contains("<h1>"), "{url}?{query}");
+        }
+    }
 }
 
 /// Each pod of a run has a bar, that says how long it waited and worked, and leads to it.
