@@ -27,7 +27,7 @@ pub struct Server {
 
 /// What is answered, batch by batch.
 pub enum Answered<'a> {
-    Data(Answer<'a>),
+    Data(Box<Answer<'a>>),
     Server(Box<Streamed>),
 }
 
@@ -140,7 +140,7 @@ impl Source {
                     Some(usable) if is_usable => usable,
                     _ => door.worker().await?,
                 };
-                Ok(Answered::Data(worker.insert(usable).ask(text).await?))
+                Ok(Answered::Data(Box::new(worker.insert(usable).ask(text).await?)))
             }
         }
     }

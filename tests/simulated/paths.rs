@@ -59,12 +59,12 @@ pub fn are_the_truth(seed: u64, world: &World, truth: &Truth) -> Seen {
                 .iter()
                 .map(|step| text(&run.steps[*step], pods[run.steps[*step].pod_uid.as_str()]))
                 .collect();
-            let Some(met) = texts.iter().position(|text| text == row) else {
-                panic!(
-                    "seed {seed}: path of {key}: {back} steps before its end is {row}, not one of {texts:#?}"
-                );
-            };
-            let step = &run.steps[may_be[met]];
+            let met = texts.iter().position(|text| text == row);
+            assert!(
+                met.is_some(),
+                "seed {seed}: path of {key}: {back} steps before its end is {row}, not one of {texts:#?}"
+            );
+            let step = &run.steps[may_be[met.unwrap()]];
             tried.push(&step.job);
             may_be = &step.after;
         }
