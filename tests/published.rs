@@ -161,3 +161,74 @@ fn nothing_is_published_before_something_is_built() {
     );
     assert_eq!(published(&world).current().unwrap(), None);
 }
+
+/// The marts as they are described, for readers: `docs/marts.md`.
+fn reference(manifest: &Manifest) -> String {
+    use std::fmt::Write as _;
+    let mut text = format!(
+        "# Marts\n\nEvery mart and column, by contract {} ([what that promises](published.md#what-stays-as-it-is)). This page is made of the descriptions in `sql/models/marts/marts.yml`.\n",
+        manifest.contract
+    );
+    for mart in &manifest.marts {
+        write!(
+            text,
+            "\n## `{}`\n\n{}\n\n| column | type | meaning |\n|---|---|---|\n",
+            mart.name, mart.description
+        )
+        .unwrap();
+        for column in &mart.columns {
+            let meaning = column.description.replace('|', "\\|");
+            writeln!(text, "| `{}` | {} | {meaning} |", column.name, column.kind).unwrap();
+        }
+    }
+    text
+}
+
+fn contract(manifest: &Manifest) -> Vec<String> {
+    let columns = manifest
+        .marts
+        .iter()
+        .flat_map(|mart| mart.columns.iter().map(move |column| (mart, column)));
+    columns
+        .map(|(mart, column)| format!("{},{},\"{}\"", mart.name, column.name, column.kind))
+        .collect()
+}
+
+/// A file of the project that follows from its marts; `PODLEDGER_WRITE_REFERENCE=1` writes it.
+fn follows(path: &str, wanted: &str) {
+    if std::env::var_os("PODLEDGER_WRITE_REFERENCE").is_some() {
+        fs::write(path, wanted).unwrap();
+    }
+    let found = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        found == wanted,
+        "{path} is not what follows from the marts: run this test with PODLEDGER_WRITE_REFERENCE=1, and read the difference"
+    );
+}
+
+#[test]
+fn the_marts_keep_their_contract_and_have_a_reference() {
+    let world = world(1);
+    publish(&world);
+    let manifest = current(&world);
+    assert_eq!(manifest.contract, podledger_sql::published::CONTRACT);
+    let told = contract(&manifest);
+    let path = "sql/contract.csv";
+    let kept = fs::read_to_string(path).unwrap_or_default();
+    let mut lines = kept.lines();
+    // What was promised under this version is there as it was; under another one it is promised anew.
+    if lines.next() == Some(&format!("version {}", manifest.contract)) {
+        let gone: Vec<&str> = lines
+            .skip(1)
+            .filter(|line| !told.iter().any(|column| column == line))
+            .collect();
+        assert_eq!(
+            gone,
+            Vec::<&str>::new(),
+            "these columns are promised: if they have to go or to change, raise `CONTRACT` and say so in CHANGELOG.md"
+        );
+    }
+    let header = format!("version {}\nmart,column,type\n", manifest.contract);
+    follows(path, &(header + &told.join("\n") + "\n"));
+    follows("docs/marts.md", &reference(&manifest));
+}

@@ -46,9 +46,16 @@ pub struct Manifest {
     pub build_id: i64,
     /// SHA-256 of what the build was made of: facts, models and configuration.
     pub made_of: String,
+    /// The contract of its marts, [`CONTRACT`]; 0 where it was published before there was one.
+    #[serde(default)]
+    pub contract: u32,
     /// Its marts, by name.
     pub marts: Vec<PublishedMart>,
 }
+
+/// The version of the marts' contract (`sql/contract.csv`): of one version no mart and no column goes away or changes its name, its type or its meaning;
+/// new ones may come.
+pub const CONTRACT: u32 = 1;
 
 /// One mart of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +184,7 @@ impl Published {
             podledger: env!("CARGO_PKG_VERSION").to_owned(),
             build_id,
             made_of,
+            contract: CONTRACT,
             marts,
         };
         let path = partial.join(MANIFEST);

@@ -134,7 +134,14 @@ impl Server {
             .env_remove("PODLEDGER_CONFIG")
             .arg("--data")
             .arg(data)
-            .args(["serve", "--no-collect", "--listen", "127.0.0.1:0", "--postgres-listen", "off"])
+            .args([
+                "serve",
+                "--no-collect",
+                "--listen",
+                "127.0.0.1:0",
+                "--postgres-listen",
+                "off",
+            ])
             // All readers have one address, as behind a proxy.
             .args(["--requests-per-second", "1000000"])
             .args(["--connections-per-address", &connections.to_string()])

@@ -227,16 +227,16 @@ impl fmt::Display for Seen {
 /// The platform tells something of most that can be compared, so that it is.
 pub fn assert_telling(whole: &World) {
     for (table, least) in [
-        ("pod_states", 50),
-        ("machines", 4),
-        ("node_states", 4),
-        ("node_claims", 4),
-        ("container_requests", 50),
-        ("container_ends", 50),
-        ("owner_objects", 4),
-        ("namespace_states", 4),
-        ("service_states", 2),
-        ("cluster_events", 50),
+        ("pod_states", 20),
+        ("machines", 2),
+        ("node_states", 2),
+        ("node_claims", 1),
+        ("container_requests", 20),
+        ("container_ends", 20),
+        ("owner_objects", 1),
+        ("namespace_states", 1),
+        ("service_states", 1),
+        ("cluster_events", 20),
     ] {
         let count = facts(whole, &format!("select count(*) from {{{table}}}"));
         assert!(
