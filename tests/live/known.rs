@@ -325,7 +325,7 @@ fn assert_told(found: &World, whole: &World, unseen: &Spans, after: &str) {
         ),
         (
             "container_ends",
-            "finished_at",
+            "coalesce(finished_at, observed_at)",
             "container_name, container_kind, restart_count, started_at, finished_at, exit_code, reason",
         ),
         ("pod_claims", "observed_at", "claim_name, namespace"),

@@ -197,6 +197,8 @@ fn serve_collects_several_clusters_and_computes_what_they_cost() {
             "127.0.0.1:0",
             "--metrics-listen",
             "127.0.0.1:0",
+            "--postgres-listen",
+            "off",
             "--seal-every",
             "1",
             "--build-every",
