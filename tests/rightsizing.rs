@@ -323,7 +323,7 @@ fn every_container_of_a_job_is_sized_from_its_runs() {
     assert_eq!(row["predicted_saving"], row["realised_saving"]);
     let tracked = podledger(data, &["recommend", "--track"]);
     assert!(
-        tracked.contains("etl / load / base: followed") && tracked.contains("1 of 3 templates have changed"),
+        tracked.contains("etl / load / base: followed") && tracked.contains("after 1 of 3 pieces of advice"),
         "{tracked}"
     );
 
