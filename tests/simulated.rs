@@ -358,7 +358,6 @@ fn a_week_has_every_kind_of_waste_and_what_controllers_say_of_it() {
             "idle_unpacked",
             "image_pull",
             "impossible_request",
-            "lost",
             "orphaned_volume",
             "out_of_memory",
             "runaway",
