@@ -21,7 +21,14 @@ pub fn podledger(data: &Path) -> Command {
 pub fn serve(data: &Path) -> Command {
     let mut command = podledger(data);
     command
-        .args(["serve", "--no-collect", "--listen", "127.0.0.1:0", "--postgres-listen", "off"])
+        .args([
+            "serve",
+            "--no-collect",
+            "--listen",
+            "127.0.0.1:0",
+            "--postgres-listen",
+            "off",
+        ])
         .args(["--requests-per-second", "100000"])
         .stderr(Stdio::null());
     command
