@@ -1,5 +1,6 @@
 //! Parquet files of marts: one snapshot per build, the same marts as the ledger's.
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 

@@ -248,7 +248,7 @@ fn advice_is_judged_on_the_week(world: &World) {
     let (ours, current) = (&outcomes[0], &outcomes[3]);
     assert!(ours["templates_advised"].as_u64().unwrap() > 0, "{ours}");
     assert!(
-        ours["wasted_byte_ms"].as_u64().unwrap() < current["wasted_byte_ms"].as_u64().unwrap(),
+        ours["wasted_byte_ms"].as_f64().unwrap() < current["wasted_byte_ms"].as_f64().unwrap(),
         "{ours} {current}"
     );
     let sentence = format!("judged on its {} tries", judged[0]);

@@ -128,7 +128,8 @@ impl Drop for Server {
 
 impl Server {
     fn start(data: &Path, readers: u16) -> anyhow::Result<Self> {
-        let connections = u32::from(readers) + 8;
+        // One that a reader gave up is counted until the server has seen that.
+        let connections = u32::from(readers) * 4 + 8;
         let mut child = Command::new(std::env::current_exe()?)
             .current_dir(data)
             .env_remove("PODLEDGER_CONFIG")

@@ -63,20 +63,6 @@ def finding(page: Page) -> None:
     check(shown.count() == 0, "finding: a list hides nothing")
 
 
-def waiting(page: Page) -> None:
-    """What takes long is told, and ends with the answer."""
-    page.goto(BASE + "/teams")
-    held = []
-    page.route("**/rightsizing**", lambda route: held.append(route))
-    page.locator('.top nav a[href^="/rightsizing"]').click(no_wait_after=True)
-    page.locator(".loading", has_text="Computing").wait_for()
-    check(page.locator("main").get_attribute("aria-busy") == "true", "waiting: the page does not say that it is busy")
-    held[0].continue_()
-    page.wait_for_url("**/rightsizing**")
-    page.get_by_role("heading", name="Right-sizing", exact=True).wait_for()
-    check(page.locator(".loading").inner_text() == "", "waiting: it never ends")
-
-
 def first_visit(page: Page) -> None:
     page.clock.install()
     page.route("**/teams", lambda route: route.fulfill(body=FIRST, content_type="text/html"))
@@ -96,7 +82,7 @@ FIRST = """<!DOCTYPE html><html lang="en"><head><title>x</title><script src="/as
 with sync_playwright() as playwright:
     # As root, as in containers, Chromium's sandbox does not start; it is shown nothing but this server.
     browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
-    for part in (sorting, finding, waiting, first_visit):
+    for part in (sorting, finding, first_visit):
         page = browser.new_page()
         page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
         try:

@@ -90,6 +90,7 @@ pub fn needed(ask: &dyn Fn(&str) -> serde_json::Value) -> BTreeMap<&'static str,
         ("pipeline", first("runs", "-failed_attempts", "pipeline")),
         ("pod", first("pods", "-cost", "pod_uid")),
         ("machine", first("machines", "-cost", "machine")),
+        ("team", first("teams", "-cost", "team")),
     ])
 }
 

@@ -14,7 +14,7 @@ fn a_server_reports_and_advises_as_the_command_line_does() {
     let world = fortnight();
     let data = world.folder.path();
     let served = Served::of(data);
-    let team = world.rows("select team from marts.teams_weekly where team <> 'unattributed' order by direct_cost desc, team limit 1");
+    let team = world.rows("select team from marts.teams_weekly where team <> 'unattributed' order by cost desc nulls last, team limit 1");
     for team in [None, Some(team[0].as_str())] {
         let out = tempfile::tempdir().unwrap();
         let mut command = podledger(data);

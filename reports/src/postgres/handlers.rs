@@ -16,8 +16,8 @@ use pgwire::api::auth::{
 use pgwire::api::cancel::CancelHandler;
 use pgwire::api::portal::{Format, Portal, PortalExecutionState};
 use pgwire::api::query::{
-    ExtendedQueryHandler, SimpleQueryHandler, send_execution_response, send_partial_query_response,
-    send_query_response, send_ready_for_query,
+    ExtendedQueryHandler, SimpleQueryHandler, send_describe_response, send_execution_response,
+    send_partial_query_response, send_query_response, send_ready_for_query,
 };
 use pgwire::api::results::{
     DescribePortalResponse, DescribeResponse as _, DescribeStatementResponse, FieldInfo, QueryResponse,
@@ -32,7 +32,9 @@ use pgwire::api::{
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::cancel::CancelRequest;
 use pgwire::messages::data::DataRow;
-use pgwire::messages::extendedquery::{Bind, Close, Execute, Sync as SyncMessage};
+use pgwire::messages::extendedquery::{
+    Bind, Close, Describe, Execute, Sync as SyncMessage, TARGET_TYPE_BYTE_PORTAL,
+};
 use pgwire::messages::response::{EmptyQueryResponse, ReadyForQuery, TransactionStatus};
 use pgwire::messages::simplequery::Query;
 use pgwire::messages::startup::{ParameterStatus, SecretKey};
@@ -536,6 +538,26 @@ impl ExtendedQueryHandler for Handlers {
             ))
             .await?;
         Ok(())
+    }
+
+    /// A cursor that was declared is a portal too: psycopg asks what it has so.
+    async fn on_describe<C>(&self, client: &mut C, message: Describe) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Self::Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        if message.target_type == TARGET_TYPE_BYTE_PORTAL
+            && let Some(cursor) = message.name.clone()
+            && client.portal_store().get_portal(&cursor).is_none()
+        {
+            let fetch = Statement::Fetch { cursor, rows: None };
+            if let (_, Some(fields)) = self.session.describe(&fetch, Vec::new()).await? {
+                return send_describe_response(client, &DescribePortalResponse::new(fields)).await;
+            }
+        }
+        self._on_describe(client, message).await
     }
 
     async fn do_describe_statement<C>(
