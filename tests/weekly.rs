@@ -247,8 +247,11 @@ fn advice_is_judged_on_the_week(world: &World) {
     }
     let (ours, current) = (&outcomes[0], &outcomes[3]);
     assert!(ours["templates_advised"].as_u64().unwrap() > 0, "{ours}");
+    // A week is little to learn from: advice has much headroom then, and spares what fails.
+    let usd =
+        |row: &serde_json::Value| NanoUsd::from_decimal_str(row["total_cost"].as_str().unwrap()).unwrap();
     assert!(
-        ours["wasted_byte_ms"].as_f64().unwrap() < current["wasted_byte_ms"].as_f64().unwrap(),
+        usd(ours) < usd(current) && ours["failed_attempts"].as_u64() < current["failed_attempts"].as_u64(),
         "{ours} {current}"
     );
     let sentence = format!("judged on its {} tries", judged[0]);

@@ -19,33 +19,40 @@ class Shell:
             environment = {"PATH": os.environ["PATH"], "TERM": "xterm", "XDG_STATE_HOME": state, "PAGER": "cat", "LC_ALL": "C.UTF-8"}
             os.execve(program, [program, "--data", data, "sql"], environment)
         self.shown = ""
-        self.until("podledger> ")
+        self.at = 0
+        self.ready()
 
     def until(self, text):
-        """Reads until the text is shown after what was read before; returns what came."""
+        """Reads until the text is shown after what was waited for before; returns what is shown up to it."""
         deadline = time.monotonic() + 30
-        before = len(self.shown)
-        while text not in self.shown[before:]:
+        while (end := self.shown.find(text, self.at)) < 0:
             ready, _, _ = select.select([self.terminal], [], [], max(0, deadline - time.monotonic()))
-            assert ready, f"{text!r} is not shown, but {self.shown[before:]!r}"
+            assert ready, f"{text!r} is not shown, but {self.shown[self.at:]!r}"
             try:
                 piece = os.read(self.terminal, 65536)
             except OSError:
                 piece = b""
-            assert piece, f"it ended before {text!r}: {self.shown[before:]!r}"
+            assert piece, f"it ended before {text!r}: {self.shown[self.at:]!r}"
             self.shown += piece.decode(errors="replace")
-        return self.shown[before:]
+        came = self.shown[self.at : end]
+        self.at = end + len(text)
+        return came
+
+    def ready(self):
+        """Waits for the prompt: what is typed before is lost."""
+        self.until("podledger> ")
+        self.until("\x1b[?2026l")
 
     def type(self, text):
         os.write(self.terminal, text.encode())
 
     def interrupt(self):
         """Interrupts what runs, as often as it takes: it may not have begun."""
-        before = len(self.shown)
-        while "interrupted" not in self.shown[before:]:
+        while "interrupted" not in self.shown[self.at :]:
             self.type("\x03")
             if select.select([self.terminal], [], [], 0.2)[0]:
                 self.shown += os.read(self.terminal, 65536).decode(errors="replace")
+        self.until("interrupted")
 
     def leave(self):
         self.type("\x04")
@@ -56,27 +63,39 @@ class Shell:
 shell = Shell()
 shell.type("select pod_uid from pods where pod_uid = 'p';\r")
 shell.until("1 row")
+shell.ready()
 shell.type("select count(*) from findi\t")
 shell.until("from findings")
 shell.type(";\r")
 shell.until("1 row")
+shell.ready()
 shell.type("select 1\r")
 shell.type("  + 1 as two;\r")
 shell.until("1 row")
+shell.ready()
 shell.type("\\d pods\r")
-assert "pod_uid" in shell.until("rows")
+assert "pod_uid" in shell.until(" rows")
+shell.ready()
 shell.type("\\d\r")
-assert "costs_daily" in shell.until("rows")
+assert "costs_daily" in shell.until(" rows")
+shell.ready()
 shell.type("select nothing from pods;\r")
 shell.until("error:")
+shell.ready()
 shell.type("\\format csv\r")
+# The end of the line that was typed, which has a prompt too.
+shell.until("\x1b[?2004l")
+shell.ready()
 shell.type("select 1 as n;\r")
 shell.until("n\r\n1\r\n")
+shell.ready()
 shell.type("\\nonsense\r")
 shell.until("there is no command")
+shell.ready()
 # What takes too long can be stopped, and it goes on.
 shell.type("select count(*) from range(10000000) as a(i), range(10000000) as b(j) where a.i + b.j = 7;\r")
 shell.interrupt()
+shell.ready()
 shell.leave()
 
 again = Shell()

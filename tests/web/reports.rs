@@ -102,7 +102,6 @@ fn realisable_savings_are_those_of_the_command_line(data: &std::path::Path, serv
         ("realisable_saving", "saving"),
         ("realisable_least", "least"),
         ("realisable_most", "most"),
-        ("cost", "cost"),
     ] {
         assert_eq!(
             dollars(&shown[column]),
