@@ -3,7 +3,6 @@
 mod asked;
 mod hostile;
 mod postgres;
-mod shell;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -34,6 +34,10 @@ pub fn answers_are_as_it_describes_them(server: &Server) {
             .filter(|parameter| parameter["required"] == true)
             .map(|parameter| parameter["name"].as_str().unwrap())
             .collect();
+        // There is no service here whose hours could be asked for.
+        if required.contains(&"service") {
+            continue;
+        }
         let given: String = required
             .iter()
             .map(|name| format!("&{name}={}", form(&needed[name])))
