@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from looking import PHONE, SCREEN, TABLET, WIDE, accessible, check, fits, has_focus, launched, unfolded, watched, wrong
+from looking import PHONE, WIDE, accessible, check, fits, has_focus, launched, unfolded, watched, wrong
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from tables import are_their_csv
 

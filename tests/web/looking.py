@@ -7,7 +7,6 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-TABLET, SCREEN = {"width": 768, "height": 1024}, {"width": 1920, "height": 1080}
 # Colours, names and roles of everything: what WCAG 2.2 AA asks for, and what is known to be good.
 RULES = {"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
