@@ -40,10 +40,10 @@ def watched(context: BrowserContext, name: str, statuses: Collection[int] = ()) 
     page.on("console", said)
     page.on("dialog", asked)
     page.on("pageerror", lambda error: wrong.append(f"{name}: script: {error}"))
-    # Whether there is a newer build is asked until the page is left.
+    # What is still asked when the page is left is asked no more.
     page.on(
         "requestfailed",
-        lambda request: None if request.url.endswith("/api/v1/build") else wrong.append(f"{name}: no answer: {request.url}"),
+        lambda request: None if request.failure == "net::ERR_ABORTED" else wrong.append(f"{name}: no answer: {request.url}: {request.failure}"),
     )
     page.on("response", lambda answer: answer.status >= 400 and answer.status not in statuses and wrong.append(f"{name}: {answer.status} {answer.url}"))
     return page
