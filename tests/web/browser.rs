@@ -289,13 +289,7 @@ fn the_api_keeps_what_its_document_says(served: &Served) {
             .arg("run")
             .arg(path)
             .args(["--url", &served.url])
-            .args([
-                "--seed",
-                "7",
-                "--generation-deterministic",
-                "--generation-database",
-                "none",
-            ])
+            .args(["--seed", "7", "--generation-deterministic"])
             .args([
                 "--phases",
                 "examples,fuzzing",
