@@ -18,6 +18,7 @@ use crate::error::{Doing, Result};
 use crate::ledger::quote;
 use crate::parameters::list_of_text;
 use crate::published::Manifest;
+use crate::tree;
 
 /// Tables and macros, filled from a snapshot.
 const SQL: &str = include_str!("catalogue.sql");
@@ -31,14 +32,8 @@ const STANDARD: &str = "standard";
 /// The number of the first mart: PostgreSQL's first for what users make (`FirstNormalObjectId` in `transam.h`).
 const FIRST_OID: usize = 16_384;
 
-/// Names that are values without brackets.
-const VALUES: [&str; 5] = [
-    "current_catalog",
-    "current_role",
-    "current_user",
-    "session_user",
-    "user",
-];
+/// Names that are values without brackets. (`user` is one too, but a column may have that name where PostgreSQL is not meant.)
+const VALUES: [&str; 4] = ["current_catalog", "current_role", "current_user", "session_user"];
 
 /// PostgreSQL's functions that have another name in DuckDB.
 const RENAMED: [(&str, &str); 3] = [
@@ -93,67 +88,78 @@ pub(crate) fn is_macro(schema: &str, name: &str) -> bool {
 }
 
 /// Makes the tree of a query ask the tables and macros of the catalogue where it names those of PostgreSQL. Says whether it did.
-pub(crate) fn translate(tree: &mut Value) -> bool {
-    let is_changed = rename_all(tree);
+pub(crate) fn translate(query: &mut Value) -> bool {
+    let is_changed = tree::change(query, &mut rename_part);
     if is_changed {
-        settle(tree);
+        tree::change(query, &mut settle);
     }
     is_changed
 }
 
 /// What only a query of the catalogue has: in PostgreSQL the alias of a function in a FROM clause names its column too, a function that yields one value
-/// may stand there, lists are written `'{a,b}'`, and `format` has its own signs.
-fn settle(tree: &mut Value) {
-    match tree {
-        Value::Array(items) => items.iter_mut().for_each(settle),
-        Value::Object(object) => {
-            object.values_mut().for_each(settle);
-            if text(object, "class") == "TYPE"
-                && let [name] = path(object, "qualified_name").as_slice()
-                && NUMBERED.iter().any(|(numbered, ..)| numbered == name)
-            {
-                rename(object, ("schema", "type_name"), "", "VARCHAR");
-            }
-            match text(object, "function_name") {
-                "unnest" => list_of(object),
-                "format" => signs(object),
-                _ => {}
-            }
-            let alias = text(object, "alias").to_owned();
-            let has_names = object
-                .get("column_name_alias")
-                .and_then(Value::as_array)
-                .is_none_or(|names| !names.is_empty());
-            if text(object, "type") != "TABLE_FUNCTION" || alias.is_empty() || has_names {
-                return;
-            }
-            let Some(function) = object.get_mut("function").and_then(Value::as_object_mut) else {
-                return;
-            };
-            match text(function, "function_name") {
-                "generate_series" | "range" | "unnest" => {
-                    object.insert("column_name_alias".to_owned(), json!([alias]));
-                }
-                "pg_get_keywords" => {}
-                _ => {
-                    function.insert("alias".to_owned(), alias.as_str().into());
-                    *tree = json!({
-                        "type": "SUBQUERY", "alias": alias, "sample": null, "column_name_alias": [],
-                        "subquery": {
-                            "named_param_map": [],
-                            "node": {
-                                "type": "SELECT_NODE", "modifiers": [], "cte_map": { "map": [] }, "select_list": [function],
-                                "from_table": { "type": "EMPTY", "alias": "", "sample": null }, "where_clause": null,
-                                "group_expressions": [], "group_sets": [], "aggregate_handling": "STANDARD_HANDLING", "having": null,
-                                "sample": null, "qualify": null,
-                            },
-                        },
-                    });
-                }
-            }
-        }
+/// may stand there, lists are written `'{a,b}'`, `format` has its own signs, and `user` is who asks.
+fn settle(part: &mut Value) -> bool {
+    let Value::Object(object) = part else {
+        return false;
+    };
+    if text(object, "class") == "TYPE"
+        && let [name] = path(object, "qualified_name").as_slice()
+        && NUMBERED.iter().any(|(numbered, ..)| numbered == name)
+    {
+        rename(object, ("schema", "type_name"), "", "VARCHAR");
+    }
+    match text(object, "function_name") {
+        "unnest" => list_of(object),
+        "format" => signs(object),
         _ => {}
     }
+    let other = match (text(object, "class"), text(object, "type")) {
+        ("COLUMN_REF", _) => value(object, &["user"]),
+        ("", "TABLE_FUNCTION") => source(object),
+        _ => None,
+    };
+    put(part, other)
+}
+
+/// A function in a FROM clause: names its column, or becomes a query of one value.
+fn source(object: &mut Map<String, Value>) -> Option<Value> {
+    let alias = text(object, "alias").to_owned();
+    let names = object.get("column_name_alias").and_then(Value::as_array)?;
+    if alias.is_empty() || !names.is_empty() {
+        return None;
+    }
+    let function = object.get_mut("function")?.as_object_mut()?;
+    match text(function, "function_name") {
+        "generate_series" | "range" | "unnest" => {
+            object.insert("column_name_alias".to_owned(), json!([alias]));
+            None
+        }
+        "pg_get_keywords" => None,
+        _ => {
+            function.insert("alias".to_owned(), alias.as_str().into());
+            Some(json!({
+                "type": "SUBQUERY", "alias": alias, "sample": null, "column_name_alias": [],
+                "subquery": {
+                    "named_param_map": [],
+                    "node": {
+                        "type": "SELECT_NODE", "modifiers": [], "cte_map": { "map": [] }, "select_list": [function],
+                        "from_table": { "type": "EMPTY", "alias": "", "sample": null }, "where_clause": null,
+                        "group_expressions": [], "group_sets": [], "aggregate_handling": "STANDARD_HANDLING", "having": null,
+                        "sample": null, "qualify": null,
+                    },
+                },
+            }))
+        }
+    }
+}
+
+/// Puts something in the place of a part, if there is something. Says whether there was.
+fn put(part: &mut Value, other: Option<Value>) -> bool {
+    let is_changed = other.is_some();
+    if let Some(other) = other {
+        *part = other;
+    }
+    is_changed
 }
 
 /// `= any('{a,b}')` is `in (select unnest('{a,b}'))` in the tree.
@@ -165,13 +171,11 @@ fn list_of(unnest: &mut Map<String, Value>) {
         && argument["literal"]["kind"] == "STRING"
         && let Ok(parts) = list_of_text(argument["literal"]["text"].as_str().unwrap_or_default())
     {
-        let literal = |part: Option<String>| {
-            let kind = if part.is_some() { "STRING" } else { "NULL_LITERAL" };
-            json!({ "class": "CONSTANT", "type": "VALUE_CONSTANT", "alias": "", "literal": { "kind": kind, "text": part.unwrap_or_default() } })
-        };
-        let parts: Vec<Value> = parts.into_iter().map(literal).collect();
-        *argument =
-            json!({ "class": "OPERATOR", "type": "ARRAY_CONSTRUCTOR", "alias": "", "children": parts });
+        let parts: Vec<Value> = parts
+            .iter()
+            .map(|part| part.as_deref().map_or_else(tree::null, tree::string))
+            .collect();
+        *argument = tree::list(&parts);
     }
 }
 
@@ -188,45 +192,20 @@ fn signs(format: &mut Map<String, Value>) {
     }
 }
 
-fn rename_all(tree: &mut Value) -> bool {
-    match tree {
-        // Each part, whether or not one before it was changed.
-        Value::Array(items) => {
-            items
-                .iter_mut()
-                .map(rename_all)
-                .filter(|is_changed| *is_changed)
-                .count()
-                > 0
-        }
-        Value::Object(object) => {
-            let is_changed = object
-                .values_mut()
-                .map(rename_all)
-                .filter(|is_changed| *is_changed)
-                .count()
-                > 0;
-            let other = match (text(object, "class"), text(object, "type")) {
-                ("", "BASE_TABLE") => return table(object) || is_changed,
-                ("FUNCTION", _) => return function(object) || is_changed,
-                ("TYPE", _) => return type_name(object) || is_changed,
-                ("COLUMN_REF", _) => column(object),
-                ("CAST", _) => cast(object),
-                ("COLLATE", _) => {
-                    is_of_catalogue(&path(object, "collation")).then(|| object["child"].clone())
-                }
-                _ => None,
-            };
-            match other {
-                Some(other) => {
-                    *tree = other;
-                    true
-                }
-                None => is_changed,
-            }
-        }
-        _ => false,
-    }
+fn rename_part(part: &mut Value) -> bool {
+    let Value::Object(object) = part else {
+        return false;
+    };
+    let other = match (text(object, "class"), text(object, "type")) {
+        ("", "BASE_TABLE") => return table(object),
+        ("FUNCTION", _) => return function(object),
+        ("TYPE", _) => return type_name(object),
+        ("COLUMN_REF", _) => without_schema(object).or_else(|| value(object, &VALUES)),
+        ("CAST", _) => cast(object),
+        ("COLLATE", _) => is_of_catalogue(&path(object, "collation")).then(|| object["child"].clone()),
+        _ => None,
+    };
+    put(part, other)
 }
 
 fn text<'a>(object: &'a Map<String, Value>, field: &str) -> &'a str {
@@ -320,24 +299,32 @@ fn type_name(object: &mut Map<String, Value>) -> bool {
     true
 }
 
-/// `pg_catalog.pg_class.oid` is `pg_class.oid`; `current_user` is a macro's value.
-fn column(object: &mut Map<String, Value>) -> Option<Value> {
-    let alias = text(object, "alias").to_owned();
+/// `pg_catalog.pg_class.oid` is `pg_class.oid`.
+fn without_schema(object: &mut Map<String, Value>) -> Option<Value> {
     let names = object.get_mut("column_names")?.as_array_mut()?;
     let first = names.first()?.as_str()?.to_ascii_lowercase();
-    if names.len() > 2 && (first == "pg_catalog" || first == "information_schema") {
-        names.remove(0);
-        return Some(Value::Object(object.clone()));
+    if names.len() < 3 || !(first == "pg_catalog" || first == "information_schema") {
+        return None;
     }
-    let value = VALUES.iter().find(|name| names.len() == 1 && **name == first)?;
-    let name = match *value {
+    names.remove(0);
+    Some(Value::Object(object.clone()))
+}
+
+/// `current_user` is a macro's value.
+fn value(object: &Map<String, Value>, names: &[&str]) -> Option<Value> {
+    let [Value::String(column)] = object.get("column_names")?.as_array()?.as_slice() else {
+        return None;
+    };
+    let name = *names.iter().find(|name| name.eq_ignore_ascii_case(column))?;
+    let macro_name = match name {
         "current_role" | "user" => "current_user",
         name => name,
     };
+    let alias = text(object, "alias");
     Some(call(
-        name,
+        macro_name,
         Vec::new(),
-        if alias.is_empty() { value } else { &alias },
+        if alias.is_empty() { name } else { alias },
     ))
 }
 

@@ -29,6 +29,7 @@ pub mod published;
 pub mod recall;
 pub mod runner;
 pub mod session;
+mod tree;
 pub mod units;
 pub mod validate;
 

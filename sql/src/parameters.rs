@@ -5,6 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::tree;
+
 /// A parameter's value. Without a type it takes the one of what it is held against, as a text in a query does.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Parameter {
@@ -62,9 +64,7 @@ impl Kind {
             Self::Decimal | Self::Text => return None,
         })
     }
-}
 
-impl Kind {
     /// The type that a query names so, in DuckDB's words or in PostgreSQL's.
     fn of_name(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {
@@ -92,8 +92,8 @@ impl Kind {
 ///
 /// # Errors
 /// In words, where the query has a parameter that has no value here.
-pub(crate) fn bind(tree: &mut Value, parameters: &[Parameter]) -> Result<bool, String> {
-    match tree {
+pub(crate) fn bind(query: &mut Value, parameters: &[Parameter]) -> Result<bool, String> {
+    match query {
         Value::Array(items) => {
             items.iter_mut().try_fold(
                 false,
@@ -101,7 +101,7 @@ pub(crate) fn bind(tree: &mut Value, parameters: &[Parameter]) -> Result<bool, S
             )
         }
         Value::Object(object) if is_parameter(object) => {
-            *tree = constant(object, parameters, false)?;
+            *query = constant(object, parameters, false)?;
             Ok(true)
         }
         Value::Object(object) => {
@@ -127,14 +127,14 @@ pub(crate) fn bind(tree: &mut Value, parameters: &[Parameter]) -> Result<bool, S
 }
 
 /// The parameters of a query, with the types that it says they have: by a cast, or as a limit.
-pub(crate) fn of(tree: &Value) -> Vec<Option<Kind>> {
+pub(crate) fn of(query: &Value) -> Vec<Option<Kind>> {
     let mut all = Vec::new();
-    gather(tree, None, &mut all);
+    gather(query, None, &mut all);
     all
 }
 
-fn gather(tree: &Value, said: Option<Kind>, all: &mut Vec<Option<Kind>>) {
-    match tree {
+fn gather(query: &Value, said: Option<Kind>, all: &mut Vec<Option<Kind>>) {
+    match query {
         Value::Array(items) => items.iter().for_each(|item| gather(item, None, all)),
         Value::Object(object) if is_parameter(object) => {
             // More than a `u16` of them no protocol can name.
@@ -186,23 +186,22 @@ fn constant(
         .and_then(|number| parameters.get(number.checked_sub(1)?))
         .ok_or_else(|| format!("the parameter ${name} has no value"))?;
     let alias = parameter.get("alias").cloned().unwrap_or_else(|| json!(""));
-    let type_name = value.kind.and_then(Kind::name);
     let listed = match &value.value {
         Some(Shape::One(text)) if is_list => Some(Shape::List(list_of_text(text)?)),
         _ => None,
     };
     let mut expression = match listed.as_ref().or(value.value.as_ref()) {
-        None => cast(literal("NULL_LITERAL", ""), type_name),
+        None => as_kind(tree::null(), value.kind),
         Some(Shape::One(text)) => one(text, value.kind),
         Some(Shape::List(parts)) => {
             let parts: Vec<Value> = parts
                 .iter()
-                .map(|part| match part {
-                    Some(text) => one(text, value.kind),
-                    None => literal("NULL_LITERAL", ""),
+                .map(|part| {
+                    part.as_deref()
+                        .map_or_else(tree::null, |text| one(text, value.kind))
                 })
                 .collect();
-            json!({ "class": "OPERATOR", "type": "ARRAY_CONSTRUCTOR", "alias": "", "children": parts })
+            tree::list(&parts)
         }
     };
     expression["alias"] = alias;
@@ -212,8 +211,15 @@ fn constant(
 fn one(text: &str, kind: Option<Kind>) -> Value {
     match kind {
         // As it would be written: DuckDB gives a number its own digits.
-        Some(Kind::Decimal) if is_decimal(text) => literal("NUMERIC", text),
-        kind => cast(literal("STRING", text), kind.and_then(Kind::name)),
+        Some(Kind::Decimal) if is_decimal(text) => tree::number(text),
+        kind => as_kind(tree::string(text), kind),
+    }
+}
+
+fn as_kind(child: Value, kind: Option<Kind>) -> Value {
+    match kind.and_then(Kind::name) {
+        Some(name) => tree::cast(child, name),
+        None => child,
     }
 }
 
@@ -223,23 +229,6 @@ fn is_decimal(text: &str) -> bool {
     let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
     let all = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     all(whole) && all(part)
-}
-
-fn literal(kind: &str, text: &str) -> Value {
-    json!({ "class": "CONSTANT", "type": "VALUE_CONSTANT", "alias": "", "literal": { "kind": kind, "text": text } })
-}
-
-fn cast(child: Value, type_name: Option<&str>) -> Value {
-    match type_name {
-        None => child,
-        Some(name) => json!({
-            "class": "CAST", "type": "OPERATOR_CAST", "alias": "", "child": child, "try_cast": false,
-            "type_expr": {
-                "class": "TYPE", "type": "TYPE", "alias": "", "catalog": "", "schema": "", "type_name": name, "children": [],
-                "qualified_name": { "path": [name] },
-            },
-        }),
-    }
 }
 
 /// A list as PostgreSQL writes it, of one dimension: `{a,"b c",NULL}`.

@@ -58,6 +58,21 @@ fn the_command_line_writes_every_format() {
 }
 
 #[test]
+fn a_column_may_be_called_user() {
+    let world = world();
+    let output = podledger(
+        world.folder.path(),
+        &[
+            "sql",
+            "--format",
+            "csv",
+            "with asked as (select 'ann' as user) select user from asked",
+        ],
+    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "user\nann\n");
+}
+
+#[test]
 fn nested_and_repeated_columns_are_written_too() {
     let world = world();
     let query = "select 1 as n, 2 as n, [1, 2] as list, {'a': 1} as struct, map {'k': 'v'} as map, map {1: 2} as numbers, \
