@@ -1,194 +1,39 @@
-//! What pgwire asks of a server: who a client is, and what its messages come to.
+//! What a client's messages come to.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::{Sink, SinkExt as _, stream};
-use pgwire::api::auth::driver::AuthOutcome;
-use pgwire::api::auth::mechanism::AuthMechanismFactory as _;
-use pgwire::api::auth::{
-    AuthDriver, DefaultServerParameterProvider, StartupHandler, protocol_negotiation,
-    save_startup_parameters_to_metadata,
-};
-use pgwire::api::cancel::CancelHandler;
 use pgwire::api::portal::{Format, Portal, PortalExecutionState};
 use pgwire::api::query::{
     ExtendedQueryHandler, SimpleQueryHandler, send_describe_response, send_execution_response,
     send_partial_query_response, send_query_response, send_ready_for_query,
 };
 use pgwire::api::results::{
-    DescribePortalResponse, DescribeResponse as _, DescribeStatementResponse, FieldInfo, QueryResponse,
-    Response, Tag,
+    DescribePortalResponse, DescribeResponse as _, DescribeStatementResponse, FieldFormat, FieldInfo,
+    QueryResponse, Response, Tag,
 };
 use pgwire::api::stmt::{QueryParser, StoredStatement};
 use pgwire::api::store::{Entry, PortalStore};
-use pgwire::api::{
-    ClientInfo, ClientPortalStore, DEFAULT_NAME, METADATA_USER, PgWireConnectionState, PidSecretKeyGenerator,
-    RandomPidSecretKeyGenerator, Type,
-};
+use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState, Type};
 use pgwire::error::{PgWireError, PgWireResult};
-use pgwire::messages::cancel::CancelRequest;
+use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::data::DataRow;
 use pgwire::messages::extendedquery::{
-    Bind, Close, Describe, Execute, Sync as SyncMessage, TARGET_TYPE_BYTE_PORTAL,
+    Bind, BindComplete, Close, CloseComplete, Describe, Execute, Sync as SyncMessage,
+    TARGET_TYPE_BYTE_PORTAL, TARGET_TYPE_BYTE_STATEMENT,
 };
 use pgwire::messages::response::{EmptyQueryResponse, ReadyForQuery, TransactionStatus};
 use pgwire::messages::simplequery::Query;
-use pgwire::messages::startup::{ParameterStatus, SecretKey};
-use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+use pgwire::messages::startup::ParameterStatus;
 use podledger_sql::parameters::Parameter;
-use tokio::sync::watch;
 
-use super::session::{Outcome, Running, Session, error, fatal, shown_field};
+use super::parameter::parameter;
+use super::session::{Outcome, Running, Session, error, shown_field};
 use super::statement::{Statement, split};
-use super::types::{parameter, type_of_kind};
-use super::{Key, SERVER_VERSION, Shared};
-use crate::http::Role;
-
-/// Lets clients in.
-pub struct Startup {
-    shared: Arc<Shared>,
-    driver: AuthDriver<DefaultServerParameterProvider, Role>,
-    key: Key,
-    cancels: watch::Sender<u64>,
-    has_place: bool,
-}
-
-impl Startup {
-    pub fn new(shared: Arc<Shared>, key: Key, cancels: watch::Sender<u64>, has_place: bool) -> Self {
-        let mut parameters = DefaultServerParameterProvider::default();
-        parameters.server_version = SERVER_VERSION.to_owned();
-        parameters.search_path = "marts".to_owned();
-        parameters.is_superuser = false;
-        parameters.default_transaction_read_only = true;
-        parameters.time_zone = "UTC".to_owned();
-        parameters.date_style = "ISO, MDY".to_owned();
-        let keys = Numbered {
-            shared: Arc::clone(&shared),
-            random: RandomPidSecretKeyGenerator::default(),
-        };
-        Self {
-            driver: AuthDriver::new(parameters).with_pid_secret_key_generator(Arc::new(keys)),
-            shared,
-            key,
-            cancels,
-            has_place,
-        }
-    }
-
-    /// What a client is told that was not let in.
-    pub fn refused(&self, failure: PgWireError) -> PgWireError {
-        match failure {
-            PgWireError::InvalidPassword(_) => {
-                fatal("28P01", "the user is not known, or the password is wrong")
-            }
-            failure if failure.is_fatal() => failure,
-            failure => fatal("08P01", failure.to_string()),
-        }
-    }
-
-    /// Says that the client is in, and lets it cancel from then on.
-    async fn let_in<C>(
-        &self,
-        client: &mut C,
-        last: Option<pgwire::messages::startup::Authentication>,
-    ) -> PgWireResult<()>
-    where
-        C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
-        C::Error: Debug,
-        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
-    {
-        self.driver.complete_authentication(client, last).await?;
-        let (pid, secret) = client.pid_and_secret_key();
-        let key = (pid, secret.to_bytes().to_vec());
-        let mut keys = self.shared.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.insert(key.clone(), self.cancels.clone());
-        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
-        Ok(())
-    }
-}
-
-/// Numbers of sessions, and secrets that are random.
-struct Numbered {
-    shared: Arc<Shared>,
-    random: RandomPidSecretKeyGenerator,
-}
-
-impl PidSecretKeyGenerator for Numbered {
-    fn generate(&self, client: &dyn ClientInfo) -> (i32, SecretKey) {
-        let (_, secret) = self.random.generate(client);
-        (self.shared.next_pid.fetch_add(1, Ordering::Relaxed), secret)
-    }
-}
-
-#[async_trait]
-impl StartupHandler for Startup {
-    async fn on_startup<C>(&self, client: &mut C, message: PgWireFrontendMessage) -> PgWireResult<()>
-    where
-        C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
-        C::Error: Debug,
-        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
-    {
-        let outcome = match message {
-            PgWireFrontendMessage::Startup(startup) => {
-                if !self.has_place {
-                    return Err(fatal("53300", "there are as many clients as there may be"));
-                }
-                if self.shared.needs_tls && !client.is_secure() {
-                    return Err(fatal(
-                        "28000",
-                        "the server asks for TLS: connect with sslmode=require",
-                    ));
-                }
-                protocol_negotiation(client, &startup).await?;
-                save_startup_parameters_to_metadata(client, &startup);
-                if !client.metadata().contains_key(METADATA_USER) {
-                    return Err(fatal("28000", "no user was named"));
-                }
-                if !self.shared.access.is_required() {
-                    return self.let_in(client, None).await;
-                }
-                let scram = self.shared.users.scram();
-                self.driver.begin_authentication(client, scram.create()).await?
-            }
-            PgWireFrontendMessage::PasswordMessageFamily(message) => {
-                self.driver.advance_authentication(client, message).await?
-            }
-            _ => return Ok(()),
-        };
-        match outcome {
-            AuthOutcome::InProgress => Ok(()),
-            AuthOutcome::Authenticated {
-                identity: Some(role),
-                final_message,
-            } if role >= Role::Analyst => self.let_in(client, final_message).await,
-            AuthOutcome::Authenticated {
-                identity: Some(_), ..
-            } => Err(fatal(
-                "42501",
-                "SQL needs the role analyst, which this token has not",
-            )),
-            AuthOutcome::Authenticated { .. } => Err(PgWireError::InvalidPassword(String::new())),
-        }
-    }
-}
-
-/// Cancels what a session runs, if the request has its numbers.
-pub struct Cancelling(pub Arc<Shared>);
-
-#[async_trait]
-impl CancelHandler for Cancelling {
-    async fn on_cancel_request(&self, request: CancelRequest) {
-        let key = (request.pid, request.secret_key.to_bytes().to_vec());
-        let keys = self.0.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cancels) = keys.get(&key) {
-            cancels.send_modify(|count| *count += 1);
-        }
-    }
-}
+use super::types::{format_at, type_of_kind};
 
 /// A statement that was prepared.
 #[derive(Debug, Clone)]
@@ -258,8 +103,7 @@ impl Handlers {
         let values = portal.parameters.iter().enumerate();
         values
             .map(|(index, value)| {
-                let is_binary = super::types::format_at(&portal.parameter_format, index)
-                    == pgwire::api::results::FieldFormat::Binary;
+                let is_binary = format_at(&portal.parameter_format, index) == FieldFormat::Binary;
                 let kind = declared.get(index).and_then(Option::as_ref);
                 parameter(value.as_ref(), kind, is_binary)
                     .map_err(|reason| error("22P02", format!("parameter ${}: {reason}", index + 1)))
@@ -443,9 +287,7 @@ impl ExtendedQueryHandler for Handlers {
             None => return Err(PgWireError::StatementNotFound(name.to_owned())),
         }
         client
-            .feed(PgWireBackendMessage::BindComplete(
-                pgwire::messages::extendedquery::BindComplete::new(),
-            ))
+            .feed(PgWireBackendMessage::BindComplete(BindComplete::new()))
             .await?;
         Ok(())
     }
@@ -526,16 +368,14 @@ impl ExtendedQueryHandler for Handlers {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
-        if message.target_type == pgwire::messages::extendedquery::TARGET_TYPE_BYTE_STATEMENT {
+        if message.target_type == TARGET_TYPE_BYTE_STATEMENT {
             client.portal_store().rm_statement(name);
         } else {
             client.portal_store().rm_portal(name);
             self.begun().remove(name);
         }
         client
-            .feed(PgWireBackendMessage::CloseComplete(
-                pgwire::messages::extendedquery::CloseComplete::new(),
-            ))
+            .feed(PgWireBackendMessage::CloseComplete(CloseComplete::new()))
             .await?;
         Ok(())
     }

@@ -10,8 +10,11 @@
 
 mod access;
 mod handlers;
+mod parameter;
+mod rows;
 mod session;
 mod settings;
+mod startup;
 mod statement;
 mod types;
 
@@ -42,8 +45,9 @@ use tokio_util::codec::{Framed, FramedParts};
 use crate::door::Door;
 use crate::http::{Access, AccessError, ListenError, Tls};
 use access::Users;
-use handlers::{Cancelling, Handlers, Startup};
+use handlers::Handlers;
 use session::{SPARE_FOR, Session, fatal};
+use startup::{Cancelling, Startup};
 
 /// The version of PostgreSQL whose protocol and catalogue are spoken (`sql/src/catalogue.sql`).
 const SERVER_VERSION: &str = concat!("15.0 (podledger ", env!("CARGO_PKG_VERSION"), ")");

@@ -21,9 +21,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::rows::Rows;
 use super::settings::{self, Setting};
 use super::statement::Statement;
-use super::types::{Rows, described, format_at};
+use super::types::{described, format_at};
 use crate::door::{Door, DoorError, Why, Worker};
 
 /// Cursors that a session may have at once: each holds a process and a place.
