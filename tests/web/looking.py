@@ -63,7 +63,7 @@ def accessible(page: Page, at: str) -> None:
     """Whether all of a page can be seen and used, what is folded too."""
     unfolded(page, at)
     for violation in Axe().run(page, options=RULES).response["violations"]:
-        if violation["impact"] in ("serious", "critical"):
+        if violation["impact"] in ("serious", "critical") or violation["id"].startswith("landmark"):
             nodes = [node["html"][:200] for node in violation["nodes"][:3]]
             wrong.append(f"{at}: axe: {violation['impact']} {violation['id']}: {violation['help']}: {nodes}")
 

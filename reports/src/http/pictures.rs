@@ -102,7 +102,7 @@ pub fn days(scope: &Scope, answer: &Answer, path: &str, shape: Shape) -> Markup 
     };
     html! {
         (legend(GROUPS.iter().filter(|(group, ..)| is_used(group)).map(|(_, paint, words)| (*paint, *words))))
-        div.scroll.picture role="region" aria-label="Cost by day" tabindex="0" {
+        div.scroll.picture role="region" aria-label="Cost by day, drawn" tabindex="0" {
             svg class=(if shape == Shape::Whole { "chart long" } else { "chart" }) viewBox={ "0 0 " (LEFT + width + 8) " " (TOP + HEIGHT + 26) } role="group" aria-label="Cost by day; each bar leads to its day" {
                 (scale(most, width))
                 @for (place, date) in all.iter().enumerate() {

@@ -50,7 +50,7 @@ pub fn overview(context: &Context<'_>) -> Result<Shown, Problem> {
         div.columns {
             section {
                 h2 { "Where each dollar went" }
-                div.scroll role="region" aria-label="Where each dollar went" tabindex="0" { (PreEscaped(waterfall)) }
+                div.scroll role="region" aria-label="Where each dollar went, drawn" tabindex="0" { (PreEscaped(waterfall)) }
                 details {
                     summary { "Every category" }
                     // Browsers open it for who follows the link of the total.
