@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use podledger_sql::units::NanoUsd;
 use serde_json::Value;
 
 use crate::harness::{World, shared_data};
@@ -317,9 +318,11 @@ fn every_container_of_a_job_is_sized_from_its_runs() {
         (&row["cpu_now_millicores"], &row["memory_now_bytes"]),
         (&550.into(), &(1725_u64 << 20).into())
     );
-    let usd = |figure: &str| row[figure].as_str().unwrap().parse::<f64>().unwrap();
-    let expected = (1.45 * 0.031_611 + 6467.0 / 1024.0 * 0.004_237) * 2.0 / 3.0;
-    assert!((usd("realised_saving") - expected).abs() < 1e-6, "{row}");
+    let realised = NanoUsd::from_decimal_str(row["realised_saving"].as_str().unwrap())
+        .unwrap()
+        .get();
+    let expected = (1450 * 31_611 + 6467 * 4_237_000 / 1024) * 2 / 3;
+    assert!((realised - expected).abs() < 1_000, "{row}");
     assert_eq!(row["predicted_saving"], row["realised_saving"]);
     let tracked = podledger(data, &["recommend", "--track"]);
     assert!(
