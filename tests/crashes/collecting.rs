@@ -47,21 +47,19 @@ fn undisturbed(seed: u64) -> World {
     let ended = to_the_end(&Life::new(world.folder.path(), seed)).run(None);
     assert!(ended.status.success(), "{}", ended.said);
     assert_eq!(gaps(&world), Vec::<String>::new());
-    assert_telling(&world);
     world
 }
 
 /// What everything costs, but in the last minutes.
 fn costs_of(found: &World, whole: &World, after: &str) -> Costs {
     let until = start() + SignedDuration::from_hours(8);
-    let costs = assert_costs(found, whole, until, SignedDuration::ZERO, after);
-    assert!(costs.is_telling(), "{after}: {costs}");
-    costs
+    assert_costs(found, whole, until, SignedDuration::ZERO, after)
 }
 
 #[test]
 fn a_collector_that_ends_at_any_point_loses_and_doubles_nothing() {
     let whole = undisturbed(21);
+    assert_telling(&whole);
     let (mut seen, mut costs) = (Seen::default(), Costs::default());
     for (point, passes) in POINTS {
         let from = if is_soak() { 0 } else { passes.len() - 1 };
@@ -78,6 +76,7 @@ fn a_collector_that_ends_at_any_point_loses_and_doubles_nothing() {
         }
     }
     eprintln!("ended at points: {seen}; {costs}");
+    assert!(costs.is_telling(), "{costs}");
 }
 
 #[test]
@@ -102,6 +101,10 @@ fn a_collector_that_is_ended_again_and_again_loses_and_doubles_nothing() {
     while killed < kills {
         seed += 1;
         let whole = undisturbed(100 + seed);
+        // Small platforms need not have something of every kind, but the first has.
+        if seed == 1 {
+            assert_telling(&whole);
+        }
         let world = World::new();
         let life = Life::new(world.folder.path(), 100 + seed);
         let mut draws = oorandom::Rand32::new(seed);
@@ -125,6 +128,7 @@ fn a_collector_that_is_ended_again_and_again_loses_and_doubles_nothing() {
         }
     }
     eprintln!("{killed} kills: {seen}; {costs}");
+    assert!(costs.is_telling(), "{costs}");
 }
 
 /// So many pods are there at any time, on so many machines; three times as many come and go.
