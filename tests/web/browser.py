@@ -105,6 +105,19 @@ def states(browser: Browser) -> None:
             context.close()
 
 
+def report(browser: Browser) -> None:
+    """The week's report, which is a page of its own and may run no script, so axe-core is given the same page without that."""
+    for name, size, scheme in LOOKS:
+        context = browser.new_context(viewport=size, color_scheme=scheme)
+        page, at = watched(context, f"report {name}"), f"report {name}"
+        page.goto(BASE + "/report", wait_until="load")
+        fits(page, at)
+        page.screenshot(path=FOLDER / f"report-{name}.png", full_page=True)
+        page.set_content(context.request.get(BASE + "/report").text())
+        accessible(page, at)
+        context.close()
+
+
 def drill_down(browser: Browser) -> None:
     """From the total to a pod with its hours, its price and its rule, by clicks."""
     page = watched(browser.new_context(viewport=WIDE), "drill-down")
@@ -310,6 +323,7 @@ def main() -> None:
         steps = [
             *((look, pages, *what, True) for what in LOOKS),
             (states,),
+            (report,),
             (drill_down,),
             (keyboard,),
             *((step, has_script) for step in (filters, console) for has_script in (True, False)),

@@ -87,13 +87,13 @@ fn first_screen(report: &Weekly) -> Result<Markup> {
         div.columns {
             section {
                 h2 { "Where each dollar went" }
-                div.scroll { (PreEscaped(waterfall)) }
+                div.scroll role="region" aria-label="Where each dollar went, drawn" tabindex="0" { (PreEscaped(waterfall)) }
             }
             div {
                 @if let (Some(previous), false) = (report.previous, report.bridge.is_empty()) {
                     section {
                         h2 { "Why it changed" }
-                        div.scroll { (PreEscaped(bridge(report, previous)?)) }
+                        div.scroll role="region" aria-label="Why it changed, drawn" tabindex="0" { (PreEscaped(bridge(report, previous)?)) }
                     }
                 }
                 section {
@@ -256,7 +256,7 @@ pub(crate) fn bridge(report: &Weekly, previous: NanoUsd) -> Result<String> {
 fn teams(report: &Weekly) -> Markup {
     let largest = report.teams.first().map_or(0, |row| row.fully_loaded.get());
     html! {
-        div.scroll {
+        div.scroll role="region" aria-label="Teams" tabindex="0" {
             table {
                 thead {
                     tr {
@@ -375,7 +375,7 @@ fn who_paid(report: &Weekly) -> Markup {
         @if !report.pipelines.is_empty() {
             section {
                 h2 { "Pipelines" }
-                div.scroll {
+                div.scroll role="region" aria-label="Pipelines" tabindex="0" {
                     table {
                         thead {
                             tr {
@@ -419,15 +419,15 @@ fn what_ran(report: &Weekly) -> Markup {
             section {
                 h2 { "Runs" }
                 p { (runs.count) " runs started in the week, " (runs.failed) " of them failed or were lost." }
-                h3 { "Most expensive" } (run_table(&runs.most_expensive))
-                @if !runs.most_wasteful.is_empty() { h3 { "Most wasteful" } (run_table(&runs.most_wasteful)) }
-                @if !runs.slowest.is_empty() { h3 { "Slowest" } (run_table(&runs.slowest)) }
+                h3 { "Most expensive" } (run_table("Most expensive runs", &runs.most_expensive))
+                @if !runs.most_wasteful.is_empty() { h3 { "Most wasteful" } (run_table("Most wasteful runs", &runs.most_wasteful)) }
+                @if !runs.slowest.is_empty() { h3 { "Slowest" } (run_table("Slowest runs", &runs.slowest)) }
             }
         }
         @if !report.failures.is_empty() {
             section {
                 h2 { "Failures and retries" }
-                div.scroll {
+                div.scroll role="region" aria-label="Failures and retries" tabindex="0" {
                     table {
                         thead {
                             tr {
@@ -457,10 +457,10 @@ fn what_ran(report: &Weekly) -> Markup {
     }
 }
 
-fn run_table(rows: &[RunRow]) -> Markup {
+fn run_table(called: &str, rows: &[RunRow]) -> Markup {
     let usd = |cost: Option<NanoUsd>| cost.map_or_else(|| "unknown".to_owned(), dollars);
     html! {
-        div.scroll {
+        div.scroll role="region" aria-label=(called) tabindex="0" {
             table {
                 thead {
                     tr {
@@ -511,7 +511,7 @@ fn capacity(report: &Weekly) -> Result<Markup> {
             section {
                 h2 { "Pools" }
                 p.note { "How full each pool was by hour of the week: the fullest of CPU, memory and accelerators. The stronger the colour, the fuller." }
-                div.scroll.picture { (PreEscaped(heat)) }
+                div.scroll.picture role="region" aria-label="How full pools were, drawn" tabindex="0" { (PreEscaped(heat)) }
                 h3 { "Idle by kind" }
                 (pool_table(&report.pools))
             }
@@ -519,7 +519,7 @@ fn capacity(report: &Weekly) -> Result<Markup> {
         @if !report.queues.is_empty() {
             section {
                 h2 { "Waiting for a machine" }
-                div.scroll {
+                div.scroll role="region" aria-label="Waiting for a machine" tabindex="0" {
                     table {
                         thead {
                             tr {
@@ -550,7 +550,7 @@ fn capacity(report: &Weekly) -> Result<Markup> {
 
 fn pool_table(pools: &[PoolRow]) -> Markup {
     html! {
-        div.scroll {
+        div.scroll role="region" aria-label="Pools" tabindex="0" {
             table {
                 thead {
                     tr {
@@ -621,7 +621,7 @@ fn proof(proof: &Proof) -> Markup {
                 }
             }
             @if !proof.outcomes.is_empty() {
-                div.scroll {
+                div.scroll role="region" aria-label="The back-test" tabindex="0" {
                     table {
                         thead {
                             tr {
