@@ -108,7 +108,7 @@ pub fn curves(
         let below = (LEFT + WIDTH / 2, TOP + HEIGHT + 34);
         text(area, x_label, below, 12, Paint::Text, HPos::Center)?;
         text(area, y_label, (LEFT - 60, 12), 12, Paint::Text, HPos::Left)?;
-        let mut legend = LEFT + 170;
+        let mut legend = LEFT + WIDTH - curves.iter().map(legend_width).sum::<i32>();
         for curve in curves {
             let style = curve.paint.stand_in();
             let places: Vec<(i32, i32)> = curve
@@ -126,7 +126,7 @@ pub fn curves(
             area.draw(&Circle::new((legend, 12), 5, style.filled()))
                 .map_err(|error| error.to_string())?;
             text(area, &curve.label, (legend + 10, 12), 12, Paint::Text, HPos::Left)?;
-            legend += 100;
+            legend += legend_width(curve);
         }
         Ok(())
     })?;
@@ -136,10 +136,16 @@ pub fn curves(
     Ok(picture.finish(description))
 }
 
+/// Of a curve's label with its dot and a gap: letters of 12 pixels are some 7 wide.
+fn legend_width(curve: &Curve) -> i32 {
+    let letters = i32::try_from(curve.label.chars().count()).unwrap_or(0);
+    30 + 7 * letters
+}
+
 /// The colours of a light page, for pictures that stand alone; those of the weekly report.
 const STYLE: &str = "<style>svg { background: #fdfdfc; --text: #1c2126; --muted: #5b6670; --line: #d9dee3; --total: #3d4852; \
-    --fixed: #0072b2; --idle: #56b4e9; --overhead: #9aa3ab; --failed: #d55e00; --unused: #e69f00; --used: #009e73; --up: #d55e00; \
-    --down: #009e73; --capacity: #cfd8e0; --requested: #56b4e9; --heat: #0072b2; }</style>";
+    --fixed: #0072b2; --idle: #56b4e9; --overhead: #9aa3ab; --failed: #d55e00; --unused: #e69f00; --used: #009e73; --up: #b34700; \
+    --down: #00714f; --capacity: #cfd8e0; --requested: #56b4e9; --heat: #0072b2; }</style>";
 
 /// A picture of this module as a file of its own.
 #[must_use]
