@@ -1,6 +1,7 @@
 //! Bills: every kind is read to the last digit, and what they say restates what machines cost.
 
 mod closing;
+mod invoice;
 mod labels;
 mod matched;
 mod refused;
