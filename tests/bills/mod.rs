@@ -9,6 +9,7 @@ mod parquet;
 mod refused;
 mod restated;
 mod samples;
+mod services;
 mod shown;
 
 use std::path::Path;
