@@ -1,7 +1,9 @@
 //! Volumes and load balancers: what a bill says of them restates what they cost, and the invoice ties out.
 
+use podledger_analyzer::build::check;
 use podledger_collector::import::bills::Format;
 
+use super::closing::{NOVEMBER, of_ended_clusters, try_to_close};
 use super::restated::{cur, lines};
 use super::{deliver, file, import};
 use crate::harness::{World, contents};
@@ -149,6 +151,44 @@ fn volumes_and_load_balancers_cost_what_they_are_charged_for() {
     let kept = contents(&world);
     world.build_anew();
     assert_eq!(contents(&world), kept);
+}
+
+/// What a later bill says of them shows in restated marts, and adjusts nothing.
+#[test]
+fn a_closed_month_keeps_what_volumes_and_load_balancers_cost() {
+    let world = World::new();
+    given_named_services(&world);
+    let mut rows = hourly();
+    deliver(
+        &world,
+        "cur.csv",
+        &report(&rows),
+        Format::Cur,
+        "2026-12-02T00:00:00Z",
+    );
+    world.build(true);
+    try_to_close(&world, &of_ended_clusters(&world, NOVEMBER)).unwrap();
+    world.build(false);
+    let sum = |mart: &str| {
+        world
+            .rows(&format!("select sum(cost) from marts.{mart}"))
+            .remove(0)
+    };
+    assert_eq!(sum("costs_daily"), "5.108999996");
+
+    rows.push(charge("12:00 13:00", "EBS:VolumeP-Throughput.gp3", DISK, "0.1"));
+    deliver(
+        &world,
+        "late.csv",
+        &report(&rows),
+        Format::Cur,
+        "2026-12-20T00:00:00Z",
+    );
+    world.build(false);
+    assert_eq!(sum("costs_daily"), "5.108999996");
+    assert_eq!(sum("costs_daily_restated"), "5.208999996");
+    assert!(world.rows("from marts.adjustments").is_empty());
+    assert!(check(&world.ledger(), &world.config).unwrap().is_empty());
 }
 
 #[test]
