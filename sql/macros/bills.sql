@@ -4,6 +4,30 @@
         else nullif(regexp_extract(lower({{ identifier }}), '([^/]+)$', 1), '')
     end{% endmacro %}
 
+{# By what a charge names it: as `machine_key`; a network load balancer by its name and number, as its host is called. #}
+{% macro service_key(identifier) %}case
+        when regexp_extract(lower({{ identifier }}), ':loadbalancer/(net/[^/]+/[^/]+)$', 1) <> ''
+            then regexp_extract(lower({{ identifier }}), ':loadbalancer/net/([^/]+)/[^/]+$', 1) || '-' || regexp_extract(lower({{ identifier }}), '([^/]+)$', 1)
+        else {{ machine_key(identifier) }}
+    end{% endmacro %}
+
+{# The key of a load balancer of AWS by its host: `name-number.elb.region.amazonaws.com`, and of a classic one, which is charged for by its name alone,
+   `name-digits.region.elb.amazonaws.com`. #}
+{% macro balancer_key(host) %}coalesce(
+        nullif(regexp_extract(lower({{ host }}), '^([^.]+)[.]elb[.][^.]+[.]amazonaws[.]com', 1), ''),
+        nullif(regexp_extract(lower({{ host }}), '^(?:internal-)?([^.]+)-[0-9]+[.][^.]+[.]elb[.]amazonaws[.]com', 1), '')
+    ){% endmacro %}
+
+{# Whether a charge is for having a thing that is no machine, if that is known: all that names it but traffic. #}
+{% macro is_service_charge(charges) %}(
+        {{ charges }}.charge_category = 'Usage'
+        and not {{ charges }}.is_machine
+        and coalesce({{ charges }}.commitment_discount_status, '') <> 'Unused'
+        and {{ charges }}.effective_atto is not null
+        and {{ charges }}.charge_end_ms > {{ charges }}.charge_start_ms
+        and not coalesce({{ is_network_charge(charges) }}, false)
+    ){% endmacro %}
+
 {# Whether a charge is for the time of a machine, by what its provider calls that. #}
 {% macro is_machine_charge(charges) %}(
         {{ charges }}.charge_category = 'Usage'

@@ -1,13 +1,25 @@
--- guards: what machines were charged for is what their hours cost and what time was charged for unseen, but for two nano-dollars per
---     charged hour of a machine and two per charged time
-with charged as (
+-- guards: what machines, volumes and load balancers were charged for is what their hours cost and what time was charged for unseen, but for two
+--     nano-dollars per charged hour of one and two per charged time
+with charge_groups as (
+    select provider, billing_account_id, cost_atto, unseen_nano from {{ ref('int_billed_groups') }}
+    union all
+    select provider, billing_account_id, cost_atto, unseen_nano from {{ ref('int_billed_service_groups') }}
+),
+
+hours as (
+    select provider, billing_account_id, restated_nano, cast(1 as bigint) as stretches from {{ ref('int_billed_hours') }}
+    union all
+    select provider, billing_account_id, restated_nano, stretches from {{ ref('int_billed_service_hours') }}
+),
+
+charged as (
     select
         provider,
         billing_account_id,
         sum(cost_atto) as cost_atto,
         cast(sum(unseen_nano) as bigint) as unseen_nano,
         count(*) as charges
-    from {{ ref('int_billed_groups') }}
+    from charge_groups
     group by
         provider,
         billing_account_id
@@ -18,8 +30,8 @@ restated as (
         provider,
         billing_account_id,
         cast(sum(restated_nano) as bigint) as restated_nano,
-        count(*) as hours
-    from {{ ref('int_billed_hours') }}
+        cast(sum(stretches) as bigint) as hours
+    from hours
     group by
         provider,
         billing_account_id

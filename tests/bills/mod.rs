@@ -1,11 +1,15 @@
 //! Bills: every kind is read to the last digit, and what they say restates what machines cost.
 
 mod closing;
+mod discounts;
+mod invoice;
 mod labels;
 mod matched;
+mod parquet;
 mod refused;
 mod restated;
 mod samples;
+mod services;
 mod shown;
 
 use std::path::Path;

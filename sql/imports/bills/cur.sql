@@ -1,9 +1,17 @@
 -- AWS's own report (legacy CUR, and CUR 2.0 of Data Exports). Billed is the unblended cost; effective is what AWS calls amortised:
--- https://docs.aws.amazon.com/cur/latest/userguide/amortized-cost.html. Fees of commitments become two charges, as in FOCUS: the
+-- https://docs.aws.amazon.com/cur/latest/userguide/amortized-cost.html. Both are net where the report has the columns of that, "the actual
+-- after-discount cost": https://docs.aws.amazon.com/cur/latest/userguide/table-dictionary-cur2-line-item.html. A discount's own line is net of
+-- nothing then, for it is in the lines that it lowers. Fees of commitments become two charges, as in FOCUS: the
 -- purchase, which has no effective cost, and what of it nobody used. Rows of split cost allocation repeat their parent's cost.
 with charges as (
     select
-        *,
+        * replace (coalesce(net_unblended_cost, unblended_cost) as unblended_cost),
+        coalesce(reservation_net_unused_upfront_fee, reservation_unused_upfront_fee, 0)
+        + coalesce(reservation_net_unused_recurring_fee, reservation_unused_recurring_fee, 0) as reservation_unused_cost,
+        savings_plan_total_commitment - savings_plan_used_commitment as savings_plan_unused_commitment,
+        coalesce(savings_plan_upfront_commitment, 0) + coalesce(savings_plan_recurring_commitment, 0) as savings_plan_commitment,
+        coalesce(savings_plan_net_upfront_commitment, savings_plan_upfront_commitment, 0)
+        + coalesce(savings_plan_net_recurring_commitment, savings_plan_recurring_commitment, 0) as savings_plan_net_commitment,
         line_item_type in ('RIFee', 'SavingsPlanRecurringFee', 'SavingsPlanUpfrontFee')
         or (line_item_type = 'Fee' and reservation_arn is not null) as is_purchase,
         coalesce(
@@ -23,8 +31,8 @@ parts as (
         unblended_cost as billed_cost,
         case
             when is_purchase or line_item_type = 'SavingsPlanNegation' then 0
-            when line_item_type = 'SavingsPlanCoveredUsage' then savings_plan_effective_cost
-            when line_item_type = 'DiscountedUsage' then reservation_effective_cost
+            when line_item_type = 'SavingsPlanCoveredUsage' then coalesce(savings_plan_net_effective_cost, savings_plan_effective_cost)
+            when line_item_type = 'DiscountedUsage' then coalesce(reservation_net_effective_cost, reservation_effective_cost)
             else unblended_cost
         end as effective_cost,
         case when line_item_type in ('SavingsPlanCoveredUsage', 'DiscountedUsage') then 'Used' end as commitment_status,
@@ -41,19 +49,21 @@ parts as (
         *,
         1 as source_part,
         0 as billed_cost,
+        -- What is unused of a savings plan is told before discounts: they lower it as they lower the fee. Ten decimals, as AWS has them.
         case
-            when line_item_type = 'SavingsPlanRecurringFee' then savings_plan_total_commitment - savings_plan_used_commitment
-            else coalesce(reservation_unused_upfront_fee, 0) + coalesce(reservation_unused_recurring_fee, 0)
+            when line_item_type <> 'SavingsPlanRecurringFee' then reservation_unused_cost
+            when savings_plan_commitment in (0, savings_plan_net_commitment) then savings_plan_unused_commitment
+            else cast(cast(
+                cast(savings_plan_unused_commitment * 10000000000 as hugeint) * cast(savings_plan_net_commitment * 10000000000 as hugeint)
+                // cast(savings_plan_commitment * 10000000000 as hugeint) as decimal(38,0)
+            ) * cast(0.0000000001 as decimal(10,10)) as decimal(38,18))
         end as effective_cost,
         'Unused' as commitment_status,
         'Usage' as charge_category
     from charges
     where
-        (line_item_type = 'SavingsPlanRecurringFee' and savings_plan_total_commitment <> savings_plan_used_commitment)
-        or (
-            line_item_type = 'RIFee'
-            and coalesce(reservation_unused_upfront_fee, 0) + coalesce(reservation_unused_recurring_fee, 0) <> 0
-        )
+        (line_item_type = 'SavingsPlanRecurringFee' and savings_plan_unused_commitment <> 0)
+        or (line_item_type = 'RIFee' and reservation_unused_cost <> 0)
 )
 
 select

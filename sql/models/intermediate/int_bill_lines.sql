@@ -1,6 +1,6 @@
 -- grain: one row per charge date, provider, billing account and line of the bill
--- guarantee: every charge is in one line; `matched` is what machines that are known were charged for
--- inputs: stg_billed_charges, int_billed_machines, int_machines, `vars: billing_scope`
+-- guarantee: every charge is in one line; `matched` is what machines, volumes and load balancers that are known were charged for
+-- inputs: stg_billed_charges, int_billed_machines, int_billed_services, int_machines, `vars: billing_scope`
 {{ config(materialized='view') }}
 with matched as (
     select distinct
@@ -11,6 +11,16 @@ with matched as (
         charge_start_ms,
         charge_end_ms
     from {{ ref('int_billed_machines') }}
+),
+
+services as (
+    select distinct
+        provider,
+        billing_account_id,
+        group_key,
+        charge_start_ms,
+        charge_end_ms
+    from {{ ref('int_billed_services') }}
 ),
 
 known as (
@@ -37,7 +47,7 @@ lines as (
         charges.billed_atto,
         coalesce(charges.effective_atto, charges.billed_atto) as effective_atto,
         case
-            when resources.provider is not null or kinds.provider is not null then 'matched'
+            when resources.provider is not null or kinds.provider is not null or services.provider is not null then 'matched'
             -- A machine that is known, at a time at which nobody saw it.
             when charges.is_machine and known.provider is not null then 'quantity_variance'
             when not charges.is_in_scope then 'out_of_scope'
@@ -61,6 +71,13 @@ lines as (
         and charges.machine_key = resources.group_key
         and charges.charge_start_ms = resources.charge_start_ms
         and charges.charge_end_ms = resources.charge_end_ms
+    left join services
+        on {{ is_service_charge('charges') }}
+        and charges.provider = services.provider
+        and charges.billing_account_id = services.billing_account_id
+        and charges.service_key = services.group_key
+        and charges.charge_start_ms = services.charge_start_ms
+        and charges.charge_end_ms = services.charge_end_ms
     left join known
         on charges.provider = known.provider and charges.machine_key = known.machine_key
     left join matched as kinds

@@ -1,8 +1,8 @@
 -- grain: one row per resource (volume, load balancer, control plane) and price that may hold for it
--- guarantee: [valid_from_ms, valid_to_ms) of one rank do not overlap; the least rank holds: what was declared of the thing itself, of its kind, the list price.
+-- guarantee: [valid_from_ms, valid_to_ms) of one rank do not overlap; the least rank holds: what a bill says, what was declared of the thing itself, of its kind, the list price.
 --     A price is of `price_quantity` (a GiB of a volume; the whole of it where that is NULL) for `price_ms`, and holds for more than `over_quantity`
 --     and for `up_to_quantity` at most
--- inputs: int_service_resources, stg_price_overrides, stg_service_prices, `vars: storage_classes`
+-- inputs: int_service_resources, int_billed_services, stg_price_overrides, stg_service_prices, `vars: storage_classes`
 {{ config(materialized='table') }}
 {#- Rank, kind, selector, what it names. #}
 {%- set declarations = [
@@ -85,6 +85,22 @@ listed as (
 ),
 
 candidates as (
+    -- All of what is charged, for all of the time in which it was there.
+    select
+        cluster,
+        service_kind,
+        service_id,
+        cast(0 as bigint) as rank,
+        charge_start_ms as valid_from_ms,
+        charge_end_ms as valid_to_ms,
+        cost_nano as price_nano,
+        group_ms as price_ms,
+        cast(null as bigint) as price_quantity,
+        cast(-1 as bigint) as over_quantity,
+        cast(9223372036854775807 as bigint) as up_to_quantity,
+        'billed' as source
+    from {{ ref('int_billed_services') }}
+    union all
 {%- for rank, kind, selector, value in declarations %}
     select
         resources.cluster,

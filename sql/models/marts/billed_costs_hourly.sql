@@ -1,7 +1,7 @@
 -- grain: one row per hour, cluster, team, pipeline, job, namespace and cost category of which something rests on a bill
--- guarantee: of each row of costs_hourly the part whose machines were billed: all of it where they were charged for all of the hour. Of a closed month what it rested
+-- guarantee: of each row of costs_hourly the part whose machines, volumes and load balancers were billed: all of it where they were charged for all of the hour. Of a closed month what it rested
 --     on when it was closed, in each hour and cluster in proportion; adjustments rest on bills
--- inputs: int_allocations, int_pod_names, team_shares, int_billed_hours, stg_closed_days, stg_closed_costs, stg_closed_prices, int_booked_costs
+-- inputs: int_allocations, int_pod_names, team_shares, int_billed_hours, int_billed_service_hours, int_service_hours, stg_closed_days, stg_closed_costs, stg_closed_prices, int_booked_costs
 {{ config(materialized='view') }}
 with named as (
     select
@@ -29,21 +29,82 @@ with named as (
         costs.cost_category
 ),
 
+-- What of each hour of a volume or load balancer was charged for, and all of it.
+billed_services as (
+    select
+        cluster,
+        service_kind,
+        service_id,
+        cost_category,
+        hour_start_ms,
+        cast(sum(restated_nano) as bigint) as restated_nano
+    from {{ ref('int_billed_service_hours') }}
+    group by
+        cluster,
+        service_kind,
+        service_id,
+        cost_category,
+        hour_start_ms
+),
+
+service_hours as (
+    select
+        *,
+        cast(sum(cost_nano) over (partition by cluster, service_kind, service_id, cost_category, hour_start_ms) as bigint) as whole_nano
+    from {{ ref('int_service_hours') }}
+),
+
+named_services as (
+    select
+        costs.cluster,
+        costs.hour_start_ms,
+        coalesce(pods.team, 'unattributed') as team,
+        coalesce(pods.pipeline, 'unattributed') as pipeline,
+        coalesce(pods.job, 'unattributed') as job,
+        coalesce(pods.namespace, costs.namespace, 'unattributed') as namespace,
+        costs.cost_category,
+        cast(sum({{ prorate('costs.cost_nano', 'hours.restated_nano', 'costs.whole_nano') }}) as bigint) as billed_nano
+    from service_hours as costs
+    inner join billed_services as hours
+        on costs.cluster = hours.cluster
+        and costs.service_kind = hours.service_kind
+        and costs.service_id = hours.service_id
+        and costs.cost_category = hours.cost_category
+        and costs.hour_start_ms = hours.hour_start_ms
+    left join {{ ref('int_pod_names') }} as pods on costs.cluster = pods.cluster and costs.owner_pod_uid = pods.pod_uid
+    left join {{ ref('stg_closed_days') }} as closed on costs.hour_start_ms - costs.hour_start_ms % 86400000 = closed.day_start_ms
+    where costs.whole_nano > 0 and closed.day_start_ms is null
+    group by
+        costs.cluster,
+        costs.hour_start_ms,
+        coalesce(pods.team, 'unattributed'),
+        coalesce(pods.pipeline, 'unattributed'),
+        coalesce(pods.job, 'unattributed'),
+        coalesce(pods.namespace, costs.namespace, 'unattributed'),
+        costs.cost_category
+),
+
+all_named as (
+    select * from named
+    union all
+    select * from named_services
+),
+
 open_costs as (
     select
-        named.cluster,
-        named.hour_start_ms,
-        coalesce(shares.member, named.team) as team,
-        named.pipeline,
-        named.job,
-        named.namespace,
-        named.cost_category,
+        all_named.cluster,
+        all_named.hour_start_ms,
+        coalesce(shares.member, all_named.team) as team,
+        all_named.pipeline,
+        all_named.job,
+        all_named.namespace,
+        all_named.cost_category,
         case
-            when shares.member is null then named.billed_nano
-            else {{ prorate('named.billed_nano', 'shares.to_part', 'shares.whole') }} - {{ prorate('named.billed_nano', 'shares.from_part', 'shares.whole') }}
+            when shares.member is null then all_named.billed_nano
+            else {{ prorate('all_named.billed_nano', 'shares.to_part', 'shares.whole') }} - {{ prorate('all_named.billed_nano', 'shares.from_part', 'shares.whole') }}
         end as billed_nano
-    from named
-    left join {{ ref('team_shares') }} as shares on named.team = shares.team
+    from all_named
+    left join {{ ref('team_shares') }} as shares on all_named.team = shares.team
 ),
 
 closed_stretches as (

@@ -1,6 +1,6 @@
 -- grain: one row per charge date, provider, billing account and line
 -- guarantee: all lines but those of the group `information` add up to the invoice, to the nano-dollar
--- inputs: int_bill_lines, int_billed_hours, int_billed_groups, int_allocations
+-- inputs: int_bill_lines, int_billed_hours, int_billed_groups, int_billed_service_hours, int_billed_service_groups, int_allocations
 {{ config(materialized='view') }}
 {%- set nano = 'cast(1000000000 as decimal(38,0))' %}
 with invoices as (
@@ -41,7 +41,7 @@ charged as (
         billing_account_id
 ),
 
--- What the time of these machines went to.
+-- What the time of these machines went to, and what they have beside them.
 allocated as (
     select
         hours.hour_start_ms - hours.hour_start_ms % 86400000 as day_start_ms,
@@ -68,6 +68,14 @@ allocated as (
         restated_nano as amount_nano
     from {{ ref('int_billed_hours') }}
     where not is_whole
+    union all
+    select
+        hour_start_ms - hour_start_ms % 86400000 as day_start_ms,
+        provider,
+        billing_account_id,
+        case service_kind when 'volume' then 'volumes' else 'load_balancers' end as line,
+        restated_nano as amount_nano
+    from {{ ref('int_billed_service_hours') }}
 ),
 
 -- Time that was charged for and not seen, at what it was charged for; negative where less was charged for than was seen.
@@ -79,6 +87,14 @@ unseen as (
         'quantity_variance' as line,
         unseen_nano as amount_nano
     from {{ ref('int_billed_groups') }}
+    union all
+    select
+        day_start_ms,
+        provider,
+        billing_account_id,
+        'quantity_variance' as line,
+        unseen_nano as amount_nano
+    from {{ ref('int_billed_service_groups') }}
 ),
 
 parts as (
@@ -152,6 +168,7 @@ select
     line,
     case
         when line in ('attributed', 'shared', 'idle', 'out_of_scope') then line
+        when line in ('volumes', 'load_balancers') then 'attributed'
         when line in ('unobserved', 'quantity_variance', 'machines_not_seen') then 'unobserved'
         when line = 'price_variance' then 'information'
         else 'difference'

@@ -84,6 +84,7 @@ select
     charges.zone,
     charges.resource_id,
     {{ machine_key('charges.resource_id') }} as machine_key,
+    {{ service_key('charges.resource_id') }} as service_key,
     charges.charge_category,
     charges.charge_class,
     charges.charge_description,

@@ -8,12 +8,13 @@ with states as (
         service_uid,
         service_name,
         namespace,
+        load_balancer,
         {{ ms('observed_at') }} as observed_ms,
         {{ ms('created_at') }} as created_ms,
         {{ ms('deleted_at') }} as deleted_ms,
         cast(row_number() over (
             partition by cluster, service_uid, observed_at
-            order by {{ ms('deleted_at') }} asc nulls last, service_name asc nulls last, namespace asc nulls last
+            order by {{ ms('deleted_at') }} asc nulls last, service_name asc nulls last, namespace asc nulls last, load_balancer asc nulls last
         ) as bigint) as preference
     from {{ source('lake', 'service_states') }}
 ),
@@ -34,6 +35,7 @@ known as (
         service_uid,
         service_name,
         namespace,
+        load_balancer,
         case when previous_ms is null then least(coalesce(created_ms, observed_ms), observed_ms) else observed_ms end as start_ms,
         case when deleted_ms is null then next_ms else least(deleted_ms, coalesce(next_ms, deleted_ms)) end as end_ms
     from ordered

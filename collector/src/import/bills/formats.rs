@@ -88,6 +88,16 @@ impl Format {
         }
     }
 
+    /// What the table `bill` calls the billed cost, the best first.
+    pub(super) fn billed_costs(self) -> &'static [&'static str] {
+        match self {
+            Self::Focus => &["billed_cost"],
+            Self::Cur => &["net_unblended_cost", "unblended_cost"],
+            Self::Gcp | Self::Azure => &["cost"],
+            Self::CostExplorer => &["unblended_cost"],
+        }
+    }
+
     /// Whether days may be written as in the United States: month, day, year. The FOCUS project's own examples do.
     pub(super) fn has_american_dates(self) -> bool {
         matches!(self, Self::Focus | Self::Azure)
@@ -222,9 +232,14 @@ const CUR: &[Field] = &[
     text("pricing_unit", &["pricing/unit"]),
     amount("public_on_demand_cost", &["pricing/publicOnDemandCost"]),
     required("unblended_cost", Kind::Amount, &["lineItem/UnblendedCost"]),
+    amount("net_unblended_cost", &["lineItem/NetUnblendedCost"]),
     currency(&["lineItem/CurrencyCode"]),
     text("reservation_arn", &["reservation/ReservationARN"]),
     amount("reservation_effective_cost", &["reservation/EffectiveCost"]),
+    amount(
+        "reservation_net_effective_cost",
+        &["reservation/NetEffectiveCost"],
+    ),
     amount(
         "reservation_unused_upfront_fee",
         &["reservation/UnusedAmortizedUpfrontFeeForBillingPeriod"],
@@ -233,16 +248,44 @@ const CUR: &[Field] = &[
         "reservation_unused_recurring_fee",
         &["reservation/UnusedRecurringFee"],
     ),
+    amount(
+        "reservation_net_unused_upfront_fee",
+        &["reservation/NetUnusedAmortizedUpfrontFeeForBillingPeriod"],
+    ),
+    amount(
+        "reservation_net_unused_recurring_fee",
+        &["reservation/NetUnusedRecurringFee"],
+    ),
     text("savings_plan_arn", &["savingsPlan/SavingsPlanARN"]),
     amount(
         "savings_plan_effective_cost",
         &["savingsPlan/SavingsPlanEffectiveCost"],
     ),
     amount(
+        "savings_plan_net_effective_cost",
+        &["savingsPlan/NetSavingsPlanEffectiveCost"],
+    ),
+    amount(
         "savings_plan_total_commitment",
         &["savingsPlan/TotalCommitmentToDate"],
     ),
     amount("savings_plan_used_commitment", &["savingsPlan/UsedCommitment"]),
+    amount(
+        "savings_plan_upfront_commitment",
+        &["savingsPlan/AmortizedUpfrontCommitmentForBillingPeriod"],
+    ),
+    amount(
+        "savings_plan_recurring_commitment",
+        &["savingsPlan/RecurringCommitmentForBillingPeriod"],
+    ),
+    amount(
+        "savings_plan_net_upfront_commitment",
+        &["savingsPlan/NetAmortizedUpfrontCommitmentForBillingPeriod"],
+    ),
+    amount(
+        "savings_plan_net_recurring_commitment",
+        &["savingsPlan/NetRecurringCommitmentForBillingPeriod"],
+    ),
     text("split_parent_resource_id", &["splitLineItem/ParentResourceId"]),
     field("tags", Kind::Tags, &["resourceTags", "tags"], Need::Optional),
 ];

@@ -87,7 +87,7 @@ pub(super) fn read(
         ))
         .doing("type the cells of a bill")?;
     check(connection, path, format, &found, assume_usd)?;
-    summary(connection, &found)
+    summary(connection, format)
 }
 
 fn named(headers: Vec<String>) -> Vec<Column> {
@@ -383,20 +383,24 @@ fn check(
     ))
 }
 
-fn summary(connection: &Connection, found: &[Found<'_>]) -> Result<Contents> {
-    let cost = found
-        .iter()
-        .find(|found| found.field.need == Need::Required && found.field.kind == Kind::Amount)
-        .map_or("null", |found| found.field.name);
+fn summary(connection: &Connection, format: Format) -> Result<Contents> {
+    let of = |table: &str| {
+        let names = format.billed_costs().iter();
+        names
+            .map(|name| format!("{table}.{name}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let cost = format!("coalesce({})", of("bill"));
     let exact = format!(
         "try_cast({} as decimal(38,28))",
-        number(&format!("bill_text.{cost}"))
+        number(&format!("coalesce({})", of("bill_text")))
     );
     connection
         .query_row(
             &format!(
-                "select count(*), count(*) filter (where {exact} <> bill.{cost}), \
-                 cast(sum(try_cast(bill.{cost} as decimal(38,28)) - {exact}) filter (where {exact} <> bill.{cost}) as varchar) \
+                "select count(*), count(*) filter (where {exact} <> {cost}), \
+                 cast(sum(try_cast({cost} as decimal(38,28)) - {exact}) filter (where {exact} <> {cost}) as varchar) \
                  from bill inner join bill_text on bill.row = bill_text.row"
             ),
             [],
