@@ -204,37 +204,6 @@ fn a_worker_follows_to_the_next_snapshot() {
     });
 }
 
-#[test]
-fn every_query_of_the_cookbook_runs() {
-    let world = world();
-    let door = super::door(&world, std::time::Duration::from_secs(60));
-    let text = std::fs::read_to_string("docs/cookbook.md").unwrap();
-    let queries: Vec<&str> = text
-        .split("```sql\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
-    assert_eq!(queries.len(), 25);
-    runtime().block_on(async {
-        let mut worker = door.worker().await.unwrap();
-        let mut answered = 0;
-        for query in queries {
-            let mut answer = worker
-                .ask(query)
-                .await
-                .unwrap_or_else(|error| panic!("{query}: {error}"));
-            while let Some(batch) = answer
-                .next()
-                .await
-                .unwrap_or_else(|error| panic!("{query}: {error}"))
-            {
-                answered += batch.num_rows();
-            }
-        }
-        assert!(answered > 10, "{answered}");
-    });
-}
-
 /// A server that asks through a door.
 struct Server {
     router: axum::Router,
