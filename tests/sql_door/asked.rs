@@ -357,6 +357,34 @@ fn programs_ask_by_post_and_are_told_what_is_wrong() {
 }
 
 #[test]
+fn plans_are_told_and_nothing_else_around_a_query() {
+    let world = world();
+    let server = Server::of(&world, 30_000);
+    let before = contents(world.folder.path());
+    let (status, _, plan) = server.sql(
+        "text/csv",
+        " EXPLAIN\nselect pod_uid from pods union all (select 'x')",
+    );
+    let plan = String::from_utf8(plan).unwrap();
+    assert_eq!(status, StatusCode::OK, "{plan}");
+    assert!(
+        plan.starts_with("plan\n") && plan.contains("READ_PARQUET") && plan.contains("pod_uid"),
+        "{plan}"
+    );
+    assert!(!plan.contains(".parquet"), "{plan}");
+    for way in super::hostile::ways_around() {
+        let (status, kind, body) = server.sql("*/*", &way);
+        assert_eq!(
+            (status, kind.as_str()),
+            (StatusCode::UNPROCESSABLE_ENTITY, "application/problem+json"),
+            "{way}: {}",
+            String::from_utf8_lossy(&body)
+        );
+    }
+    assert_eq!(contents(world.folder.path()), before);
+}
+
+#[test]
 fn people_ask_on_a_page_that_needs_no_script() {
     let world = world();
     let server = Server::of(&world, 3_000);
