@@ -1,5 +1,6 @@
 //! What is asked is answered, in every format, by command line and over HTTP.
 
+use std::process::Command;
 use std::sync::Arc;
 
 use arrow::array::AsArray as _;
@@ -11,7 +12,7 @@ use podledger_reports::http::{App, Role, Snapshots, create_token};
 use tower::ServiceExt as _;
 
 use super::{contents, podledger, publish, runtime, world};
-use crate::harness::World;
+use crate::harness::{World, tool};
 
 #[test]
 fn the_command_line_writes_every_format() {
@@ -354,6 +355,26 @@ fn programs_ask_by_post_and_are_told_what_is_wrong() {
     let long = "x".repeat(300 * 1024);
     assert_eq!(server.sql("*/*", &long).0, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(contents(world.folder.path()), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_shell_does_on_a_terminal_what_is_typed() {
+    let world = world();
+    let Some(python) = tool("python3") else { return };
+    let state = tempfile::tempdir().unwrap();
+    let output = Command::new(python)
+        .arg("tests/sql_door/shell.py")
+        .arg(env!("CARGO_BIN_EXE_podledger"))
+        .args([world.folder.path(), state.path()])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
