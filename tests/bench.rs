@@ -88,6 +88,26 @@ fn a_bench_of_sizing_decides_for_every_template() {
 }
 
 #[test]
+fn a_quick_bench_of_sql_asks_the_cookbook() {
+    let report = report(&["sql", "--quick", "--times", "1", "--json"]);
+    assert_eq!(report["pods"], 20_000);
+    assert!(report["published_rows"].as_u64().unwrap() > 20_000, "{report}");
+    let questions = report["questions"].as_array().unwrap();
+    assert_eq!(questions.len(), 1 + 25);
+    assert_eq!(questions[1]["question"], "What did each team cost, week by week?");
+    for question in questions {
+        assert!(
+            question["seconds"].as_f64().unwrap() > 0.0 && question["failed"].is_null(),
+            "{question}"
+        );
+    }
+    let answered = questions
+        .iter()
+        .filter(|question| question["rows"].as_u64().unwrap() > 0);
+    assert!(answered.count() > 20, "{report}");
+}
+
+#[test]
 fn a_quick_bench_of_serving_asks_everything_beside_a_build_and_after_it() {
     let report = report(&["serve", "--quick", "--readers", "20", "--seconds", "2", "--json"]);
     assert_eq!(

@@ -14,7 +14,7 @@ fn demo(folder: &std::path::Path, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn the_demo_collects_builds_checks_and_reports_two_weeks() {
+fn the_demo_collects_builds_checks_and_reports_two_weeks_that_answer_the_cookbook() {
     let folder = tempfile::tempdir().unwrap();
     // A configuration of one's own is not meant for it.
     std::fs::write(folder.path().join("podledger.toml"), "nonsense = true").unwrap();
@@ -59,7 +59,9 @@ fn the_demo_collects_builds_checks_and_reports_two_weeks() {
             "reports"
         ]
     );
-    assert!(data.join("published/current/runs.parquet").exists());
+    let answers = crate::sql_door::cookbook(&data);
+    assert_eq!(answers.split("?\n\n").count() - 1, 25);
+    insta::assert_snapshot!("cookbook", answers);
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! An analyst's session: a DuckDB in memory that shows one published snapshot, and nothing else.
 //!
-//! Architecture invariant: a query is judged before it is prepared, on the connection on which it runs.
+//! Architecture invariant: a query is judged before it is prepared, on the connection on which it runs; so is one that is only explained.
 //! Architecture invariant: the connection reads files of the snapshots' folder and no others, writes none, loads no extension, and its settings cannot be
 //! changed. What DuckDB does not bound (`repeat('x', 3e9)`, a text of three thousand brackets) the process must.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use duckdb::{ArrowStream, Connection, Statement};
+use duckdb::arrow::array::{ArrayRef, AsArray as _, StringArray, StructArray};
+use duckdb::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use duckdb::arrow::record_batch::RecordBatch;
+use duckdb::{Connection, Statement};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -38,7 +42,7 @@ impl Default for Limits {
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Question {
-    /// One SELECT.
+    /// One SELECT, or `explain` and one: how DuckDB would answer it.
     pub text: String,
     /// Values of `$1`, `$2`, ...
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -46,9 +50,9 @@ pub struct Question {
     /// Whether its columns are asked alone: parameters without a value are NULL then, and there are no rows.
     #[serde(default)]
     pub is_for_columns: bool,
-    /// Whether the snapshot stays that was shown last, whatever was published since.
-    #[serde(default)]
-    pub stays: bool,
+    /// Which snapshot is asked, by [`Session::snapshot`]; without one, the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
 }
 
 impl<T: AsRef<str>> From<T> for Question {
@@ -102,16 +106,24 @@ impl Session {
             .doing("shut the session in")
     }
 
-    /// Shows the current snapshot of `published`, if it is another.
+    /// Shows a snapshot of `published` by its name, or the current one, if it is another than the one shown.
     ///
     /// # Errors
-    /// [`Error::Io`] where nothing is published or the snapshot cannot be read, [`Error::DuckDb`]. What was shown is shown then.
-    pub fn follow(&mut self, published: &Published) -> Result<()> {
-        let folder = published.current()?;
+    /// [`Error::Io`] where nothing is published, or the snapshot cannot be read or is there no more, [`Error::DuckDb`]. What was shown is shown then.
+    pub fn follow(&mut self, published: &Published, snapshot: Option<&str>) -> Result<()> {
+        let folder = match snapshot {
+            Some(name) => Some(published.root().join(name)),
+            None => published.current()?,
+        };
         if folder.is_some() && folder.as_ref() == self.shown.as_ref().map(|(folder, _)| folder) {
             return Ok(());
         }
-        let (folder, manifest) = current(published)?;
+        let missing = match snapshot {
+            Some(_) => "this snapshot is there no more, newer ones are: begin anew",
+            None => "nothing is published: run `podledger build` first",
+        };
+        let folder = folder.ok_or_else(|| not_found(published.root(), missing))?;
+        let manifest = manifest(&folder)?.ok_or_else(|| not_found(&folder, missing))?;
         let before = self.shown.as_ref().map(|(_, manifest)| manifest.marts.as_slice());
         self.show(before.unwrap_or_default(), &folder, &manifest)?;
         self.shown = Some((folder, manifest));
@@ -150,12 +162,19 @@ impl Session {
         self.shown.as_ref().map(|(_, manifest)| manifest)
     }
 
+    /// The name of the snapshot that it shows, once it shows one.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&str> {
+        self.shown.as_ref()?.0.file_name()?.to_str()
+    }
+
     /// Judges a question and prepares it.
     ///
     /// # Errors
     /// [`Error::Refused`] by the judge, [`Error::DuckDb`] where DuckDB cannot plan it.
     pub fn prepare(&mut self, question: &Question) -> Result<Asked<'_>> {
-        let mut tree = judge::read(&self.connection, &question.text)?;
+        let explained = explained(&question.text);
+        let mut tree = judge::read(&self.connection, explained.unwrap_or(&question.text))?;
         let parameters = parameters::of(&tree);
         let mut values = Cow::Borrowed(question.parameters.as_slice());
         if question.is_for_columns && values.len() < parameters.len() {
@@ -180,15 +199,17 @@ impl Session {
             is_changed |= without_rows(&mut tree);
         }
         judge::allow(&tree)?;
-        let text = if is_changed {
-            Cow::Owned(judge::write(&self.connection, &tree)?)
-        } else {
-            Cow::Borrowed(question.text.as_str())
+        let text = match explained {
+            // What is explained is written of the tree that was judged: nothing of the text reaches a parser that was told of `explain`.
+            Some(_) => Cow::Owned(format!("explain {}", judge::write(&self.connection, &tree)?)),
+            None if is_changed => Cow::Owned(judge::write(&self.connection, &tree)?),
+            None => Cow::Borrowed(question.text.as_str()),
         };
         let statement = self.connection.prepare(&text).doing("plan the query")?;
         Ok(Asked {
             statement,
             parameters,
+            is_explained: explained.is_some(),
         })
     }
 
@@ -216,19 +237,20 @@ fn without_rows(tree: &mut Value) -> bool {
     true
 }
 
-/// The newest snapshot: its folder, and what is in it.
-fn current(published: &Published) -> Result<(PathBuf, Manifest)> {
-    let nothing = |path: &Path| Error::Io {
+/// What comes after the word `explain`, if the text begins with it.
+fn explained(text: &str) -> Option<&str> {
+    let text = text.trim_start();
+    let (word, rest) = text.split_at_checked("explain".len())?;
+    let is_word = word.eq_ignore_ascii_case("explain") && rest.starts_with(char::is_whitespace);
+    is_word.then_some(rest)
+}
+
+fn not_found(path: &Path, why: &str) -> Error {
+    Error::Io {
         doing: "open a snapshot in",
         path: path.to_path_buf(),
-        source: std::io::Error::new(
-            std::io::ErrorKind::NotFound,
-            "nothing is published: run `podledger build` first",
-        ),
-    };
-    let folder = published.current()?.ok_or_else(|| nothing(published.root()))?;
-    let manifest = manifest(&folder)?.ok_or_else(|| nothing(&folder))?;
-    Ok((folder, manifest))
+        source: std::io::Error::new(std::io::ErrorKind::NotFound, why),
+    }
 }
 
 /// A query that may run.
@@ -236,14 +258,41 @@ pub struct Asked<'a> {
     statement: Statement<'a>,
     /// Its parameters, with the types that it says they have.
     pub parameters: Vec<Option<Kind>>,
+    /// Whether its plan is asked, and not its rows.
+    is_explained: bool,
 }
 
+/// Columns of an answer and its rows, as they are made.
+pub type Rows<'a> = (
+    SchemaRef,
+    Box<dyn Iterator<Item = duckdb::Result<RecordBatch>> + 'a>,
+);
+
 impl Asked<'_> {
-    /// Runs it; rows come as they are made.
+    /// Runs it; rows come as they are made. A plan is one column, line by line.
     ///
     /// # Errors
     /// [`Error::DuckDb`].
-    pub fn run(&mut self) -> Result<ArrowStream<'_>> {
-        self.statement.stream_arrow([]).doing("run the query")
+    pub fn run(&mut self) -> Result<Rows<'_>> {
+        let stream = self.statement.stream_arrow([]).doing("run the query")?;
+        if !self.is_explained {
+            return Ok((stream.get_schema(), Box::new(stream)));
+        }
+        let column = Arc::new(Field::new("plan", DataType::Utf8, false));
+        let schema = Arc::new(Schema::new(vec![Arc::clone(&column)]));
+        let plans = stream.map(move |batch| -> duckdb::Result<RecordBatch> {
+            let lines = lines(&batch?);
+            Ok(StructArray::from(vec![(Arc::clone(&column), lines)]).into())
+        });
+        Ok((schema, Box::new(plans)))
     }
+}
+
+/// The lines of a plan, which DuckDB tells as one text beside its kind.
+fn lines(batch: &RecordBatch) -> ArrayRef {
+    let texts = batch
+        .column_by_name("explain_value")
+        .and_then(|texts| texts.as_string_opt::<i32>());
+    let texts = texts.into_iter().flatten().flatten();
+    Arc::new(StringArray::from_iter_values(texts.flat_map(str::lines)))
 }

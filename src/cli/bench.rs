@@ -22,6 +22,7 @@ use super::Cli;
 use super::bench_collect::BenchCollect;
 use super::bench_recommend::BenchRecommend;
 use super::bench_serve::BenchServe;
+use super::bench_sql::BenchSql;
 
 /// Measure writing facts, building and asking, on generated pods, beside what DuckDB takes alone in the same run.
 #[derive(Debug, Args)]
@@ -52,6 +53,7 @@ enum Of {
     Collect(BenchCollect),
     Recommend(BenchRecommend),
     Serve(BenchServe),
+    Sql(BenchSql),
 }
 
 /// Pods of a run of seconds.
@@ -130,6 +132,7 @@ impl Bench {
             Some(Of::Collect(collect)) => collect.run()?,
             Some(Of::Recommend(recommend)) => recommend.run()?,
             Some(Of::Serve(serve)) => serve.run()?,
+            Some(Of::Sql(sql)) => sql.run()?,
             None => return self.run_whole(),
         }
         Ok(ExitCode::SUCCESS)
@@ -262,7 +265,7 @@ fn measure(folder: &Path, pods: u64, shortest: Duration) -> anyhow::Result<Repor
         lake_bytes_per_pod: per(lake_bytes, pods),
         ledger_bytes_per_pod: per(ledger_bytes, pods),
         tables,
-        peak_memory_bytes: peak_memory(),
+        peak_memory_bytes: peak_memory("self"),
     })
 }
 
@@ -467,9 +470,9 @@ fn seal(lake: &Lake, id: &str, facts: &[(&'static Fact, Vec<RecordBatch>)]) -> a
     Ok(())
 }
 
-/// Most memory that this process has held, where the system tells.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+/// Most memory that a process has held, by its number or `self`, where the system tells.
+pub(super) fn peak_memory(process: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)

@@ -22,7 +22,7 @@ use podledger_sql::ledger::Ledger;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::bench::{QUICK_PODS, seal_all};
+use super::bench::{QUICK_PODS, peak_memory, seal_all};
 use super::collect::runtime;
 
 /// Measure how long readers of the dashboard and the API wait: of a generated ledger, served by a process of its own over TCP, alone and beside a
@@ -165,14 +165,6 @@ impl Server {
             .to_owned();
         Ok(server)
     }
-
-    /// Most memory that it has held, where the system tells.
-    fn memory(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kib * 1024)
-    }
 }
 
 impl BenchServe {
@@ -224,7 +216,7 @@ impl BenchServe {
             slowest,
             build_seconds,
             build_beside_readers_seconds,
-            server_memory_bytes: server.memory(),
+            server_memory_bytes: peak_memory(&server.child.id().to_string()),
         })
     }
 }

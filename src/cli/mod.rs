@@ -5,6 +5,7 @@ mod bench;
 mod bench_collect;
 mod bench_recommend;
 mod bench_serve;
+mod bench_sql;
 mod build;
 mod check;
 mod clusters;

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use arrow::array::AsArray as _;
+use podledger_reports::door::DoorError;
+use podledger_reports::postgres::{is_ended, split};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -14,6 +16,8 @@ use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::sql::{Format, table, write};
 use super::sql_source::{Source, history_path};
@@ -51,14 +55,17 @@ impl Hinter for Typing {
 
 impl Validator for Typing {
     fn validate(&self, context: &mut ValidationContext) -> rustyline::Result<ValidationResult> {
-        let input = context.input().trim();
-        let is_whole = input.is_empty() || input.starts_with('\\') || input.ends_with(';');
-        Ok(if is_whole {
+        Ok(if is_whole(context.input()) {
             ValidationResult::Valid(None)
         } else {
             ValidationResult::Incomplete
         })
     }
+}
+
+/// Whether what was typed is a command, or questions with their semicolons.
+fn is_whole(input: &str) -> bool {
+    input.trim_start().starts_with('\\') || is_ended(input)
 }
 
 impl Completer for Typing {
@@ -109,6 +116,58 @@ fn completed(names: &Names, line: &str, at: usize) -> (usize, Vec<String>) {
     (start, found)
 }
 
+/// How answers are shown.
+#[derive(Debug, Clone, Copy)]
+struct Showing {
+    format: Format,
+    rows: usize,
+    is_timed: bool,
+}
+
+/// What a command comes to.
+#[derive(Debug, PartialEq, Eq)]
+enum Obeyed {
+    Left,
+    Said(&'static str),
+    Refused(String),
+    /// It stands for a question, whose answer is shown as a whole.
+    Asked(String),
+}
+
+impl Showing {
+    /// Does what a command says, which begins with a backslash.
+    fn obey(&mut self, command: &str) -> Obeyed {
+        let (name, value) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+        let value = value.trim();
+        match name {
+            "\\q" => return Obeyed::Left,
+            "\\?" => return Obeyed::Said(HELP),
+            "\\d" => return Obeyed::Asked(described(value)),
+            "\\timing" => self.is_timed = !self.is_timed,
+            "\\rows" => match value.parse() {
+                Ok(rows) => self.rows = rows,
+                Err(_) => return Obeyed::Refused(format!("`{value}` is no number of rows")),
+            },
+            "\\format" => match value {
+                "table" => self.format = Format::Table,
+                "csv" => self.format = Format::Csv,
+                "json" => self.format = Format::Json,
+                other => {
+                    return Obeyed::Refused(format!(
+                        "there is no format `{other}` in the shell: table, csv or json"
+                    ));
+                }
+            },
+            _ => {
+                return Obeyed::Refused(format!(
+                    "there is no command `{name}`; \\? lists those that there are"
+                ));
+            }
+        }
+        Obeyed::Said("")
+    }
+}
+
 /// The shell, until its user leaves.
 ///
 /// # Errors
@@ -116,9 +175,10 @@ fn completed(names: &Names, line: &str, at: usize) -> (usize, Vec<String>) {
 pub fn run(
     runtime: &tokio::runtime::Runtime,
     source: &mut Source,
-    mut format: Format,
-    mut rows: usize,
+    format: Format,
+    rows: usize,
 ) -> anyhow::Result<()> {
+    let mut interrupts = interrupts(runtime);
     let names = runtime.block_on(names(source))?;
     let config = Config::builder()
         .completion_type(CompletionType::List)
@@ -134,64 +194,45 @@ pub fn run(
         let _ = editor.load_history(path);
     }
     println!("{count} marts; \\d lists them, \\? helps, Ctrl-D leaves.");
-    let mut is_timed = false;
+    let mut showing = Showing {
+        format,
+        rows,
+        is_timed: false,
+    };
     loop {
+        // What was pressed too late for one question is not meant for the next.
+        interrupts.mark_unchanged();
         let line = match editor.readline("podledger> ") {
             Ok(line) => line,
             Err(ReadlineError::Interrupted) => continue,
             Err(ReadlineError::Eof) => break,
             Err(error) => return Err(error).context("cannot read the terminal"),
         };
-        let line = line.trim().trim_end_matches(';').trim();
+        let line = line.trim();
         if line.is_empty() {
             continue;
         }
-        let _ = editor.add_history_entry(line.to_owned() + if line.starts_with('\\') { "" } else { ";" });
-        let started = Instant::now();
-        let done = match line.split_once(char::is_whitespace).unwrap_or((line, "")) {
-            ("\\q", _) => break,
-            ("\\?", _) => {
-                print!("{HELP}");
-                continue;
-            }
-            ("\\timing", _) => {
-                is_timed = !is_timed;
-                continue;
-            }
-            ("\\rows", number) => {
-                match number.trim().parse() {
-                    Ok(number) => rows = number,
-                    Err(_) => eprintln!("`{}` is no number of rows", number.trim()),
+        let _ = editor.add_history_entry(line);
+        if line.starts_with('\\') {
+            match showing.obey(line.trim_end_matches(';')) {
+                Obeyed::Left => break,
+                Obeyed::Said(text) => print!("{text}"),
+                Obeyed::Refused(reason) => eprintln!("{reason}"),
+                Obeyed::Asked(question) => {
+                    let whole = Showing {
+                        format: Format::Table,
+                        rows: usize::MAX,
+                        ..showing
+                    };
+                    answer(runtime, &mut interrupts, source, &question, whole);
                 }
-                continue;
             }
-            ("\\format", name) => {
-                match name.trim() {
-                    "table" => format = Format::Table,
-                    "csv" => format = Format::Csv,
-                    "json" => format = Format::Json,
-                    other => eprintln!("there is no format `{other}` in the shell: table, csv or json"),
-                }
-                continue;
+            continue;
+        }
+        for question in split(line) {
+            if !answer(runtime, &mut interrupts, source, question, showing) {
+                break;
             }
-            ("\\d", mart) => {
-                runtime.block_on(ask(source, &described(mart.trim()), Format::Table, usize::MAX))
-            }
-            (command, _) if command.starts_with('\\') => {
-                eprintln!("there is no command `{command}`; \\? lists those that there are");
-                continue;
-            }
-            _ => runtime.block_on(async {
-                tokio::select! {
-                    done = ask(source, line, format, rows) => done,
-                    _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
-                }
-            }),
-        };
-        if let Err(error) = done {
-            eprintln!("error: {error:#}");
-        } else if is_timed {
-            println!("{:.3} s", started.elapsed().as_secs_f64());
         }
     }
     if let Some(path) = &history {
@@ -203,6 +244,51 @@ pub fn run(
         kept.with_context(|| format!("cannot keep what was typed in {}", path.display()))?;
     }
     Ok(())
+}
+
+/// How long a process that answers may be gone before it is known that the user ended it: a terminal tells both of Ctrl-C.
+const INTERRUPTED_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often Ctrl-C was pressed while nothing was typed. From here on it does not end the shell.
+fn interrupts(runtime: &tokio::runtime::Runtime) -> watch::Receiver<u64> {
+    let (counter, interrupts) = watch::channel(0);
+    runtime.spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            counter.send_modify(|count| *count += 1);
+        }
+    });
+    interrupts
+}
+
+/// Shows what a question comes to, or why nothing; says whether it was answered.
+fn answer(
+    runtime: &tokio::runtime::Runtime,
+    interrupts: &mut watch::Receiver<u64>,
+    source: &mut Source,
+    question: &str,
+    showing: Showing,
+) -> bool {
+    let started = Instant::now();
+    let done = runtime.block_on(async {
+        let done = tokio::select! {
+            biased;
+            Ok(()) = interrupts.changed() => anyhow::bail!("interrupted"),
+            done = ask(source, question, showing) => done,
+        };
+        let has_gone = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(DoorError::Ended));
+        if done.as_ref().is_err_and(has_gone)
+            && let Ok(Ok(())) = timeout(INTERRUPTED_WITHIN, interrupts.changed()).await
+        {
+            anyhow::bail!("interrupted");
+        }
+        done
+    });
+    if let Err(error) = &done {
+        eprintln!("error: {error:#}");
+    } else if showing.is_timed {
+        println!("{:.3} s", started.elapsed().as_secs_f64());
+    }
+    done.is_ok()
 }
 
 /// The question for marts, or for one's columns.
@@ -239,11 +325,11 @@ async fn names(source: &mut Source) -> anyhow::Result<Names> {
     Ok(names)
 }
 
-async fn ask(source: &mut Source, text: &str, format: Format, rows: usize) -> anyhow::Result<()> {
+async fn ask(source: &mut Source, text: &str, showing: Showing) -> anyhow::Result<()> {
     let mut answer = source.ask(text).await?;
-    match format.written() {
+    match showing.format.written() {
         None => {
-            let (shown, is_cut, count) = table(&mut answer, rows).await?;
+            let (shown, is_cut, count) = table(&mut answer, showing.rows).await?;
             paged(&format!(
                 "{shown}\n{count} {}{}\n",
                 if count == 1 { "row" } else { "rows" },
@@ -260,13 +346,7 @@ fn paged(text: &str) -> anyhow::Result<()> {
         .is_terminal()
         .then(terminal_size::terminal_size)
         .flatten();
-    let is_larger = size.is_some_and(|(width, height)| {
-        text.lines().count() >= usize::from(height.0)
-            || text
-                .lines()
-                .any(|line| line.chars().count() > usize::from(width.0))
-    });
-    if is_larger {
+    if size.is_some_and(|(width, height)| is_larger(text, width.0, height.0)) {
         let pager = std::env::var("PAGER").unwrap_or_else(|_| "less -SRFX".to_owned());
         let mut words = pager.split_ascii_whitespace();
         let child = words.next().and_then(|program| {
@@ -287,9 +367,93 @@ fn paged(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether a text is longer or wider than a terminal. One that does not say how large it is shows everything.
+fn is_larger(text: &str, width: u16, height: u16) -> bool {
+    let (width, height) = (usize::from(width), usize::from(height));
+    (height > 0 && text.lines().count() >= height)
+        || (width > 0 && text.lines().any(|line| line.chars().count() > width))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_typed_goes_on_until_its_semicolon() {
+        for (typed, whole) in [
+            ("", true),
+            ("\\d pods", true),
+            ("select 1", false),
+            ("select 1\n+ 1;", true),
+            ("select 1; -- one", true),
+            ("select ';", false),
+            ("select 1; select 2", false),
+        ] {
+            assert_eq!(is_whole(typed), whole, "{typed}");
+        }
+    }
+
+    #[test]
+    fn commands_are_obeyed() {
+        let mut showing = Showing {
+            format: Format::Table,
+            rows: 1000,
+            is_timed: false,
+        };
+        assert_eq!(showing.obey("\\rows 7"), Obeyed::Said(""));
+        assert_eq!(showing.obey("\\format  csv "), Obeyed::Said(""));
+        assert_eq!(showing.obey("\\timing"), Obeyed::Said(""));
+        assert!(matches!(
+            showing,
+            Showing {
+                format: Format::Csv,
+                rows: 7,
+                is_timed: true
+            }
+        ));
+        assert_eq!(showing.obey("\\q"), Obeyed::Left);
+        assert_eq!(showing.obey("\\?"), Obeyed::Said(HELP));
+        for (command, about) in [("\\d", "pg_class"), ("\\d it's", "'it''s'::regclass")] {
+            let asked = showing.obey(command);
+            assert!(
+                matches!(&asked, Obeyed::Asked(text) if text.contains(about)),
+                "{asked:?}"
+            );
+        }
+        for (command, reason) in [
+            ("\\rows many", "`many` is no number of rows"),
+            ("\\format parquet", "no format `parquet`"),
+            ("\\x", "no command `\\x`"),
+        ] {
+            let refused = showing.obey(command);
+            assert!(
+                matches!(&refused, Obeyed::Refused(text) if text.contains(reason)),
+                "{refused:?}"
+            );
+        }
+        // What was refused has changed nothing.
+        assert!(matches!(
+            showing,
+            Showing {
+                format: Format::Csv,
+                rows: 7,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn what_is_larger_than_the_terminal_is_shown_in_pages() {
+        for (text, width, height, larger) in [
+            ("one\ntwo\n", 3, 3, false),
+            ("one\ntwo\nthree\n", 5, 3, true),
+            ("three\n", 4, 3, true),
+            ("thrée\n", 5, 3, false),
+            ("one\ntwo\nthree\n", 0, 0, false),
+        ] {
+            assert_eq!(is_larger(text, width, height), larger, "{text} {width} {height}");
+        }
+    }
 
     #[test]
     fn words_are_completed_with_what_may_stand_there() {

@@ -1,5 +1,6 @@
 //! What is asked is answered, in every format, by command line and over HTTP.
 
+use std::process::Command;
 use std::sync::Arc;
 
 use arrow::array::AsArray as _;
@@ -11,7 +12,7 @@ use podledger_reports::http::{App, Role, Snapshots, create_token};
 use tower::ServiceExt as _;
 
 use super::{contents, podledger, publish, runtime, world};
-use crate::harness::World;
+use crate::harness::{World, tool};
 
 #[test]
 fn the_command_line_writes_every_format() {
@@ -204,37 +205,6 @@ fn a_worker_follows_to_the_next_snapshot() {
     });
 }
 
-#[test]
-fn every_query_of_the_cookbook_runs() {
-    let world = world();
-    let door = super::door(&world, std::time::Duration::from_secs(60));
-    let text = std::fs::read_to_string("docs/cookbook.md").unwrap();
-    let queries: Vec<&str> = text
-        .split("```sql\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
-    assert_eq!(queries.len(), 25);
-    runtime().block_on(async {
-        let mut worker = door.worker().await.unwrap();
-        let mut answered = 0;
-        for query in queries {
-            let mut answer = worker
-                .ask(query)
-                .await
-                .unwrap_or_else(|error| panic!("{query}: {error}"));
-            while let Some(batch) = answer
-                .next()
-                .await
-                .unwrap_or_else(|error| panic!("{query}: {error}"))
-            {
-                answered += batch.num_rows();
-            }
-        }
-        assert!(answered > 10, "{answered}");
-    });
-}
-
 /// A server that asks through a door.
 struct Server {
     router: axum::Router,
@@ -384,6 +354,54 @@ fn programs_ask_by_post_and_are_told_what_is_wrong() {
     );
     let long = "x".repeat(300 * 1024);
     assert_eq!(server.sql("*/*", &long).0, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(contents(world.folder.path()), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_shell_does_on_a_terminal_what_is_typed() {
+    let world = world();
+    let Some(python) = tool("python3") else { return };
+    let state = tempfile::tempdir().unwrap();
+    let output = Command::new(python)
+        .arg("tests/sql_door/shell.py")
+        .arg(env!("CARGO_BIN_EXE_podledger"))
+        .args([world.folder.path(), state.path()])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn plans_are_told_and_nothing_else_around_a_query() {
+    let world = world();
+    let server = Server::of(&world, 30_000);
+    let before = contents(world.folder.path());
+    let (status, _, plan) = server.sql(
+        "text/csv",
+        " EXPLAIN\nselect pod_uid from pods union all (select 'x')",
+    );
+    let plan = String::from_utf8(plan).unwrap();
+    assert_eq!(status, StatusCode::OK, "{plan}");
+    assert!(
+        plan.starts_with("plan\n") && plan.contains("READ_PARQUET") && plan.contains("pod_uid"),
+        "{plan}"
+    );
+    assert!(!plan.contains(".parquet"), "{plan}");
+    for way in super::hostile::ways_around() {
+        let (status, kind, body) = server.sql("*/*", &way);
+        assert_eq!(
+            (status, kind.as_str()),
+            (StatusCode::UNPROCESSABLE_ENTITY, "application/problem+json"),
+            "{way}: {}",
+            String::from_utf8_lossy(&body)
+        );
+    }
     assert_eq!(contents(world.folder.path()), before);
 }
 

@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use podledger_reports::door::{Door, DoorError, Settings};
+use podledger_reports::door::{Door, DoorError, Format, Rendering, Settings};
 use podledger_sql::published::{Published, Publishing};
 use sha2::{Digest, Sha256};
 
@@ -63,6 +63,29 @@ pub async fn ask(door: &Door, query: &str) -> Result<Vec<RecordBatch>, DoorError
         batches.push(batch);
     }
     Ok(batches)
+}
+
+/// The cookbook's questions with their answers from a data directory, as CSV.
+pub fn cookbook(folder: &Path) -> String {
+    let text = fs::read_to_string("docs/cookbook.md").unwrap();
+    let parts: Vec<&str> = text.split("```").collect();
+    let door = Door::new(settings(folder));
+    let mut told = String::new();
+    for asked in parts.chunks_exact(2) {
+        let query = asked[1].strip_prefix("sql\n").unwrap();
+        let batches = runtime()
+            .block_on(ask(&door, query))
+            .map_err(|error| format!("{query}: {error}"))
+            .unwrap();
+        let mut rendering = Rendering::new(Format::Csv, &batches[0].schema()).unwrap();
+        let mut answer = rendering.begin().unwrap();
+        for batch in &batches {
+            answer.extend(rendering.write(batch).unwrap());
+        }
+        told += asked[0].trim().lines().next_back().unwrap();
+        told += &format!("\n\n{}\n", String::from_utf8(answer).unwrap());
+    }
+    told
 }
 
 pub fn podledger(folder: &Path, arguments: &[&str]) -> Output {

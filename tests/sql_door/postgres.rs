@@ -11,7 +11,7 @@ use podledger_reports::http::{Role, Tls, create_token};
 use podledger_reports::postgres::{Listener, PostgresError, Settings};
 use tokio::sync::watch;
 
-use super::hostile::ways_out;
+use super::hostile::{is_answered, ways_around, ways_out};
 use super::{contents, runtime, world};
 use crate::harness::{World, system_tool, tool};
 
@@ -176,7 +176,12 @@ fn psql_is_told_what_is_wrong_as_postgresql_tells_it() {
         ("selec 1", "42601"),
         ("select 'x'::int", "22P02"),
         ("delete from pods", "42501"),
-        ("copy pods to stdout", "42501"),
+        ("copy pods to '/tmp/x'", "42501"),
+        ("copy pods from stdin", "42501"),
+        ("copy pods to stdout (format parquet)", "42601"),
+        ("copy nothing to stdout", "42P01"),
+        ("explain delete from pods", "42501"),
+        ("explain select nothing from pods", "42703"),
         ("set nothing = 1", "42704"),
         ("set client_encoding = 'latin1'", "22023"),
         ("fetch 1 from nothing", "34000"),
@@ -204,6 +209,19 @@ fn psql_is_told_what_is_wrong_as_postgresql_tells_it() {
     assert_eq!(contents(world.folder.path()), before);
 }
 
+/// What `copy ... to stdout` must not do.
+const WAYS_OF_COPYING: [&str; 9] = [
+    "copy (delete from pods returning *) to stdout",
+    "copy (with a as (delete from pods returning *) select * from a) to stdout csv",
+    "copy (select * from read_text('/etc/passwd')) to stdout",
+    "copy '/etc/passwd' to stdout",
+    "copy (from '/etc/passwd') to stdout",
+    "copy duckdb_settings to stdout",
+    "copy pods (pod_uid from read_text('/etc/passwd') --) to stdout",
+    "copy main.pods to stdout",
+    "copy (copy pods to '/tmp/x') to stdout",
+];
+
 #[test]
 fn every_way_out_is_shut_on_the_wire_too() {
     let world = world();
@@ -211,10 +229,11 @@ fn every_way_out_is_shut_on_the_wire_too() {
     let before = contents(world.folder.path());
     let Some(python) = tool("python3") else { return };
     let asked = world.folder.path().join("ways.json");
-    // What is asked of PostgreSQL's catalogue is answered from the snapshot's description.
     let (answered, mut refused): (Vec<String>, Vec<String>) = ways_out()
         .into_iter()
-        .partition(|text| super::hostile::is_of_the_catalogue(text));
+        .chain(ways_around())
+        .chain(WAYS_OF_COPYING.map(str::to_owned))
+        .partition(|text| is_answered(text));
     // What a session answers itself changes nothing, and two statements are two.
     let around = [
         "deallocate p",
@@ -224,7 +243,8 @@ fn every_way_out_is_shut_on_the_wire_too() {
         "-- nothing but a comment",
         ";",
     ];
-    refused.retain(|text| !around.contains(&text.as_str()));
+    // The first of two is answered before the second is refused.
+    refused.retain(|text| !around.contains(&text.as_str()) && text != "explain select 1; select 2");
     assert!(refused.len() > 150 && !answered.is_empty());
     let ways = serde_json::json!({ "refused": refused, "answered": answered });
     std::fs::write(&asked, ways.to_string()).unwrap();
@@ -263,6 +283,106 @@ fn psycopg_and_sqlalchemy_run_a_session() {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+#[test]
+fn rows_are_copied_and_queries_are_explained() {
+    let world = world();
+    let served = Served::of(&world);
+    let file = world.folder.path().join("rows.csv");
+    let copied = format!(
+        "\\copy (select pod_uid, null as nothing, 'a,\"b\"' as text, '' as empty from pods order by 1 desc) to '{}' csv header",
+        file.display()
+    );
+    let Some(told) = served.told(&[&copied]) else {
+        return;
+    };
+    assert_eq!(told, "");
+    assert_eq!(
+        std::fs::read_to_string(&file).unwrap(),
+        "pod_uid,nothing,text,empty\np,,\"a,\"\"b\"\"\",\"\"\n=cmd(),,\"a,\"\"b\"\"\",\"\"\n"
+    );
+    for (command, told) in [
+        ("copy pods (pod_uid) to stdout", "p\n=cmd()\n"),
+        (
+            "copy (select [1, 2], 'a' || chr(9) || 'b', null, 0.1::decimal(18, 9)) to stdout",
+            "{1,2}\ta\\tb\t\\N\t0.100000000\n",
+        ),
+        (
+            "copy (select 1 as one limit 0) to stdout (format csv, header)",
+            "one\n",
+        ),
+        (
+            "begin; copy (select 1) to stdout; copy (select 2) to stdout; commit",
+            "1\n2\n",
+        ),
+    ] {
+        let mut found: Vec<String> = served
+            .told(&[command])
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        let mut wanted: Vec<&str> = told.lines().collect();
+        // A table has no order.
+        found.sort();
+        wanted.sort_unstable();
+        assert_eq!(found, wanted, "{command}");
+    }
+    // What breaks off is no whole answer.
+    let broken = served
+        .told(&[
+            "copy (select case when i < 3000000 then i else error('enough') end from range(4000000) as t(i)) to stdout",
+            "select 'on'",
+        ])
+        .unwrap();
+    let end = broken.lines().rev().take(5).collect::<Vec<_>>();
+    assert!(
+        end.contains(&"on") && end.iter().any(|line| line.starts_with("ERROR:  22000:")),
+        "{end:?}"
+    );
+    let plan = served
+        .told(&["explain select pod_uid, count(*) from pods group by all"])
+        .unwrap();
+    assert!(
+        plan.contains("READ_PARQUET") && plan.contains("pod_uid") && !plan.contains(".parquet"),
+        "{plan}"
+    );
+}
+
+#[test]
+fn a_transaction_sees_one_snapshot() {
+    let world = world();
+    let current = world.folder.path().join("published/current");
+    let before = std::fs::read_link(&current).unwrap();
+    world.given_pod("q", 1000, 1024, 0);
+    world.build(false);
+    super::publish(&world);
+    let after = std::fs::read_link(&current).unwrap();
+    assert_ne!(before, after);
+    let show = |snapshot: &Path| format!("\\! ln -sfn {} {}", snapshot.display(), current.display());
+    let (show_before, show_after) = (show(&before), show(&after));
+    let served = Served::of(&world);
+    let count = "select count(*) from pods";
+    // The cursor holds one process, and what is asked beside it takes another.
+    let Some(told) = served.told(&[
+        show_before.as_str(),
+        count,
+        "begin",
+        "declare c cursor for select 7 from range(1000000) as t(i)",
+        "fetch 1 from c",
+        show_after.as_str(),
+        count,
+        "copy (select count(*) from pods) to stdout",
+        "commit",
+        count,
+        "begin",
+        count,
+        "rollback",
+    ]) else {
+        return;
+    };
+    assert_eq!(told, "2\n7\n2\n2\n3\n3\n");
 }
 
 #[test]

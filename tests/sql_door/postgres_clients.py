@@ -48,6 +48,8 @@ with psycopg.connect(DSN) as connection:
     equal(connection.execute("select count(*) from pods where pod_uid = any(%s)", [["p", "=cmd()"]]).fetchone(), (2,))
     equal(connection.execute("select count(*) from pods where pod_uid = any(%s)", [[]]).fetchone(), (0,))
     equal(connection.execute("select i from range(10) as t(i) order by 1 limit %s offset %s", [2, 3]).fetchall(), [(3,), (4,)])
+    plan = connection.execute("explain select count(*) from pods where pod_uid = %s", ["p"]).fetchall()
+    assert any("READ_PARQUET" in line for (line,) in plan), plan
     # Prepared from the sixth time on.
     for number in range(8):
         equal(connection.execute("select %s::bigint + 1", [number]).fetchone(), (number + 1,))
@@ -64,6 +66,16 @@ with psycopg.connect(DSN) as connection:
         equal(sum(row[0] for row in cursor), 5000 * 4999 // 2)
     for number, row in enumerate(connection.cursor().stream("select i from range(3000) as t(i)")):
         equal(row, (number,))
+
+with psycopg.connect(DSN) as connection:
+    # Rows as a file, in text and in binary, and what was asked with parameters.
+    with connection.cursor().copy("copy (select i, 'x' || i from range(3) as t(i) order by 1) to stdout") as copy:
+        equal(b"".join(bytes(part) for part in copy), b"0\tx0\n1\tx1\n2\tx2\n")
+    with connection.cursor().copy(f"copy ({VALUES}) to stdout (format binary)") as copy:
+        copy.set_types("bool int2 int4 int8 numeric numeric float8 text date timestamp timestamptz interval text[] int8[] bytea text time numeric numeric numeric".split())
+        equal(list(copy.rows()), [ROW])
+    with connection.cursor().copy("copy (select i from range(5) as t(i) where i > %s order by 1) to stdout", [2]) as copy:
+        equal([row for row in copy.rows()], [("3",), ("4",)])
 
 with psycopg.connect(DSN, autocommit=True) as connection:
     threading.Timer(1, connection.cancel).start()

@@ -33,7 +33,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 pub use rendering::{Format, Rendering, shown};
 pub use shut_in::{ShutIn, shut_in};
-pub use wire::{Done, Failed, Kernel, Why};
+pub use wire::{Done, Failed, Kernel, SNAPSHOT, Why};
 pub use worker::work;
 
 use podledger_sql::judge::TEXT_MAX_BYTES;

@@ -14,6 +14,9 @@ pub const LONGEST: usize = 1 << 20;
 /// What the schema of an answer says beside its columns: the number of the build whose marts were asked.
 pub const BUILD: &str = "podledger.build_id";
 
+/// And the name of the snapshot.
+pub const SNAPSHOT: &str = "podledger.snapshot";
+
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

@@ -14,7 +14,7 @@ use podledger_sql::published::Published;
 use podledger_sql::session::{Limits, Question, Session};
 
 use super::shut_in::ShutIn;
-use super::wire::{BUILD, Done, Failed, Kind, LONGEST, Ready, Why, receive, send};
+use super::wire::{BUILD, Done, Failed, Kind, LONGEST, Ready, SNAPSHOT, Why, receive, send};
 use crate::display::cut;
 
 /// Answers queries from `from` on `out` until the pipe ends, each in at most `cpu_seconds` of processor time, in a session that was opened before
@@ -49,12 +49,7 @@ pub fn work(
             is_shut = true;
         }
         // A new build is seen by the next query.
-        let opened = if question.stays && session.manifest().is_some() {
-            Ok(())
-        } else {
-            session.follow(published)
-        };
-        let answered = match opened {
+        let answered = match session.follow(published, question.snapshot.as_deref()) {
             Ok(()) => {
                 // All threads are there that it needs.
                 shut_in.start_nothing_more()?;
@@ -111,10 +106,10 @@ fn answer(
     question: &Question,
     out: &mut impl Write,
 ) -> io::Result<Result<Done, Failed>> {
-    let about: HashMap<_, _> = session
-        .manifest()
-        .map(|manifest| (BUILD.to_owned(), manifest.build_id.to_string()))
+    let build = session.manifest().map(|manifest| manifest.build_id.to_string());
+    let about: HashMap<_, _> = [(BUILD, build), (SNAPSHOT, session.snapshot().map(str::to_owned))]
         .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
         .collect();
     let failed = |error: &Error| match error {
         Error::Refused { .. } => Failed {
@@ -128,13 +123,12 @@ fn answer(
         Err(error) => return Ok(Err(failed(&error))),
     };
     let parameters = std::mem::take(&mut asked.parameters);
-    let stream = match asked.run() {
+    let (columns, stream) = match asked.run() {
         Ok(stream) => stream,
         Err(error) => return Ok(Err(failed(&error))),
     };
     let broken = |error: ArrowError| io::Error::other(error);
-    let fields: Fields = stream
-        .get_schema()
+    let fields: Fields = columns
         .fields()
         .iter()
         .map(|field| {

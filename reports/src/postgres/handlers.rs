@@ -30,6 +30,7 @@ use pgwire::messages::simplequery::Query;
 use pgwire::messages::startup::ParameterStatus;
 use podledger_sql::parameters::Parameter;
 
+use super::copy::{self, Writing};
 use super::parameter::parameter;
 use super::session::{Outcome, Running, Session, error, shown_field};
 use super::statement::{Statement, split};
@@ -109,6 +110,26 @@ impl Handlers {
                     .map_err(|reason| error("22P02", format!("parameter ${}: {reason}", index + 1)))
             })
             .collect()
+    }
+
+    /// Runs a statement whose rows are told as a file.
+    async fn copy<C>(
+        &self,
+        client: &mut C,
+        statement: &Statement,
+        writing: &Writing,
+        parameters: Vec<Parameter>,
+    ) -> PgWireResult<()>
+    where
+        C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let transaction = client.transaction_status();
+        match self.session.run(statement, parameters, transaction).await? {
+            Outcome::Rows(running) => copy::send(client, running, writing).await,
+            _ => Ok(()),
+        }
     }
 
     /// What an outcome is to pgwire.
@@ -199,6 +220,11 @@ impl SimpleQueryHandler for Handlers {
                 .await?;
         }
         for text in statements {
+            let statement = read(text)?;
+            if let Statement::Copy { writing, .. } = &statement {
+                self.copy(client, &statement, writing, Vec::new()).await?;
+                continue;
+            }
             for response in SimpleQueryHandler::do_query(self, client, text).await? {
                 respond(client, response, true).await?;
             }
@@ -251,7 +277,7 @@ where
             send_execution_response(client, tag).await
         }
         Response::Execution(tag) => send_execution_response(client, tag).await,
-        _ => Err(error("0A000", "copying is not known here")),
+        _ => Err(error("0A000", "rows come from here, and go nowhere else")),
     }
 }
 
@@ -318,6 +344,16 @@ impl ExtendedQueryHandler for Handlers {
         let most = usize::try_from(message.max_rows).unwrap_or(0);
         let state = portal.state();
         let mut state = state.lock().await;
+        let statement = &portal.statement.statement.statement;
+        if matches!(*state, PortalExecutionState::Initial)
+            && let Statement::Copy { writing, .. } = statement
+        {
+            self.copy(client, statement, writing, Self::parameters(&portal)?)
+                .await?;
+            *state = PortalExecutionState::Finished;
+            client.set_state(PgWireConnectionState::ReadyForQuery);
+            return Ok(());
+        }
         if matches!(*state, PortalExecutionState::Initial) {
             match ExtendedQueryHandler::do_query(self, client, &portal, most).await? {
                 Response::Query(rows) => *state = PortalExecutionState::Suspended(rows),

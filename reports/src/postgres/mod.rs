@@ -9,6 +9,7 @@
 //! Architecture invariant: rows are never gathered: as many are in memory as one piece of an answer has.
 
 mod access;
+mod copy;
 mod handlers;
 mod parameter;
 mod rows;
@@ -48,6 +49,8 @@ use access::Users;
 use handlers::Handlers;
 use session::{SPARE_FOR, Session, fatal};
 use startup::{Cancelling, Startup};
+
+pub use statement::{is_ended, split};
 
 /// The version of PostgreSQL whose protocol and catalogue are spoken (`sql/src/catalogue.sql`).
 const SERVER_VERSION: &str = concat!("15.0 (podledger ", env!("CARGO_PKG_VERSION"), ")");

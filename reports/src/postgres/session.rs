@@ -25,7 +25,7 @@ use super::rows::Rows;
 use super::settings::{self, Setting};
 use super::statement::Statement;
 use super::types::{described, format_at};
-use crate::door::{Door, DoorError, Why, Worker};
+use crate::door::{Door, DoorError, SNAPSHOT, Why, Worker};
 
 /// Cursors that a session may have at once: each holds a process and a place.
 const MOST_CURSORS: usize = 4;
@@ -62,6 +62,8 @@ pub struct Session {
     spare: Arc<Mutex<Option<Worker>>>,
     cursors: Mutex<HashMap<String, Shared>>,
     settings: Mutex<BTreeMap<&'static str, String>>,
+    /// The snapshot that its transaction sees, whatever is published meanwhile: that of its first query.
+    snapshot: Mutex<Option<String>>,
     /// How often the client has cancelled what ran.
     cancels: watch::Sender<u64>,
 }
@@ -73,6 +75,7 @@ impl Session {
             spare: Arc::default(),
             cursors: Mutex::default(),
             settings: Mutex::default(),
+            snapshot: Mutex::default(),
             cancels: watch::Sender::new(0),
         }
     }
@@ -108,7 +111,7 @@ impl Session {
         let done = |tag| Ok(Outcome::Done { tag, reported: None });
         match statement {
             Statement::Empty => Ok(Outcome::Empty),
-            Statement::Query(text) => self
+            Statement::Query(text) | Statement::Copy { query: text, .. } => self
                 .start(text, parameters, is_in_transaction)
                 .await
                 .map(Outcome::Rows),
@@ -128,6 +131,7 @@ impl Session {
             Statement::Begin => Ok(Outcome::Began),
             Statement::Commit | Statement::Rollback => {
                 lock(&self.cursors).clear();
+                *lock(&self.snapshot) = None;
                 let has_failed = transaction == TransactionStatus::Error;
                 Ok(Outcome::Ended(
                     if *statement == Statement::Commit && !has_failed {
@@ -180,7 +184,7 @@ impl Session {
     ) -> PgWireResult<(Vec<Option<Kind>>, Option<Vec<FieldInfo>>)> {
         let text = match statement {
             Statement::Query(text) => text,
-            Statement::Declare { query, .. } => query,
+            Statement::Declare { query, .. } | Statement::Copy { query, .. } => query,
             Statement::Show(name) => return Ok((Vec::new(), Some(vec![shown_field(name)]))),
             Statement::Fetch { cursor, .. } => {
                 let cursor = self.cursor(cursor)?;
@@ -193,7 +197,7 @@ impl Session {
             text: text.clone(),
             parameters,
             is_for_columns: true,
-            stays: false,
+            snapshot: lock(&self.snapshot).clone(),
         };
         let mut cancelled = self.cancels.subscribe();
         let asked = async {
@@ -237,8 +241,7 @@ impl Session {
             text: text.to_owned(),
             parameters,
             is_for_columns: false,
-            // A transaction sees one snapshot, as far as one process answers it.
-            stays: is_in_transaction,
+            snapshot: lock(&self.snapshot).clone(),
         };
         let patience = match lock(&self.settings).get("statement_timeout") {
             Some(value) => settings::milliseconds(value).filter(|patience| !patience.is_zero()),
@@ -265,6 +268,9 @@ impl Session {
             Ok(schema) => schema.map_err(failed)?,
             Err(_) => return Err(error("XX000", "the process that answers queries has gone")),
         };
+        if is_in_transaction {
+            *lock(&self.snapshot) = running.schema.metadata().get(SNAPSHOT).cloned();
+        }
         Ok(running)
     }
 

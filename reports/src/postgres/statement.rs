@@ -1,5 +1,7 @@
 //! What a client says: queries for the door, and the statements around them that PostgreSQL's clients use.
 
+use super::copy::{self, Writing};
+
 /// One statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Statement {
@@ -7,6 +9,11 @@ pub enum Statement {
     Empty,
     /// Anything for the judge to decide.
     Query(String),
+    /// Rows of a query, told as a file.
+    Copy {
+        query: String,
+        writing: Writing,
+    },
     Set {
         name: String,
         value: String,
@@ -34,7 +41,18 @@ pub enum Statement {
     DiscardAll,
 }
 
+/// Whether the last statement of a text has its semicolon.
+#[must_use]
+pub fn is_ended(text: &str) -> bool {
+    let (mut rest, mut is_ended) = (Lexer::new(text), true);
+    while let Some((_, token)) = rest.next() {
+        is_ended = token == ";";
+    }
+    is_ended
+}
+
 /// The statements of a text, which end with semicolons.
+#[must_use]
 pub fn split(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut start, mut rest) = (0, Lexer::new(text));
@@ -86,6 +104,10 @@ impl Statement {
             "close" => Self::Close(words.name_or_all()?),
             "deallocate" => Self::Deallocate(words.name_or_all()?),
             "discard" => Self::DiscardAll,
+            "copy" => match copy::read(&mut words.lexer) {
+                Some(copy) => copy?,
+                None => Self::Query(text.to_owned()),
+            },
             _ => Self::Query(text.to_owned()),
         })
     }
@@ -230,7 +252,7 @@ fn plain(token: &str) -> String {
 }
 
 /// A token without its quotes.
-fn unquoted(token: &str) -> String {
+pub fn unquoted(token: &str) -> String {
     for quote in ["\"", "'"] {
         if let Some(inner) = token
             .strip_prefix(quote)
@@ -243,7 +265,7 @@ fn unquoted(token: &str) -> String {
 }
 
 /// Tokens of SQL with their places, as far as it takes to find where statements end: words, quoted texts and names, single signs.
-struct Lexer<'a> {
+pub struct Lexer<'a> {
     text: &'a str,
     at: usize,
 }
@@ -253,11 +275,15 @@ impl<'a> Lexer<'a> {
         Self { text, at: 0 }
     }
 
-    fn rest(&self) -> &'a str {
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    pub fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    fn peek(&self) -> Option<&'a str> {
+    pub fn peek(&self) -> Option<&'a str> {
         let mut next = Lexer {
             text: self.text,
             at: self.at,
@@ -280,7 +306,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn next(&mut self) -> Option<(usize, &'a str)> {
+    pub fn next(&mut self) -> Option<(usize, &'a str)> {
         self.skip_space();
         let (start, rest) = (self.at, self.rest());
         let first = rest.chars().next()?;
@@ -380,6 +406,24 @@ mod tests {
             ("/* open", &[]),
         ] {
             assert_eq!(split(text), parts, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_statement_goes_on_until_its_semicolon() {
+        for (text, ended) in [
+            ("select 1;", true),
+            ("select 1; -- done;", true),
+            ("", true),
+            ("-- nothing", true),
+            ("select 1", false),
+            ("select 1; select 2", false),
+            ("select ';", false),
+            ("select 1 -- ;", false),
+            ("select 1 /* ;", false),
+            ("select $$;", false),
+        ] {
+            assert_eq!(is_ended(text), ended, "{text}");
         }
     }
 
