@@ -18,6 +18,7 @@ mod file_size;
 mod findings;
 mod identity;
 mod imports;
+mod intake;
 mod kubernetes_import;
 mod kubernetes_objects;
 mod lake;

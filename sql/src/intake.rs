@@ -7,12 +7,12 @@
 //! A seal is first noted here, then committed to the lake under its number, then done here: wherever a process is killed,
 //! the next one finds out how far the seal came and goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use duckdb::{AccessMode, Connection, params};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -223,23 +223,50 @@ impl ClusterIntake {
         )
     }
 
-    /// What was kept of the index.
+    /// Hands over what was kept of the index, piece by piece, those that changed last at the end: all of it together may be more
+    /// than the intake may hold in memory.
     ///
     /// # Errors
-    /// [`Error::DuckDb`].
-    pub fn entries(&self) -> Result<Vec<KeptEntry>> {
-        self.rows(
-            "select kind, entry_key, state from entries where cluster = ? \
-             qualify row_number() over (partition by kind, entry_key order by batch desc) = 1 and state is not null \
-             order by kind, entry_key",
-            |row| {
-                Ok(KeptEntry {
-                    kind: row.get(0)?,
-                    key: row.get(1)?,
-                    state: row.get(2)?,
-                })
-            },
-        )
+    /// [`Error::DuckDb`], and whatever `take` returns.
+    pub fn entries<E: From<Error>>(&self, take: impl FnMut(KeptEntry) -> Result<(), E>) -> Result<(), E> {
+        let doing = "read the intake";
+        // In one transaction, so that rows keep their numbers.
+        self.connection.execute_batch("begin").doing(doing)?;
+        let read = self.newest_entries(take);
+        let ended = self.connection.execute_batch("rollback").doing(doing);
+        read?;
+        Ok(ended?)
+    }
+
+    fn newest_entries<E: From<Error>>(
+        &self,
+        mut take: impl FnMut(KeptEntry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let doing = "read the intake";
+        let newest = self.rows(
+            "select arg_max(rowid, batch) from entries where cluster = ? group by kind, entry_key",
+            |row| row.get(0),
+        )?;
+        let newest: HashSet<i64> = newest.into_iter().collect();
+        let mut statement = self
+            .connection
+            .prepare(
+                "select rowid, kind, entry_key, state from entries where cluster = ? and state is not null",
+            )
+            .doing(doing)?;
+        for rows in statement.stream_arrow(params![self.cluster]).doing(doing)? {
+            let rows = rows.doing(doing)?;
+            let numbers = rows.column(0).as_primitive::<Int64Type>();
+            let [kind, key, state] = [1, 2, 3].map(|column| rows.column(column).as_string::<i32>());
+            for row in (0..rows.num_rows()).filter(|row| newest.contains(&numbers.value(*row))) {
+                take(KeptEntry {
+                    kind: kind.value(row).to_owned(),
+                    key: key.value(row).to_owned(),
+                    state: Some(state.value(row).to_owned()),
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Facts that are committed here and not yet in the lake.
@@ -414,16 +441,17 @@ impl ClusterIntake {
     fn write(&self, commit: &mut Commit<'_>, fact: &'static Fact, through: i64) -> Result<u64> {
         let doing = || format!("read the intake's {}", fact.table);
         let columns: Vec<&str> = fact.columns.iter().map(|column| column.name).collect();
+        // One thread reads rows in the order in which they were appended; to sort them, or to have all at once, would take memory.
         let text = format!(
-            "select {} from facts.{} where cluster = ? and batch <= ? order by batch, rowid",
+            "select {} from facts.{} where cluster = ? and batch <= ?",
             columns.join(", "),
             fact.table
         );
         let mut statement = self.connection.prepare(&text).doing(doing())?;
         let batches = statement
-            .query_arrow(params![self.cluster, through])
+            .stream_arrow(params![self.cluster, through])
             .doing(doing())?;
-        commit.write(fact, batches.map(Ok::<_, Error>))
+        commit.write(fact, batches.map(|rows| rows.doing(doing())))
     }
 
     /// What is in the lake is forgotten here, and so is what newer rows replace.

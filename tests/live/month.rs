@@ -139,12 +139,14 @@ fn intake_kib(folder: &Path) -> u64 {
 /// How many pieces the index kept in an intake, and their bytes.
 fn entries(folder: &Path, cluster: &str, now: Timestamp) -> (usize, usize) {
     let intake = Intake::open(&folder.join("intake.duckdb"), now).unwrap();
-    let entries = intake.of(cluster).unwrap().entries().unwrap();
-    let bytes = entries
-        .iter()
-        .filter_map(|entry| entry.state.as_ref())
-        .map(String::len);
-    (entries.len(), bytes.sum())
+    let (mut pieces, mut bytes) = (0, 0);
+    let counted = intake.of(cluster).unwrap().entries(|entry| {
+        pieces += 1;
+        bytes += entry.state.map_or(0, |state| state.len());
+        Ok::<_, podledger_sql::Error>(())
+    });
+    counted.unwrap();
+    (pieces, bytes)
 }
 
 /// A process of its own that lives through the month with its troubles, so that its memory is nobody else's.

@@ -25,7 +25,7 @@ use super::metrics::Metrics;
 use super::primed::prime;
 use super::scrape::Targets;
 use super::watch::Position;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::facts::{CollectionGap, CollectionWatermark, Fact, batch};
 use crate::import::kubernetes::{Contents, catalogue_of};
 use crate::index::{Entry, Index, Settings};
@@ -73,7 +73,7 @@ impl Intake {
         let cluster = settings.cluster.clone();
         let mut index = Index::new(settings);
         let mut measured = measuring.map(|measuring| Measured::new(&cluster, measuring.every));
-        for entry in store.entries()? {
+        store.entries(|entry| {
             let entry = Entry {
                 kind: entry.kind,
                 key: entry.key,
@@ -84,7 +84,8 @@ impl Intake {
             } else if let (Some(measured), Some(measuring)) = (&mut measured, measuring) {
                 measured.restore(&entry, measuring.now)?;
             }
-        }
+            Ok::<_, Error>(())
+        })?;
         let mut positions = BTreeMap::new();
         for position in store.positions()? {
             let KeptPosition {
