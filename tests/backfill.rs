@@ -13,14 +13,13 @@ use podledger_collector::import::kubernetes::Options;
 use podledger_collector::import::recording;
 use podledger_simulator::scrapes::{Scrapes, scrape};
 use podledger_simulator::usage::{Pod, Profile};
-use podledger_simulator::{ChangeKind, Object, Scenario, record, recording as recorded};
+use podledger_simulator::{ChangeKind, Object, record, recording as recorded};
 use tempfile::TempDir;
 
 use crate::crashes::podledger;
 use crate::harness::{World, contents, system_tool};
+use crate::simulated::{START_MS, scenario};
 
-/// Monday 2026-11-02, 00:00 UTC.
-const START_MS: i64 = 1_793_577_600_000;
 const HOUR_MS: i64 = 3_600_000;
 const MINUTE_MS: i64 = 60_000;
 const CLUSTER: &str = "backfilled";
@@ -54,21 +53,7 @@ impl Scraped {
     fn new() -> Option<Self> {
         let (prometheus, promtool) = (system_tool("prometheus")?, system_tool("promtool")?);
         let folder = tempfile::tempdir().unwrap();
-        let scenario = Scenario {
-            seed: 30,
-            start_ms: START_MS,
-            days: 2,
-            teams: 3,
-            pipelines: 5,
-            has_noise: false,
-            has_pod_events: false,
-            has_flaws: true,
-            slower_from_ms: None,
-            request_percent: None,
-            heavier_from_ms: None,
-            has_branches: false,
-        };
-        record(scenario, folder.path(), |_| {}).unwrap();
+        record(scenario(30, 2, 5), folder.path(), |_| {}).unwrap();
         let text = folder.path().join("scrapes.om");
         let mut out = BufWriter::new(File::create(&text).unwrap());
         scrape(recorded::changes(folder.path()), SCRAPES, &mut out).unwrap();

@@ -11,6 +11,7 @@ use podledger_simulator::truth::{MachineTruth, PodTruth};
 use podledger_simulator::{Scenario, Told, record};
 
 use crate::harness::World;
+use crate::simulated::scenario;
 
 pub(super) const HOUR: i64 = 3_600_000;
 
@@ -207,21 +208,12 @@ pub(super) fn ledger_of_the_month() -> (World, Vec<PodTruth>, Vec<MachineTruth>)
     let out = world.folder.path().join("recorded");
     std::fs::create_dir(&out).unwrap();
     let (mut pods, mut machines) = (Vec::new(), Vec::new());
-    let scenario = Scenario {
-        seed: 11,
+    let month = Scenario {
         start_ms: START_MS,
-        days: u32::try_from(DAYS).unwrap(),
         teams: 2,
-        pipelines: 4,
-        has_noise: false,
-        has_pod_events: false,
-        has_flaws: true,
-        slower_from_ms: None,
-        request_percent: None,
-        heavier_from_ms: None,
-        has_branches: false,
+        ..scenario(11, u32::try_from(DAYS).unwrap(), 4)
     };
-    record(scenario, &out, |told| match told {
+    record(month, &out, |told| match told {
         Told::Pod(pod) => pods.push(pod.clone()),
         Told::Machine(machine) => machines.push(machine.clone()),
         Told::Volume(_) | Told::Run(_) | Told::Change(_) | Told::Usage(_) => {}
