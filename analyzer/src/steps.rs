@@ -110,24 +110,30 @@ pub(crate) fn run_everything(work: &mut Work<'_>, config: &Config) -> Result<()>
     touched::show_all(connection)?;
     work.run_to(&["int_service_lives"])?;
     all_service_hours(connection)?;
+    work.run_to(&["int_service_hours", "int_pod_names"])?;
+    sum_every_hour(work)?;
     work.run_rest()
 }
 
-/// Times that follow each other, from the first to the last machine-hour, with about as many stretches of pods in each as
-/// one step may look at; one piece where there are few.
+/// Times in which there are about as many stretches of pods and machine-hours as one step may look at.
 fn pieces(connection: &Connection) -> Result<Vec<(i64, i64)>> {
+    divide(
+        connection,
+        "select day_ms, cast(sum(weight) as bigint) from (
+             select start_ms - start_ms % 86400000 as day_ms, count(*) as weight
+             from intermediate.int_pod_spans group by 1
+             union all
+             select hour_start_ms - hour_start_ms % 86400000, count(*) from build.dirty_hours group by 1
+         ) where day_ms >= (select min(hour_start_ms) - 86400000 from build.dirty_hours)
+         group by 1 order by 1",
+    )
+}
+
+/// Times that follow each other and leave none out, of whole days, with about [`PIECE`] of what is counted in each; one piece where
+/// there is little. `counted` yields days in their order and how much there is of each.
+fn divide(connection: &Connection, counted: &str) -> Result<Vec<(i64, i64)>> {
     let doing = "divide the machine-hours";
-    let mut statement = connection
-        .prepare(
-            "select day_ms, cast(sum(weight) as bigint) from (
-                 select start_ms - start_ms % 86400000 as day_ms, count(*) as weight
-                 from intermediate.int_pod_spans group by 1
-                 union all
-                 select hour_start_ms - hour_start_ms % 86400000, count(*) from build.dirty_hours group by 1
-             ) where day_ms >= (select min(hour_start_ms) - 86400000 from build.dirty_hours)
-             group by 1 order by 1",
-        )
-        .doing(doing)?;
+    let mut statement = connection.prepare(counted).doing(doing)?;
     let days = statement
         .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
         .doing(doing)?
@@ -147,6 +153,38 @@ fn pieces(connection: &Connection) -> Result<Vec<(i64, i64)>> {
         .windows(2)
         .filter_map(|edge| Some((*edge.first()?, *edge.last()?)))
         .collect())
+}
+
+/// Sums the costs of every hour by who they belong to, of so many machine-hours of pods at a time.
+fn sum_every_hour(work: &mut Work<'_>) -> Result<()> {
+    let connection = work.connection;
+    // What a piece adds to takes nothing away from the pieces before it.
+    execute(
+        connection,
+        "create or replace temp table all_costs as from build.dirty_costs; delete from build.dirty_costs;",
+        "keep the hours whose costs changed",
+    )?;
+    let pieces = divide(
+        connection,
+        "select hour_start_ms - hour_start_ms % 86400000 as day_ms, count(*)
+         from intermediate.machine_pod_hours group by 1 order by 1",
+    )?;
+    for (from_ms, to_ms) in pieces {
+        let piece = format!("where hour_start_ms >= {from_ms} and hour_start_ms < {to_ms}");
+        for view in ["machine_pod_hours", "int_service_hours"] {
+            show(connection, view, &piece)?;
+        }
+        work.run_piece("int_costs_hourly")?;
+    }
+    for view in ["machine_pod_hours", "int_service_hours"] {
+        show(connection, view, "")?;
+    }
+    execute(
+        connection,
+        "insert into build.dirty_costs from all_costs; drop table all_costs;",
+        "list the hours whose costs changed",
+    )?;
+    Ok(())
 }
 
 fn show_usage(connection: &Connection) -> SqlResult<()> {
@@ -327,9 +365,8 @@ fn sum_costs(work: &mut Work<'_>, build_id: i64) -> Result<()> {
     show(connection, "int_service_hours", OF_PAYERS)?;
     work.run_to(&["int_pod_costs"])?;
     if work.is_whole("int_costs_hourly") {
-        show(connection, "machine_pod_hours", "")?;
-        show(connection, "int_service_hours", "")?;
         show(connection, "int_pod_names", "")?;
+        sum_every_hour(work)?;
     } else {
         for view in ["machine_pod_hours", "int_service_hours"] {
             show(
