@@ -1,10 +1,17 @@
 -- guards: adjustments of months that are open are what late bills change, to the nano-dollar, and lie in no closed month
-with changes as (
+with late as (
+    select month_start_ms, cluster, change_nano from {{ ref('int_late_bills') }}
+    union all
+    select month_start_ms, cluster, cost_nano - closed_cost_nano as change_nano from {{ ref('int_repriced_services') }}
+    where cost_nano <> closed_cost_nano
+),
+
+changes as (
     select
         month_start_ms,
         cluster,
         cast(sum(change_nano) as bigint) as change_nano
-    from {{ ref('int_late_bills') }}
+    from late
     group by
         month_start_ms,
         cluster
@@ -15,7 +22,7 @@ adjusted as (
         adjusts_month_ms,
         cluster,
         cast(sum(cost_nano) as bigint) as cost_nano,
-        cast(sum(cpu_nano + memory_nano + gpu_nano) as bigint) as parts_nano,
+        cast(sum(cpu_nano + memory_nano + gpu_nano + service_nano) as bigint) as parts_nano,
         min(hour_start_ms) as first_hour_ms,
         max(hour_start_ms) as last_hour_ms
     from {{ ref('int_adjustments') }}

@@ -33,6 +33,11 @@ booked as (
         change_nano as cost_nano,
         false as is_direct
     from {{ ref('int_late_bills') }}
+    union all
+    select
+        cost_nano - closed_cost_nano as cost_nano,
+        false as is_direct
+    from {{ ref('int_repriced_services') }}
 ),
 
 machine_totals as (

@@ -16,7 +16,7 @@ use super::{deliver, given_a_busy_machine, hours_of};
 use crate::harness::{World, contents};
 
 pub const NOVEMBER: Date = date(2026, 11, 1);
-const DECEMBER: Date = date(2026, 12, 1);
+pub const DECEMBER: Date = date(2026, 12, 1);
 
 fn request(month: Date) -> Request {
     Request {

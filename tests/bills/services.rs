@@ -1,9 +1,10 @@
 //! Volumes and load balancers: what a bill says of them restates what they cost, and the invoice ties out.
 
 use podledger_analyzer::build::check;
+use podledger_analyzer::close::Request;
 use podledger_collector::import::bills::Format;
 
-use super::closing::{NOVEMBER, of_ended_clusters, try_to_close};
+use super::closing::{DECEMBER, NOVEMBER, of_ended_clusters, try_to_close};
 use super::restated::{cur, lines};
 use super::{deliver, file, import};
 use crate::harness::{World, contents};
@@ -153,42 +154,69 @@ fn volumes_and_load_balancers_cost_what_they_are_charged_for() {
     assert_eq!(contents(&world), kept);
 }
 
-/// What a later bill says of them shows in restated marts, and adjusts nothing.
+/// What a later bill says of them is booked in the month that is open, and goes to who paid for the hour.
 #[test]
 fn a_closed_month_keeps_what_volumes_and_load_balancers_cost() {
     let world = World::new();
     given_named_services(&world);
     let mut rows = hourly();
-    deliver(
-        &world,
-        "cur.csv",
-        &report(&rows),
-        Format::Cur,
-        "2026-12-02T00:00:00Z",
-    );
+    let late =
+        |rows: &[String], at: &str| deliver(&world, &format!("{at}.csv"), &report(rows), Format::Cur, at);
+    late(&rows, "2026-12-02T00:00:00Z");
     world.build(true);
-    try_to_close(&world, &of_ended_clusters(&world, NOVEMBER)).unwrap();
-    world.build(false);
+    let at_list_price = |month| Request {
+        at_list_price: true,
+        ..of_ended_clusters(&world, month)
+    };
     let sum = |mart: &str| {
         world
             .rows(&format!("select sum(cost) from marts.{mart}"))
             .remove(0)
     };
-    assert_eq!(sum("costs_daily"), "5.108999996");
-
-    rows.push(charge("12:00 13:00", "EBS:VolumeP-Throughput.gp3", DISK, "0.1"));
-    deliver(
-        &world,
-        "late.csv",
-        &report(&rows),
-        Format::Cur,
-        "2026-12-20T00:00:00Z",
-    );
+    let booked = "from marts.costs_daily where charge_date < '2026-12-01' order by all";
+    let before = world.rows(booked);
+    try_to_close(&world, &of_ended_clusters(&world, NOVEMBER)).unwrap();
     world.build(false);
     assert_eq!(sum("costs_daily"), "5.108999996");
-    assert_eq!(sum("costs_daily_restated"), "5.208999996");
-    assert!(world.rows("from marts.adjustments").is_empty());
+    assert_eq!(sum("billed_costs_hourly"), sum("costs_hourly"));
+
+    rows.push(charge("10:00 11:00", "EBS:VolumeP-Throughput.gp3", DISK, "0.1"));
+    late(&rows, "2026-12-20T00:00:00Z");
+    world.build(false);
+    assert_eq!(world.rows(booked), before);
+    assert_eq!(sum("costs_daily"), "5.208999996");
+    assert_eq!(sum("costs_daily"), sum("costs_daily_restated"));
+    assert_eq!(sum("billed_costs_hourly"), sum("costs_hourly"));
+    let shares = world.rows(
+        "select coalesce(pods.team, 'unattributed') as team, round(sum(hours.service_cost) / sum(sum(hours.service_cost)) over (), 6) as share \
+         from marts.allocations_hourly as hours left join marts.pods using (cluster, pod_uid) \
+         where hours.hour_start_at = '2026-11-16 10:00:00' and hours.service_cost <> 0 group by all order by all",
+    );
+    let adjusted = "select team, round(sum(cost) / sum(sum(cost)) over (), 6) as share from marts.adjustments group by all order by all";
+    assert_eq!(world.rows(adjusted), shares);
+    let adjustments = "select adjusts_month, charge_date, sum(cost), sum(service_cost), bool_or(is_closed) from marts.adjustments group by all order by all";
+    let first = "2026-11-01|2026-12-01|0.100000000|0.100000000";
+    assert_eq!(world.rows(adjustments), [format!("{first}|false")]);
+
+    // December closes with it; what bills change after that is January's.
+    try_to_close(&world, &at_list_price(DECEMBER)).unwrap();
+    world.build(false);
+    rows.retain(|row| !row.contains("EBS:VolumeP-IOPS.gp3"));
+    late(&rows, "2027-01-20T00:00:00Z");
+    world.build(false);
+    assert_eq!(world.rows(booked), before);
+    assert_eq!(
+        world.rows(adjustments),
+        [
+            format!("{first}|true"),
+            "2026-11-01|2027-01-01|-0.003616436|-0.003616436|false".to_owned()
+        ]
+    );
+    assert_eq!(sum("costs_daily"), sum("costs_daily_restated"));
     assert!(check(&world.ledger(), &world.config).unwrap().is_empty());
+    let kept = contents(&world);
+    world.build_anew();
+    assert_eq!(contents(&world), kept);
 }
 
 #[test]

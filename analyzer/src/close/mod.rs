@@ -1,7 +1,7 @@
 //! Closes a month: writes what it cost as facts that no later fact, price or rule changes.
 //!
 //! ```text
-//! ledger -> refusals -> rows of the month, what machines cost an hour -> hash -> one commit of the lake
+//! ledger -> refusals -> rows of the month, what machines and services cost an hour -> hash -> one commit of the lake
 //! ```
 //!
 //! The rows are made by the models that a build reads them with, and hashed by the very model that checks them ever after.
@@ -49,7 +49,7 @@ pub struct Closed {
     pub content_hash: String,
     /// Rows of costs.
     pub cost_rows: u64,
-    /// Stretches of time with what machines cost an hour.
+    /// Stretches of time with what machines, volumes, load balancers and control planes cost an hour.
     pub price_rows: u64,
 }
 
@@ -134,6 +134,10 @@ fn write(
     for (statement, doing) in [
         (include_str!("costs.sql"), "read the costs of the month"),
         (include_str!("prices.sql"), "read what machines cost in the month"),
+        (
+            include_str!("services.sql"),
+            "read what volumes and load balancers cost in the month",
+        ),
     ] {
         let statement = statement
             .replace("$start", &month.start_ms.to_string())
@@ -145,7 +149,8 @@ fn write(
     if cost_rows == 0 {
         return Err(month.refused("nothing of it was observed, so there is nothing to close"));
     }
-    let price_rows = write_table(connection, &mut commit, "closed_prices")?;
+    let price_rows = write_table(connection, &mut commit, "closed_prices")?
+        + write_table(connection, &mut commit, "closed_services")?;
     let content_hash: String = connection
         .query_row(
             "select content_hash from intermediate.int_closed_contents where month_start_ms = ?",

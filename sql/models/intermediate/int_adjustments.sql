@@ -1,26 +1,95 @@
 -- grain: one row per cluster, team and closed month of which bills say something else than when it was closed
--- guarantee: the rows of a month add up to change_nano of its hours in int_late_bills. They lie in the first hour of the first month after it that is
---     not closed. An hour's change goes to who pays for the hour now, in proportion; what nobody's pods held is of `unattributed`
--- inputs: int_late_bills, stg_closed_months, machine_pod_hours, int_pod_names, team_shares
+-- guarantee: the rows of a month add up to change_nano of its hours in int_late_bills, and to what hours of volumes and load balancers cost else in
+--     int_repriced_services. They lie in the first hour of the first month after it that is not closed. An hour's change goes to who pays for the hour now, in
+--     proportion; what nobody's pods held is of `unattributed`
+-- inputs: int_late_bills, int_repriced_services, stg_closed_months, machine_pod_hours, int_service_hours, int_pod_names, team_shares
 {{ config(materialized='table') }}
-{%- set resources = ['cpu', 'memory', 'gpu'] %}
-with paid as (
+{%- set resources = ['cpu', 'memory', 'gpu', 'service'] %}
+{%- set zero = 'cast(0 as bigint)' %}
+with late_services as (
+    select
+        month_start_ms,
+        cluster,
+        service_kind,
+        service_id,
+        hour_start_ms,
+        cost_nano - closed_cost_nano as change_nano
+    from {{ ref('int_repriced_services') }}
+    where cost_nano <> closed_cost_nano
+),
+
+late as (
+    select
+        month_start_ms,
+        cluster,
+        'machine' as kind,
+        machine as id,
+        hour_start_ms,
+        change_nano,
+        cast(1 as bigint) as unpaid_resource
+    from {{ ref('int_late_bills') }}
+    union all
+    select
+        month_start_ms,
+        cluster,
+        service_kind as kind,
+        service_id as id,
+        hour_start_ms,
+        change_nano,
+        cast(4 as bigint) as unpaid_resource
+    from late_services
+),
+
+consumers as (
     select
         hours.cluster,
-        hours.machine,
+        'machine' as kind,
+        hours.machine as id,
         hours.hour_start_ms,
+        hours.pod_uid as owner_pod_uid,
+        coalesce(hours.cpu_nano, {{ zero }}) as cpu_nano,
+        coalesce(hours.memory_nano, {{ zero }}) as memory_nano,
+        coalesce(hours.gpu_nano, {{ zero }}) as gpu_nano,
+        {{ zero }} as service_nano
+    from {{ ref('machine_pod_hours') }} as hours
+    inner join {{ ref('int_late_bills') }} as changed
+        on hours.cluster = changed.cluster and hours.machine = changed.machine and hours.hour_start_ms = changed.hour_start_ms
+    union all
+    select
+        hours.cluster,
+        hours.service_kind as kind,
+        hours.service_id as id,
+        hours.hour_start_ms,
+        hours.owner_pod_uid,
+        {{ zero }} as cpu_nano,
+        {{ zero }} as memory_nano,
+        {{ zero }} as gpu_nano,
+        coalesce(hours.cost_nano, {{ zero }}) as service_nano
+    from {{ ref('int_service_hours') }} as hours
+    inner join late_services as changed
+        on hours.cluster = changed.cluster
+        and hours.service_kind = changed.service_kind
+        and hours.service_id = changed.service_id
+        and hours.hour_start_ms = changed.hour_start_ms
+),
+
+paid as (
+    select
+        consumers.cluster,
+        consumers.kind,
+        consumers.id,
+        consumers.hour_start_ms,
         coalesce(pods.team, 'unattributed') as team,
 {%- for resource in resources %}
-        cast(sum(coalesce(hours.{{ resource }}_nano, cast(0 as bigint))) as bigint) as {{ resource }}_nano{% if not loop.last %},{% endif %}
+        cast(sum(consumers.{{ resource }}_nano) as bigint) as {{ resource }}_nano{% if not loop.last %},{% endif %}
 {%- endfor %}
-    from {{ ref('machine_pod_hours') }} as hours
-    inner join {{ ref('int_late_bills') }} as late
-        on hours.cluster = late.cluster and hours.machine = late.machine and hours.hour_start_ms = late.hour_start_ms
-    left join {{ ref('int_pod_names') }} as pods on hours.cluster = pods.cluster and hours.pod_uid = pods.pod_uid
+    from consumers
+    left join {{ ref('int_pod_names') }} as pods on consumers.cluster = pods.cluster and consumers.owner_pod_uid = pods.pod_uid
     group by
-        hours.cluster,
-        hours.machine,
-        hours.hour_start_ms,
+        consumers.cluster,
+        consumers.kind,
+        consumers.id,
+        consumers.hour_start_ms,
         coalesce(pods.team, 'unattributed')
 ),
 
@@ -28,7 +97,8 @@ parts as (
 {%- for resource in resources %}
     select
         cluster,
-        machine,
+        kind,
+        id,
         hour_start_ms,
         team,
         cast({{ loop.index }} as bigint) as resource,
@@ -43,10 +113,10 @@ ordered as (
     select
         *,
         cast(sum(part) over (
-            partition by cluster, machine, hour_start_ms order by team asc nulls last, resource asc nulls last
+            partition by cluster, kind, id, hour_start_ms order by team asc nulls last, resource asc nulls last
             rows between unbounded preceding and current row
         ) as bigint) as to_part,
-        cast(sum(part) over (partition by cluster, machine, hour_start_ms) as bigint) as whole
+        cast(sum(part) over (partition by cluster, kind, id, hour_start_ms) as bigint) as whole
     from parts
 ),
 
@@ -56,21 +126,24 @@ changes as (
         late.month_start_ms,
         late.cluster,
         coalesce(ordered.team, 'unattributed') as team,
-        coalesce(ordered.resource, cast(1 as bigint)) as resource,
+        coalesce(ordered.resource, late.unpaid_resource) as resource,
         cast(sum(
             case
                 when ordered.whole is null then late.change_nano
                 else {{ prorate('late.change_nano', 'ordered.to_part', 'ordered.whole') }} - {{ prorate('late.change_nano', 'ordered.to_part - ordered.part', 'ordered.whole') }}
             end
         ) as bigint) as change_nano
-    from {{ ref('int_late_bills') }} as late
+    from late
     left join ordered
-        on late.cluster = ordered.cluster and late.machine = ordered.machine and late.hour_start_ms = ordered.hour_start_ms
+        on late.cluster = ordered.cluster
+        and late.kind = ordered.kind
+        and late.id = ordered.id
+        and late.hour_start_ms = ordered.hour_start_ms
     group by
         late.month_start_ms,
         late.cluster,
         coalesce(ordered.team, 'unattributed'),
-        coalesce(ordered.resource, cast(1 as bigint))
+        coalesce(ordered.resource, late.unpaid_resource)
 ),
 
 shared as (

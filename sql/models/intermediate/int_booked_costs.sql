@@ -51,7 +51,7 @@ select
     cpu_nano,
     memory_nano,
     gpu_nano,
-    cast(0 as bigint) as service_nano,
+    service_nano,
     cost_nano,
     cast(0 as bigint) as unused_nano
 from {{ ref('int_adjustments') }}

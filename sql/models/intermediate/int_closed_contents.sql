@@ -1,6 +1,6 @@
 -- grain: one row per month of which there are closed rows
 -- guarantee: content_hash tells any two contents apart, whatever the order of the facts; what is closed has to hash to what its close noted
--- inputs: lake.closed_costs, lake.closed_prices
+-- inputs: lake.closed_costs, lake.closed_prices, lake.closed_services
 {{ config(materialized='view') }}
 with costs as (
     select distinct
@@ -18,10 +18,20 @@ prices as (
     from {{ source('lake', 'closed_prices') }}
 ),
 
+services as (
+    select distinct
+        {{ ms('month_start_at') }} as month_start_ms,
+        {{ ms('start_at') }} - {{ ms('start_at') }} % 86400000 as day_start_ms,
+        'service ' || {{ told_number(ms('priced_month_at')) }} || ' ' || {{ told_text('cluster') }} || ' ' || {{ told_text('service_kind') }} || ' ' || {{ told_text('service_id') }} || ' ' || {{ told_number(ms('start_at')) }} || ' ' || {{ told_number(ms('end_at')) }} || ' ' || {{ told_number('hour_cost_nano') }} || ' ' || {{ told_text('price_source') }} as line
+    from {{ source('lake', 'closed_services') }}
+),
+
 lines as (
     select * from costs
     union all
     select * from prices
+    union all
+    select * from services
 ),
 
 -- Day by day, so that no text is as large as a month.

@@ -1,5 +1,6 @@
 -- grain: one row per cluster, team, month that is adjusted and month in which it is
--- guarantee: of a closed month they add up to what bills say now of the machine time that was seen when it was closed, less what it cost then
+-- guarantee: of a closed month they add up to what bills say now of the machine time, volumes and load balancers that were seen when it was closed, less what they
+--     cost then
 -- inputs: int_booked_costs, stg_closed_days
 {{ config(materialized='view') }}
 select
@@ -11,6 +12,7 @@ select
     {{ usd('costs.cpu_nano') }} as cpu_cost,
     {{ usd('costs.memory_nano') }} as memory_cost,
     {{ usd('costs.gpu_nano') }} as gpu_cost,
+    {{ usd('costs.service_nano') }} as service_cost,
     closed.day_start_ms is not null as is_closed
 from {{ ref('int_booked_costs') }} as costs
 left join {{ ref('stg_closed_days') }} as closed on costs.hour_start_ms = closed.day_start_ms

@@ -644,6 +644,30 @@ pub const FACTS: &[Fact] = &[
             text("price_source", RequiredOneOf(CLOSING_SOURCES)),
         ],
     },
+    Fact {
+        table: "closed_services",
+        key: &[
+            "month_start_at",
+            "priced_month_at",
+            "cluster",
+            "service_kind",
+            "service_id",
+            "start_at",
+        ],
+        columns: &[
+            instant("month_start_at", Required),
+            // The month in which the hours lie: the one that was closed, or one closed before that it adjusts.
+            instant("priced_month_at", Required),
+            text("cluster", Required),
+            text("service_kind", Required),
+            text("service_id", Required),
+            instant("start_at", Required),
+            instant("end_at", RequiredNotBefore("start_at")),
+            // What each hour in between cost. NULL: no price was known.
+            integer("hour_cost_nano", NotNegative),
+            text("price_source", RequiredOneOf(CLOSING_SOURCES)),
+        ],
+    },
 ];
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ pub const READINESS: &[&str] = &["ready", "not_ready", "unknown"];
 /// What a closed month rests on.
 pub const CLOSING_BASES: &[&str] = &["bill", "list_price"];
 
-/// Where the price of a machine came from when its month was closed.
+/// Where the price of a machine, volume, load balancer or control plane came from when its month was closed.
 pub const CLOSING_SOURCES: &[&str] = &["billed", "estimated"];
 
 /// How capacity is bought.
