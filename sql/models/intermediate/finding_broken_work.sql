@@ -1,6 +1,6 @@
 -- grain: one row per zone, ISO week, cluster, team and job whose tries failed or were lost, and why
 -- guarantee: costs add up to the categories failed and lost
--- inputs: int_broken_pods, int_memory_kills, int_finding_pods, int_finding_jobs, stg_usage_hours
+-- inputs: int_broken_pods, int_memory_kills, machine_pod_hours, int_finding_hours, int_finding_jobs, stg_usage_hours
 {{ config(materialized='view') }}
 {%- set job = ['team', 'installation', 'pipeline', 'job'] %}
 with told as (
@@ -74,7 +74,7 @@ summed as (
         nullif(max_by(coalesce(kills.container_name, ''), (case when costs.is_this then coalesce(kills.memory_limit_bytes, cast(-1 as bigint)) else cast(-2 as bigint) end, coalesce(kills.container_name, ''))), '') as killed_container,
         nullif(max_by(coalesce(events.pod_name, ''), (case when costs.is_this then events.ended_ms else cast(-1 as bigint) end, coalesce(events.pod_name, ''))), '') as pod_name
     from events
-    inner join {{ ref('int_finding_pods') }} as costs on events.cluster = costs.cluster and events.pod_uid = costs.pod_uid
+    inner join {{ finding_pods('events') }} as costs on events.cluster = costs.cluster and events.pod_uid = costs.pod_uid
     left join peaks on events.cluster = peaks.cluster and events.pod_uid = peaks.pod_uid
     left join {{ ref('int_memory_kills') }} as kills on events.cluster = kills.cluster and events.pod_uid = kills.pod_uid
     group by

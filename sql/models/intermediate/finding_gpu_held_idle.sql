@@ -1,7 +1,7 @@
 -- grain: one row per zone, ISO week, cluster, team and job with pods that held GPUs and did not use them
 -- guarantee: only pods whose GPUs were measured for half of their time and ten minutes or longer, at one percent or less of it; tries that failed or
 --     were lost are told there, not here. Cost is the GPUs' part of what these pods paid in the week while they ran
--- inputs: int_finding_gpus, int_finding_pods
+-- inputs: int_finding_gpus, machine_pod_hours, int_finding_hours
 {{ config(materialized='view') }}
 {%- set job = ['team', 'installation', 'pipeline', 'job'] %}
 with idle as (
@@ -29,7 +29,7 @@ summed as (
         sum(case when costs.is_this then idle.measured_ms * 1000 else cast(0 as decimal(38,0)) end) as measured_milligpu_ms,
         max(case when costs.is_this then idle.pod_name end) as pod_name
     from idle
-    inner join {{ ref('int_finding_pods') }} as costs on idle.cluster = costs.cluster and idle.pod_uid = costs.pod_uid
+    inner join {{ finding_pods('idle') }} as costs on idle.cluster = costs.cluster and idle.pod_uid = costs.pod_uid
     group by
         costs.cluster,
         costs.zone,

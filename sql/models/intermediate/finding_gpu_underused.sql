@@ -1,7 +1,7 @@
 -- grain: one row per zone, ISO week, cluster, team and job with pods that held whole GPUs and used half of them or less
 -- guarantee: only pods of `int_finding_gpus` that used more than one percent, so none of `finding_gpu_held_idle`. Cost is what they paid in the week for
 --     the part of GPUs that they did not use while they ran: the most that sharing them can save
--- inputs: int_finding_gpus, int_finding_pods
+-- inputs: int_finding_gpus, machine_pod_hours, int_finding_hours
 {{ config(materialized='view') }}
 {%- set job = ['team', 'installation', 'pipeline', 'job'] %}
 with underused as (
@@ -36,7 +36,7 @@ summed as (
         max(case when costs.is_this then underused.memory_peak_bytes end) as memory_peak_bytes,
         max(case when costs.is_this then underused.pod_name end) as pod_name
     from underused
-    inner join {{ ref('int_finding_pods') }} as costs on underused.cluster = costs.cluster and underused.pod_uid = costs.pod_uid
+    inner join {{ finding_pods('underused') }} as costs on underused.cluster = costs.cluster and underused.pod_uid = costs.pod_uid
     group by
         costs.cluster,
         costs.zone,

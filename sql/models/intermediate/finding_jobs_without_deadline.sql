@@ -1,7 +1,7 @@
 -- grain: one row per zone, ISO week, cluster, team and pipeline whose Jobs may run for ever
 -- guarantee: told only of Jobs that were seen to have no deadline, neither themselves nor in their pods; what ran away is told as
 --     `runaway_attempts`
--- inputs: pods, stg_pod_identities, stg_owner_objects, int_finding_pods
+-- inputs: pods, stg_pod_identities, stg_owner_objects, machine_pod_hours, int_finding_hours
 {{ config(materialized='view') }}
 {%- set job = ['team', 'installation', 'pipeline'] %}
 with owned as (
@@ -45,7 +45,7 @@ weekly as (
         min(pods.created_ms) as since_ms
     from owned
     inner join {{ ref('pods') }} as pods on owned.cluster = pods.cluster and owned.pod_uid = pods.pod_uid
-    inner join {{ ref('int_finding_pods') }} as costs on owned.cluster = costs.cluster and owned.pod_uid = costs.pod_uid
+    inner join {{ finding_pods('owned') }} as costs on owned.cluster = costs.cluster and owned.pod_uid = costs.pod_uid
     where pods.pod_class = 'workload' and costs.is_this
     group by
         costs.cluster,

@@ -1,6 +1,6 @@
 -- grain: one row per zone, ISO week, cluster, team and job with pods that run, or ran, far longer than it ever took
 -- guarantee: tries that failed or were lost are told there, not here; cost is what these pods paid in the week while they ran
--- inputs: pods, int_finding_pods, clusters
+-- inputs: pods, machine_pod_hours, int_finding_hours, clusters
 {{ config(materialized='view') }}
 {%- set job = ['team', 'installation', 'pipeline', 'job'] %}
 with ran as (
@@ -101,7 +101,7 @@ summed as (
         max(lasting.p99_ms) as p99_ms,
         max(lasting.usual_pods) as usual_pods
     from lasting
-    inner join {{ ref('int_finding_pods') }} as costs on lasting.cluster = costs.cluster and lasting.pod_uid = costs.pod_uid
+    inner join {{ finding_pods('lasting') }} as costs on lasting.cluster = costs.cluster and lasting.pod_uid = costs.pod_uid
     group by
         costs.cluster,
         costs.zone,

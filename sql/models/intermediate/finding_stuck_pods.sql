@@ -1,6 +1,6 @@
 -- grain: one row per zone, ISO week, cluster, team, job and reason for which its pods held a machine without running
 -- guarantee: costs add up to the category stuck; each pod has one reason: its first stands for all that follow
--- inputs: stg_pod_states, stg_cluster_events, pods, int_finding_pods
+-- inputs: stg_pod_states, stg_cluster_events, pods, machine_pod_hours, int_finding_hours
 {{ config(materialized='view') }}
 {%- set job = ['team', 'installation', 'pipeline', 'job'] %}
 with states as (
@@ -79,7 +79,7 @@ summed as (
         max(case when costs.stuck_ms > 0 then events.message end) as message,
         nullif(max_by(coalesce(events.pod_name, ''), (case when costs.stuck_ms > 0 then events.stuck_from_ms else cast(-1 as bigint) end, coalesce(events.pod_name, ''))), '') as pod_name
     from events
-    inner join {{ ref('int_finding_pods') }} as costs on events.cluster = costs.cluster and events.pod_uid = costs.pod_uid
+    inner join {{ finding_pods('events') }} as costs on events.cluster = costs.cluster and events.pod_uid = costs.pod_uid
     group by
         costs.cluster,
         costs.zone,
