@@ -140,5 +140,5 @@ select
     case when costs.adjusts_month_ms is null then 'closed' else 'billed' end as cost_basis
 from {{ ref('int_booked_costs') }} as costs
 left join {{ ref('stg_closed_days') }} as closed on costs.hour_start_ms - costs.hour_start_ms % 86400000 = closed.day_start_ms
-where (closed.day_start_ms is not null or costs.adjusts_month_ms is not null) and {{ exported('costs.hour_start_ms') }}
+where costs.cost_nano is not null and (closed.day_start_ms is not null or costs.adjusts_month_ms is not null) and {{ exported('costs.hour_start_ms') }}
 {%- endmacro %}
