@@ -20,7 +20,8 @@ use crate::door::{Format, Rendering};
 use crate::{Error, Result};
 
 /// The columns that FOCUS has had since 1.3: a checker of 1.2 takes them for mistakes.
-const ALLOCATION: &str = "AllocatedMethodId, AllocatedMethodDetails, AllocatedResourceId, AllocatedResourceName, AllocatedTags";
+const ALLOCATION: &str =
+    "AllocatedMethodId, AllocatedMethodDetails, AllocatedResourceId, AllocatedResourceName, AllocatedTags";
 
 /// Columns that hold instants.
 const INSTANTS: &[&str] = &[

@@ -80,7 +80,9 @@ pub fn write(
     let mut put = |bytes: Vec<u8>| out.write_all(&bytes).map_err(Error::Output);
     put(rendering.begin().map_err(Error::Rendering)?)?;
     for batch in stream {
-        put(rendering.write(&batch.map_err(failed)?).map_err(Error::Rendering)?)?;
+        put(rendering
+            .write(&batch.map_err(failed)?)
+            .map_err(Error::Rendering)?)?;
     }
     let rows = rendering.rows();
     put(rendering.end().map_err(Error::Rendering)?)?;

@@ -148,7 +148,8 @@ impl Output {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         };
-        let file = NamedTempFile::new_in(folder).with_context(|| format!("cannot write into {}", folder.display()))?;
+        let file = NamedTempFile::new_in(folder)
+            .with_context(|| format!("cannot write into {}", folder.display()))?;
         Ok(Self {
             file: BufWriter::new(file),
             path: path.to_path_buf(),

@@ -66,11 +66,7 @@ impl Focus {
             has_allocation: self.allocation_columns,
         };
         if request.from >= request.to {
-            anyhow::bail!(
-                "there is no day from {} to before {}",
-                request.from,
-                request.to
-            );
+            anyhow::bail!("there is no day from {} to before {}", request.from, request.to);
         }
         let mut output = Output::begin(&self.file, self.force)?;
         let exported = focus::export(ledger.connection(), &project, &request, format, &mut output)?;

@@ -87,7 +87,11 @@ impl Marts {
             let file = self.path.join(format!("{}.{}", mart.name, written.ending()));
             let rows = write(&connection, &folder, mart, days, written, &file, true)?;
             let is_whole = !days.is_all() && mart_files::time_of(mart).is_none();
-            let note = if is_whole { ", all of them: it tells no time" } else { "" };
+            let note = if is_whole {
+                ", all of them: it tells no time"
+            } else {
+                ""
+            };
             println!("{}: {rows} rows{note}", file.display());
         }
         Ok(ExitCode::SUCCESS)

@@ -28,7 +28,11 @@ fn told(world: &World) -> (String, BTreeMap<String, String>) {
     let answer = Server::of_world(world).get("/metrics");
     assert_eq!(answer.status, 200, "{}", answer.body);
     let gauges = gauges(&answer.body);
-    let lines = answer.body.lines().filter(|line| line.starts_with("podledger_marts_")).count();
+    let lines = answer
+        .body
+        .lines()
+        .filter(|line| line.starts_with("podledger_marts_"))
+        .count();
     assert_eq!(lines, gauges.len(), "a series is told twice");
     assert!(answer.body.ends_with("# EOF\n"));
     assert_eq!(answer.body.matches("# EOF").count(), 1);
@@ -46,7 +50,8 @@ fn checked(text: &str) -> Option<()> {
         .unwrap();
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{said}");
     Some(())
 }
@@ -83,21 +88,36 @@ fn gauges_are_the_sums_of_the_marts() {
             }
         }
     }
-    let costs: BTreeMap<String, String> = gauges.iter().filter(|(series, _)| series.contains("_usd{")).map(|(series, cost)| (series.clone(), cost.clone())).collect();
+    let costs: BTreeMap<String, String> = gauges
+        .iter()
+        .filter(|(series, _)| series.contains("_usd{"))
+        .map(|(series, cost)| (series.clone(), cost.clone()))
+        .collect();
     assert!(costs.len() > 30, "{costs:?}");
     assert_eq!(costs, expected);
     // As the weekly mart has it, which rounds as little.
     for resource in ["cpu", "memory"] {
-        let ratio: f64 = gauges[&format!("podledger_marts_{resource}_efficiency_ratio{{period=\"week\"}}")].parse().unwrap();
+        let ratio: f64 = gauges[&format!("podledger_marts_{resource}_efficiency_ratio{{period=\"week\"}}")]
+            .parse()
+            .unwrap();
         assert!(ratio > 0.0 && ratio < 1.0);
         let parts = world.rows(&format!(
             "select cast(sum({resource}_cost) filter (where cost_category = 'used') / sum({resource}_cost) as double) as ratio from marts.costs_daily \
              where {week} and cost_category in ('used', 'unused_request')"
         ));
-        assert!((ratio - parts[0].parse::<f64>().unwrap()).abs() < 0.000_002, "{ratio} {parts:?}");
+        assert!(
+            (ratio - parts[0].parse::<f64>().unwrap()).abs() < 0.000_002,
+            "{ratio} {parts:?}"
+        );
     }
-    assert_eq!(gauges["podledger_marts_period_start_timestamp_seconds{period=\"week\"}"], "1793577600");
-    assert_eq!(gauges["podledger_marts_period_end_timestamp_seconds{period=\"week\"}"], "1794182400");
+    assert_eq!(
+        gauges["podledger_marts_period_start_timestamp_seconds{period=\"week\"}"],
+        "1793577600"
+    );
+    assert_eq!(
+        gauges["podledger_marts_period_end_timestamp_seconds{period=\"week\"}"],
+        "1794182400"
+    );
     checked(&of_marts(&text));
     names_are_told(&text);
 }
@@ -111,7 +131,10 @@ fn names_are_told(text: &str) {
         .collect();
     assert!(named.len() > 4, "{named:?}");
     for name in named {
-        assert!(text.contains(&format!("# TYPE {name} gauge\n")), "{name} is not told");
+        assert!(
+            text.contains(&format!("# TYPE {name} gauge\n")),
+            "{name} is not told"
+        );
     }
 }
 
@@ -119,7 +142,13 @@ fn names_are_told(text: &str) {
 fn names_that_try_to_act_are_values_of_labels() {
     let world = hostile_world();
     let (text, gauges) = told(&world);
-    assert!(gauges.keys().filter(|series| series.contains("team_cost")).count() > 15);
+    assert!(
+        gauges
+            .keys()
+            .filter(|series| series.contains("team_cost"))
+            .count()
+            > 15
+    );
     checked(&of_marts(&text));
 }
 
@@ -127,17 +156,19 @@ fn names_that_try_to_act_are_values_of_labels() {
 fn teams_and_pipelines_beyond_the_dearest_are_one_series() {
     let world = World::new();
     world.given_machine(200, 800, 0, "200");
-    for number in 0..120_u32 {
-        let uid = format!("p{number:03}");
-        world.given_pod(&uid, 1000 + number, 1024, 0);
-        world.given(
-            "pod_identities",
-            &format!(
-                "select 'c' as cluster, '{uid}' as pod_uid, timestamp '2026-11-16 10:00:00' as valid_from_at, \
-                 map {{'podledger.io/team': 'team-{number:03}', 'podledger.io/pipeline': 'pipeline-{number:03}'}} as labels"
-            ),
-        );
-    }
+    world.given(
+        "pod_states",
+        "select 'c' as cluster, 'p' || number as pod_uid, timestamp '2026-11-16 11:00:00' as observed_at, 'p' || number as pod_name, 'ns' as namespace, \
+         'm' as machine, timestamp '2026-11-16 10:00:00' as created_at, timestamp '2026-11-16 10:00:00' as bound_at, 'scheduled' as start_source, \
+         timestamp '2026-11-16 10:00:00' as running_at, timestamp '2026-11-16 11:00:00' as finished_at, timestamp '2026-11-16 11:00:00' as released_at, \
+         'watch' as end_source, 'Succeeded' as phase, 1000 + number as cpu_request_millicores, 1073741824 as memory_request_bytes, \
+         0 as gpu_request_milligpus from range(120) as numbers(number)",
+    );
+    world.given(
+        "pod_identities",
+        "select 'c' as cluster, 'p' || number as pod_uid, timestamp '2026-11-16 10:00:00' as valid_from_at, \
+         map {'podledger.io/team': 'team-' || number, 'podledger.io/pipeline': 'pipeline-' || number} as labels from range(120) as numbers(number)",
+    );
     // The day is over, so it is one that gauges speak of.
     world.given(
         "collection_watermarks",
@@ -152,7 +183,8 @@ fn teams_and_pipelines_beyond_the_dearest_are_one_series() {
             .map(|(series, cost)| (series.as_str(), cost.as_str()))
             .collect();
         assert_eq!(of_day.len(), 51, "{of_day:?}");
-        let others = of_day[format!("podledger_marts_{name}_usd{{period=\"day\",{label}=\"(others)\"}}").as_str()];
+        let others =
+            of_day[format!("podledger_marts_{name}_usd{{period=\"day\",{label}=\"(others)\"}}").as_str()];
         let expected = world.rows(&format!(
             "select sum(cost) as cost from (select {label}, sum(cost) as cost from marts.costs_daily where charge_date = '2026-11-16' group by all order by 2 desc, 1 offset 50)"
         ));
@@ -165,7 +197,10 @@ fn nothing_is_told_of_a_ledger_that_is_not_there() {
     let world = World::new();
     world.build(true);
     let (text, gauges) = told(&world);
-    assert!(gauges.is_empty() && text.contains("podledger_http_build_id 1"), "{text}");
+    assert!(
+        gauges.is_empty() && text.contains("podledger_http_build_id 1"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -196,7 +231,10 @@ fn alert_rules_are_taken_and_fire_when_they_say() {
     for group in rules["groups"].as_array().unwrap() {
         for rule in group["rules"].as_array().unwrap() {
             let name = rule["alert"].as_str().unwrap();
-            assert!(shown.contains(&format!("alertname: {name}\n")), "{name} is not tested");
+            assert!(
+                shown.contains(&format!("alertname: {name}\n")),
+                "{name} is not tested"
+            );
             alerts += 1;
         }
     }

@@ -18,7 +18,8 @@ fn sent(query: &str, clusters: &[String]) -> String {
     while let Some(at) = text.find("$__timeFilter(") {
         let (before, rest) = text.split_at(at);
         let (column, after) = rest["$__timeFilter(".len()..].split_once(')').unwrap();
-        text = format!("{before}{column} BETWEEN '2026-11-02T00:00:00Z' AND '2026-11-10T23:59:59.999Z'{after}");
+        text =
+            format!("{before}{column} BETWEEN '2026-11-02T00:00:00Z' AND '2026-11-10T23:59:59.999Z'{after}");
     }
     assert!(!text.contains('$'), "{text}");
     text
@@ -74,24 +75,46 @@ fn every_panel_is_answered_over_postgresql() {
                 // What a panel formats is there.
                 for formatted in panel["fieldConfig"]["overrides"].as_array().unwrap() {
                     let column = formatted["matcher"]["options"].as_str().unwrap();
-                    assert!(names.iter().any(|name| name == column), "{title}: {column} of {names:?}");
+                    assert!(
+                        names.iter().any(|name| name == column),
+                        "{title}: {column} of {names:?}"
+                    );
                 }
             }
             other => panic!("{title} is a {other}"),
         }
         if title == "Cost" {
-            assert_eq!(rows[0], world.rows("select sum(cost) as cost from marts.costs_hourly where hour_start_at < '2026-11-11'"));
+            assert_eq!(
+                rows[0],
+                world.rows(
+                    "select sum(cost) as cost from marts.costs_hourly where hour_start_at < '2026-11-11'"
+                )
+            );
         }
         // Nobody sees what is of another cluster.
-        let (_, rows) = answered(&served, &sent(target["rawSql"].as_str().unwrap(), &["nobody".to_owned()])).unwrap();
-        assert!(rows.iter().flatten().all(|cell| cell.is_empty() || cell.parse() == Ok(0.0)), "{title}: {rows:?}");
+        let (_, rows) = answered(
+            &served,
+            &sent(target["rawSql"].as_str().unwrap(), &["nobody".to_owned()]),
+        )
+        .unwrap();
+        assert!(
+            rows.iter()
+                .flatten()
+                .all(|cell| cell.is_empty() || cell.parse() == Ok(0.0)),
+            "{title}: {rows:?}"
+        );
     }
     assert_eq!(titles.len(), 12);
     let mut panels: Vec<(i64, i64)> = dashboard["panels"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|panel| (panel["id"].as_i64().unwrap(), panel["gridPos"]["y"].as_i64().unwrap() * 100 + panel["gridPos"]["x"].as_i64().unwrap()))
+        .map(|panel| {
+            (
+                panel["id"].as_i64().unwrap(),
+                panel["gridPos"]["y"].as_i64().unwrap() * 100 + panel["gridPos"]["x"].as_i64().unwrap(),
+            )
+        })
         .collect();
     let count = panels.len();
     panels.sort_unstable();

@@ -16,7 +16,7 @@ use crate::simulated::{ledger_of, scenario};
 
 /// Two days of a platform with spot machines, volumes and load balancers, built.
 pub fn platform(seed: u64) -> World {
-    ledger_of(scenario(seed, 2, 6)).0
+    ledger_of(scenario(seed, 2, 4)).0
 }
 
 /// Runs the binary in the folder of a world, on its data.
@@ -49,19 +49,18 @@ pub fn refused(world: &World, arguments: &[&str]) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// Rows of a query over a file in the folder of a world, of which the file is the table `charges`.
+/// Rows of a query over a file in the folder of a world: the file is the table `charges`; of a CSV all is text.
 pub fn of_file(world: &World, file: &str, query: &str) -> Vec<String> {
     let connection = Connection::open_in_memory().unwrap();
     let path = world.folder.path().join(file);
-    let reader = match path.extension().and_then(|ending| ending.to_str()) {
-        Some("parquet") => "read_parquet",
-        _ => "read_csv",
+    let path = path.display();
+    let read = if file.ends_with(".csv") {
+        format!("read_csv('{path}', all_varchar = true)")
+    } else {
+        format!("read_parquet('{path}')")
     };
     connection
-        .execute_batch(&format!(
-            "set timezone = 'UTC'; create view charges as from {reader}('{}')",
-            path.display()
-        ))
+        .execute_batch(&format!("create view charges as from {read}"))
         .unwrap();
     rows(&connection, query)
 }

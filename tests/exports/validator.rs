@@ -28,7 +28,12 @@ const UNITED: (&str, [&str; 2]) = ("InvoiceId-C-003-C", ["InvoiceId-C-004-C", "I
 fn validated(program: &Path, file: &Path) -> BTreeMap<String, String> {
     // It looks for its list of currencies, and writes its log, where it is started.
     let packages = program.ancestors().nth(2).unwrap().join("lib");
-    let packages = std::fs::read_dir(packages).unwrap().next().unwrap().unwrap().path();
+    let packages = std::fs::read_dir(packages)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let home = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(
         packages.join("site-packages/focus_validator"),
@@ -40,7 +45,13 @@ fn validated(program: &Path, file: &Path) -> BTreeMap<String, String> {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .arg("--data-file")
         .arg(file)
-        .args(["--validate-version", "1.2.0.1", "--block-download", "--applicability-criteria", CRITERIA])
+        .args([
+            "--validate-version",
+            "1.2.0.1",
+            "--block-download",
+            "--applicability-criteria",
+            CRITERIA,
+        ])
         .args(["--output-type", "console", "--show-violations"])
         .output()
         .unwrap();
@@ -103,7 +114,13 @@ fn charges_of_a_closed_month_with_a_later_bill_are_valid_and_others_are_not() {
         ..of_ended_clusters(&world, NOVEMBER)
     };
     try_to_close(&world, &at_list_price).unwrap();
-    deliver(&world, "bill.csv", &hours_of(&[("i-1", "1.25")]), Format::Cur, "2026-12-20T00:00:00Z");
+    deliver(
+        &world,
+        "bill.csv",
+        &hours_of(&[("i-1", "1.25")]),
+        Format::Cur,
+        "2026-12-20T00:00:00Z",
+    );
     world.build(false);
     done(&world, &["export", "focus", "all.csv"]);
     is_valid(&world, "all.csv");
@@ -114,9 +131,13 @@ fn charges_of_a_closed_month_with_a_later_bill_are_valid_and_others_are_not() {
     };
     let wrong = world.folder.path().join("wrong.csv");
     let text = std::fs::read_to_string(world.folder.path().join("all.csv")).unwrap();
-    std::fs::write(&wrong, text.replace(",Usage,", ",Use,")).unwrap();
+    std::fs::write(&wrong, text.replace(",USD,", ",usd,")).unwrap();
     let rules = validated(&program, &wrong);
-    assert!(violated(&rules).contains(&"ChargeCategory-C-003-M"), "{:?}", violated(&rules));
+    assert!(
+        violated(&rules).contains(&"BillingCurrency-C-003-M"),
+        "{:?}",
+        violated(&rules)
+    );
 }
 
 #[test]
@@ -133,11 +154,24 @@ fn charges_of_the_real_trace_are_valid() {
         folder
     };
     let trace = trace.to_str().unwrap();
-    done(&world, &["import", "nextflow-cws", trace, "--price-as", "aws/us-east-1/m5.8xlarge"]);
+    done(
+        &world,
+        &[
+            "import",
+            "nextflow-cws",
+            trace,
+            "--price-as",
+            "aws/us-east-1/m5.8xlarge",
+        ],
+    );
     done(&world, &["build"]);
     done(&world, &["export", "focus", "all.parquet"]);
     assert_eq!(
-        super::of_file(&world, "all.parquet", "select sum(EffectiveCost) as cost from charges"),
+        super::of_file(
+            &world,
+            "all.parquet",
+            "select sum(EffectiveCost) as cost from charges"
+        ),
         world.rows("select sum(cost) as cost from marts.costs_daily")
     );
     is_valid(&world, "all.parquet");

@@ -47,7 +47,10 @@ pub fn tool_of(environment: &str, name: &str) -> Option<PathBuf> {
         "{} is missing: run `make {environment}`",
         tool.display()
     );
-    eprintln!("SKIPPED: {} is not there; run `make {environment}`", tool.display());
+    eprintln!(
+        "SKIPPED: {} is not there; run `make {environment}`",
+        tool.display()
+    );
     None
 }
 

@@ -73,7 +73,8 @@ pub(super) fn text(connection: &Connection, snapshot: &Snapshot) -> Result<Strin
     }
     for resource in ["cpu", "memory"] {
         let name = format!("podledger_marts_{resource}_efficiency_ratio");
-        let help = format!("Which part of the requested {resource} was used, by cost, where usage was measured");
+        let help =
+            format!("Which part of the requested {resource} was used, by cost, where usage was measured");
         head(&mut told, &name, &help);
         for span in &spans {
             if let Some(ratio) = efficiency(connection, span, resource)? {
@@ -81,12 +82,21 @@ pub(super) fn text(connection: &Connection, snapshot: &Snapshot) -> Result<Strin
             }
         }
     }
-    for (end, help) in [("start", "When the period began"), ("end", "When the period ended")] {
+    for (end, help) in [
+        ("start", "When the period began"),
+        ("end", "When the period ended"),
+    ] {
         let name = format!("podledger_marts_period_{end}_timestamp_seconds");
         head(&mut told, &name, help);
         for span in &spans {
             let at_ms = if end == "start" { span.from_ms } else { span.to_ms };
-            series(&mut told, &name, span.period, ("", ""), &(at_ms / 1000).to_string());
+            series(
+                &mut told,
+                &name,
+                span.period,
+                ("", ""),
+                &(at_ms / 1000).to_string(),
+            );
         }
     }
     Ok(told)

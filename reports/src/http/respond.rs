@@ -251,13 +251,18 @@ impl App {
             .map_err(|error| Problem::failed(&error))?;
         if let Some(snapshot) = snapshot {
             let gauges = tokio::time::timeout(PATIENCE, self.gauges(&snapshot)).await;
-            match gauges.unwrap_or_else(|_| Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "it took too long"))) {
+            match gauges
+                .unwrap_or_else(|_| Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "it took too long")))
+            {
                 Ok(gauges) => {
                     let end = text.strip_suffix(END).map_or(text.len(), str::len);
                     text.insert_str(end, &gauges);
                 }
                 // The server's own figures are told without them.
-                Err(problem) => tracing::warn!(problem = problem.detail, "gauges of the marts could not be computed"),
+                Err(problem) => tracing::warn!(
+                    problem = problem.detail,
+                    "gauges of the marts could not be computed"
+                ),
             }
         }
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
