@@ -8,11 +8,12 @@ export CARGO_TARGET_DIR
 CARGO_DENY_VERSION := 0.20.2
 TOOLS := $(CARGO_TARGET_DIR)/tools
 VENV := $(CARGO_TARGET_DIR)/venv
+VENV_FOCUS := $(CARGO_TARGET_DIR)/venv-focus
 JDBC_VERSION := 42.7.7
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo tools venv debian jdbc build test soak bench check format-check lint deny
+.PHONY: help demo tools venv venv-focus debian jdbc build test soak bench check format-check lint deny
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +49,19 @@ venv: tools ## install the Python programs that tests compare with, into the tar
 	    cp tests/parity/requirements.txt "$(VENV)/requirements.txt"; \
 	fi
 
+venv-focus: tools ## install FOCUS's validator, which needs Python 3.12, into the target directory
+	@if ! cmp --silent tests/exports/requirements.txt "$(VENV_FOCUS)/requirements.txt"; then \
+	    python=; \
+	    for each in python3.12 python3 "$$HOME"/.pyenv/versions/3.12*/bin/python3; do \
+	        if "$$each" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev/null; then python="$$each"; break; fi; \
+	    done; \
+	    [ -n "$$python" ] || { \
+	        echo "Python 3.12 is missing, and FOCUS's validator needs it: install it (pyenv install 3.12; macOS: brew install python@3.12)" >&2; exit 1; }; \
+	    rm -rf "$(VENV_FOCUS)" && "$$python" -m venv "$(VENV_FOCUS)" && \
+	    "$(VENV_FOCUS)/bin/pip" install --quiet --disable-pip-version-check --requirement tests/exports/requirements.txt && \
+	    cp tests/exports/requirements.txt "$(VENV_FOCUS)/requirements.txt"; \
+	fi
+
 debian: ## install the programs that tests run beside, where Debian's packages are and may be installed
 	@missing=; \
 	command -v kubectl > /dev/null || missing="$$missing kubernetes-client"; \
@@ -65,11 +79,11 @@ jdbc: debian ## fetch PostgreSQL's JDBC driver into the target directory
 	@[ -f "$(CARGO_TARGET_DIR)/jdbc/postgresql-$(JDBC_VERSION).jar" ] || \
 	    mvn --quiet --batch-mode dependency:copy -Dartifact=org.postgresql:postgresql:$(JDBC_VERSION) -DoutputDirectory="$(CARGO_TARGET_DIR)/jdbc"
 
-test: venv debian jdbc ## run every test; a tool that a test needs and does not find is a failure
+test: venv venv-focus debian jdbc ## run every test; a tool that a test needs and does not find is a failure
 	PODLEDGER_REQUIRE_TOOLS=1 cargo test --release --workspace
 
-soak: venv debian jdbc ## run the long seeds and the whole trace
-	PODLEDGER_REQUIRE_TOOLS=1 PODLEDGER_SOAK=1 cargo test --release --workspace --test main -- --nocapture conservation file_size parity simulated crashes replay rightsizing live::faults live::month
+soak: venv venv-focus debian jdbc ## run the long seeds and the whole trace
+	PODLEDGER_REQUIRE_TOOLS=1 PODLEDGER_SOAK=1 cargo test --release --workspace --test main -- --nocapture conservation exports file_size parity simulated crashes replay rightsizing live::faults live::month
 
 bench: tools ## measure: the crates' benches
 	cargo bench --workspace --profile release --benches

@@ -14,6 +14,7 @@ mod crashes;
 mod demo;
 mod doors;
 mod engines;
+mod exports;
 mod file_size;
 mod findings;
 mod identity;

@@ -25,7 +25,7 @@ fn podledger(arguments: &[&str]) {
 }
 
 /// A folder with some runs of the trace.
-fn sample(trace: &Path, folder: &Path) {
+pub fn sample(trace: &Path, folder: &Path) {
     fs::create_dir(folder).unwrap();
     let connection = Connection::open_in_memory().unwrap();
     let (trace, to) = (trace.display(), folder.display());

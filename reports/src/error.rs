@@ -19,6 +19,12 @@ pub enum Error {
     Chart { what: &'static str, reason: String },
     #[error("cannot write {path}: {reason}")]
     Write { path: PathBuf, reason: String },
+    #[error("cannot lay rows out in this format")]
+    Rendering(#[source] arrow::error::ArrowError),
+    #[error("cannot write what is exported")]
+    Output(#[source] std::io::Error),
+    #[error(transparent)]
+    Model(#[from] podledger_sql::Error),
 }
 
 pub type Result<T> = std::result::Result<T, Error>;

@@ -16,7 +16,9 @@ pub mod display;
 pub mod door;
 mod error;
 pub mod findings;
+pub mod focus;
 pub mod http;
+pub mod mart_files;
 pub mod postgres;
 pub mod weekly;
 

@@ -16,3 +16,4 @@
 {% macro duckdb__walk_back(list) %}list_reduce({{ list }}, lambda found, item: case when case when found.tried_number is null then item.end_ms <= found.start_ms else list_extract(item.numbers, 1) = found.tried_number end then struct_pack(end_ms := item.end_ms, start_ms := item.start_ms, tried_number := item.tried_number, numbers := list_concat(found.numbers, item.numbers)) else found end).numbers{% endmacro %}
 {% macro duckdb__steps_back(number, end_ms, start_ms, tried_number) %}list(struct_pack(end_ms := {{ end_ms }}, start_ms := {{ start_ms }}, tried_number := {{ tried_number }}, numbers := [{{ number }}]) order by {{ number }}){% endmacro %}
 {% macro duckdb__digest(line) %}sha256(string_agg({{ line }}, chr(10) order by {{ line }})){% endmacro %}
+{% macro duckdb__json_text(text) %}cast(to_json(cast({{ text }} as varchar)) as varchar){% endmacro %}

@@ -14,6 +14,8 @@ mod config;
 mod dashboard;
 mod demo;
 mod export;
+mod export_focus;
+mod export_marts;
 mod findings;
 mod import;
 mod import_aws_prices;

@@ -1,6 +1,6 @@
 //! Bills: every kind is read to the last digit, and what they say restates what machines cost.
 
-mod closing;
+pub mod closing;
 mod discounts;
 mod invoice;
 mod labels;

@@ -31,17 +31,26 @@ pub fn shared_data(folder: &str) -> Option<PathBuf> {
 
 /// A program of the tests' own environment, beside the build; `make test` installs it and does not go on without.
 pub fn tool(name: &str) -> Option<PathBuf> {
+    tool_of("venv", name)
+}
+
+/// A program of one of the tests' own environments, which has the name of the target that makes it.
+pub fn tool_of(environment: &str, name: &str) -> Option<PathBuf> {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_podledger"));
-    let tool = binary.ancestors().nth(2).unwrap().join("venv/bin").join(name);
+    let target = binary.ancestors().nth(2).unwrap();
+    let tool = target.join(environment).join("bin").join(name);
     if tool.exists() {
         return Some(tool);
     }
     assert!(
         std::env::var_os("PODLEDGER_REQUIRE_TOOLS").is_none(),
-        "{} is missing: run `make venv`",
+        "{} is missing: run `make {environment}`",
         tool.display()
     );
-    eprintln!("SKIPPED: {} is not there; run `make venv`", tool.display());
+    eprintln!(
+        "SKIPPED: {} is not there; run `make {environment}`",
+        tool.display()
+    );
     None
 }
 

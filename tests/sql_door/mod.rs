@@ -2,7 +2,7 @@
 
 mod asked;
 mod hostile;
-mod postgres;
+pub mod postgres;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -80,7 +80,7 @@ impl Served {
         Some(command.output().unwrap())
     }
 
-    fn told(&self, commands: &[&str]) -> Option<String> {
+    pub fn told(&self, commands: &[&str]) -> Option<String> {
         let output = self.psql("anybody", "", commands)?;
         Some(String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
     }

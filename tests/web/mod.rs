@@ -8,7 +8,7 @@ mod drilled;
 mod figures;
 mod handy;
 mod marts;
-mod names;
+pub mod names;
 mod pictures;
 mod reports;
 mod safety;

@@ -25,12 +25,12 @@ const TAGS: &[&str] = &[
 ];
 
 /// Hostile names that a ledger can hold.
-fn hostile_names() -> Vec<String> {
+pub fn hostile_names() -> Vec<String> {
     HOSTILE_NAMES.iter().map(|name| name.replace('\0', "")).collect()
 }
 
 /// A ledger of an hour in which each of them is a cluster with a pod on a machine: everything there has that name, and bills tell of it under it.
-fn hostile_world() -> World {
+pub fn hostile_world() -> World {
     let world = World::new();
     let rows: Vec<String> = hostile_names()
         .iter()

@@ -12,6 +12,7 @@
 mod access;
 mod advice;
 mod answers;
+mod gauges;
 mod guard;
 mod listen;
 mod openapi;

@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub choices: Vec<(&'static str, Vec<String>)>,
     /// Whether there is advice beside it, once somebody asked for it.
     pub(super) advice: OnceCell<Result<(), NoAdvice>>,
+    /// What a Prometheus is told of it, once one has asked.
+    pub(super) gauges: OnceCell<String>,
     /// Reports that were asked for, by week, zone and team.
     pub(super) reports: Cache<(String, String, Option<String>), Arc<Weekly>>,
 }
@@ -93,6 +95,7 @@ impl Snapshot {
             clusters,
             choices,
             advice: OnceCell::new(),
+            gauges: OnceCell::new(),
             reports: Cache::new(KEPT_REPORTS),
         })
     }

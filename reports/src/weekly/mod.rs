@@ -27,6 +27,7 @@ pub(crate) use sections::unadvised;
 pub use tables::{Table, csv, json, tables, xlsx};
 pub use terminal::terminal;
 pub use week::Week;
+pub(crate) use week::observed;
 pub(crate) use week::{midnight, slot};
 pub(crate) use words::{nothing_to_do, partial, sentence, trust};
 
