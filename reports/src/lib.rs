@@ -17,6 +17,7 @@ pub mod door;
 mod error;
 pub mod findings;
 pub mod http;
+pub mod opencost;
 pub mod postgres;
 pub mod weekly;
 

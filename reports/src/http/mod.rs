@@ -12,20 +12,20 @@
 mod access;
 mod advice;
 mod answers;
-mod guard;
+pub(crate) mod guard;
 mod listen;
 mod openapi;
 mod pages;
 mod pictures;
-mod problem;
+pub(crate) mod problem;
 mod question;
 mod questions;
-mod respond;
-mod routes;
+pub(crate) mod respond;
+pub(crate) mod routes;
 mod scope;
 mod snapshot;
 mod sql;
-mod work;
+pub(crate) mod work;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
