@@ -124,7 +124,13 @@ impl Aggregate {
         }
         let names = self.properties.iter().map(|property| property.of(item));
         let names: Vec<String> = names
-            .map(|name| if name.is_empty() { UNALLOCATED.to_owned() } else { name })
+            .map(|name| {
+                if name.is_empty() {
+                    UNALLOCATED.to_owned()
+                } else {
+                    name
+                }
+            })
             .collect();
         names.join("/")
     }
@@ -157,7 +163,9 @@ mod tests {
             controller: "train".to_owned(),
             pipeline: "daily".to_owned(),
             run: "r1".to_owned(),
-            labels: labels(Some(r#"{"app.kubernetes.io/name": "web", "env": "prod", "app": "shop"}"#)),
+            labels: labels(Some(
+                r#"{"app.kubernetes.io/name": "web", "env": "prod", "app": "shop"}"#,
+            )),
             annotations: labels(Some(r#"{"note": "x"}"#)),
             ..Item::default()
         };
@@ -174,7 +182,11 @@ mod tests {
             ),
             (Some("cluster"), "one", "one"),
             (Some("namespace"), "ml", "__unallocated__"),
-            (Some(" namespace , pod "), "ml/train-0", "__unallocated__/__unallocated__"),
+            (
+                Some(" namespace , pod "),
+                "ml/train-0",
+                "__unallocated__/__unallocated__",
+            ),
             (Some("controllerKind"), "job", "__unallocated__"),
             (Some("controller"), "job:train", "__unallocated__"),
             (Some("job"), "train", "__unallocated__"),
@@ -182,8 +194,16 @@ mod tests {
             (Some("label:app.kubernetes.io/name"), "web", "__unallocated__"),
             (Some("label:app_kubernetes_io_name"), "web", "__unallocated__"),
             (Some("annotation:note"), "x", "__unallocated__"),
-            (Some("environment,product"), "prod/shop", "__unallocated__/__unallocated__"),
-            (Some("pipeline,run"), "daily/r1", "__unallocated__/__unallocated__"),
+            (
+                Some("environment,product"),
+                "prod/shop",
+                "__unallocated__/__unallocated__",
+            ),
+            (
+                Some("pipeline,run"),
+                "daily/r1",
+                "__unallocated__/__unallocated__",
+            ),
             (Some("team"), "__unallocated__", "__unallocated__"),
             (Some("namespace,unheard-of"), "ml", "__unallocated__"),
             (Some("unheard-of"), "all", "all"),

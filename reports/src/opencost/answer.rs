@@ -222,7 +222,10 @@ impl<'a> Figures<'a> {
 
     /// Used of what was asked for while it was measured; 1 where something was used of nothing.
     fn efficiency(&self, used: Time, asked: Time) -> f64 {
-        let (used, asked) = (self.allocation.amounts.time(used), self.allocation.amounts.time(asked));
+        let (used, asked) = (
+            self.allocation.amounts.time(used),
+            self.allocation.amounts.time(asked),
+        );
         if asked == 0 && used > 0 {
             return 1.0;
         }

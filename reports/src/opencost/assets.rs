@@ -152,7 +152,9 @@ pub(super) fn assets(
     };
     let kinds = kinds(&reader)?;
     for (key, paid) in machines(&reader, &things.machines)? {
-        let Some(machine) = things.machines.get(&key) else { continue };
+        let Some(machine) = things.machines.get(&key) else {
+            continue;
+        };
         let Some(life) = life(machine.start_ms, machine.end_ms, question.window) else {
             continue;
         };
@@ -162,7 +164,10 @@ pub(super) fn assets(
             provider_id: machine.provider_id.clone(),
             ..Item::default()
         };
-        told(node(&key, machine, kinds.get(&key), &paid, life, question.window), &item);
+        told(
+            node(&key, machine, kinds.get(&key), &paid, life, question.window),
+            &item,
+        );
     }
     let mut services: BTreeMap<Key, (String, i128)> = BTreeMap::new();
     reader.service_rows(|row| {
@@ -183,7 +188,9 @@ pub(super) fn assets(
         Ok(())
     })?;
     for (key, (namespace, nano)) in services {
-        let Some(service) = things.services.get(&key) else { continue };
+        let Some(service) = things.services.get(&key) else {
+            continue;
+        };
         let Some(life) = life(service.start_ms, service.end_ms, question.window) else {
             continue;
         };
@@ -193,7 +200,10 @@ pub(super) fn assets(
             service: service.name.clone(),
             ..Item::default()
         };
-        told(of_service(&key, service, namespace, nano, life, question.window), &item);
+        told(
+            of_service(&key, service, namespace, nano, life, question.window),
+            &item,
+        );
     }
     Ok(assets)
 }
@@ -223,10 +233,7 @@ fn kinds(reader: &Reader<'_>) -> Result<HashMap<Key, Kind>, Problem> {
 }
 
 /// What machines cost and had.
-fn machines(
-    reader: &Reader<'_>,
-    machines: &HashMap<Key, Machine>,
-) -> Result<BTreeMap<Key, Paid>, Problem> {
+fn machines(reader: &Reader<'_>, machines: &HashMap<Key, Machine>) -> Result<BTreeMap<Key, Paid>, Problem> {
     let mut all: BTreeMap<Key, Paid> = BTreeMap::new();
     let life = |key: &Key| {
         machines.get(key).map_or(reader.steps.window, |machine| Window {
@@ -263,7 +270,9 @@ fn machines(
         let paid = all.entry(key).or_default();
         for (_, part) in time.divide(amounts, holder, reader.steps)? {
             paid.all.add(&part);
-            let of = usize::try_from(held_by).ok().and_then(|held_by| paid.of.get_mut(held_by));
+            let of = usize::try_from(held_by)
+                .ok()
+                .and_then(|held_by| paid.of.get_mut(held_by));
             if let Some([cpu, memory]) = of {
                 *cpu += part.money(Money::Cpu);
                 *memory += part.money(Money::Memory);
@@ -314,7 +323,11 @@ fn node(
         gpu_hours: rounded(time(Time::Gpu), hour * 1_000),
         cpu_breakdown: breakdown(0, Money::Cpu),
         ram_breakdown: breakdown(1, Money::Memory),
-        preemptible: if kind.is_some_and(|kind| kind.is_spot) { 1.0 } else { 0.0 },
+        preemptible: if kind.is_some_and(|kind| kind.is_spot) {
+            1.0
+        } else {
+            0.0
+        },
         discount: 0.0,
         cpu_cost: dollars(paid.all.money(Money::Cpu)),
         gpu_cost: dollars(paid.all.money(Money::Gpu)),

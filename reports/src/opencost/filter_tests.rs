@@ -100,17 +100,17 @@ fn what_is_no_filter_says_where() {
         (r#"gpuCount>0"#, "there is no field `gpuCount`"),
         (r#"namespace[x]:"y""#, "`namespace` has no keys"),
         (r#"label[x:"y""#, "expected `]`"),
-        (
-            r#"pod:"a"+pod:"b"|pod:"c""#,
-            "beside each other at position 15",
-        ),
+        (r#"pod:"a"+pod:"b"|pod:"c""#, "beside each other at position 15"),
     ] {
         let error = Filter::parse(text).unwrap_err().to_string();
         assert!(error.contains(wanted), "{text}: {error}");
     }
     let nested = |depth: usize| format!("{}pod:\"a\"{}", "(".repeat(depth), ")".repeat(depth));
     assert!(Filter::parse(&nested(DEEPEST)).is_ok());
-    assert_eq!(Filter::parse(&nested(DEEPEST + 1)).unwrap_err(), FilterError::Deep);
+    assert_eq!(
+        Filter::parse(&nested(DEEPEST + 1)).unwrap_err(),
+        FilterError::Deep
+    );
     assert_eq!(Filter::parse(&nested(100_000)).unwrap_err(), FilterError::Deep);
     let many = vec![r#"pod:"a""#; MOST + 1].join("|");
     assert_eq!(Filter::parse(&many).unwrap_err(), FilterError::Long);
@@ -148,6 +148,10 @@ fn what_a_filter_needs_is_known_before() {
         (r#"controllerKind:"job"|container:"x""#, true, true),
     ] {
         let needs = Filter::parse(text).unwrap().needs();
-        assert_eq!((needs.descriptions, needs.containers), (descriptions, containers), "{text}");
+        assert_eq!(
+            (needs.descriptions, needs.containers),
+            (descriptions, containers),
+            "{text}"
+        );
     }
 }

@@ -151,10 +151,19 @@ impl Gathering<'_> {
 
     fn place(&self, cluster: &str, node: &str) -> Place {
         let by_node = self.question.is_idle_by_node || self.question.has_proportions;
-        (cluster.to_owned(), if by_node { node.to_owned() } else { String::new() })
+        (
+            cluster.to_owned(),
+            if by_node { node.to_owned() } else { String::new() },
+        )
     }
 
-    fn add(&mut self, (step, group, place): (i64, Group, Place), amounts: &Amounts, holder: Window, is_pod: bool) -> &mut Cell {
+    fn add(
+        &mut self,
+        (step, group, place): (i64, Group, Place),
+        amounts: &Amounts,
+        holder: Window,
+        is_pod: bool,
+    ) -> &mut Cell {
         let window = self.question.steps.at(step);
         let cell = self.cells.entry((step, group, place)).or_default();
         cell.amounts.add(amounts);
@@ -283,7 +292,10 @@ impl Gathering<'_> {
         let named = service.map_or_else(|| row.id.clone(), |service| service.name.clone());
         let is_volume = row.kind == "volume";
         let (kind, byte_ms) = match row.kind.as_str() {
-            "volume" => (Money::Volume, service.map_or(0, |service| byte_ms(service.bytes, service.hourly_nano, row.nano))),
+            "volume" => (
+                Money::Volume,
+                service.map_or(0, |service| byte_ms(service.bytes, service.hourly_nano, row.nano)),
+            ),
             "load_balancer" => (Money::LoadBalancer, 0),
             _ => (Money::External, 0),
         };
@@ -293,7 +305,10 @@ impl Gathering<'_> {
             let (groups, place) = match &pod_key {
                 Some(key) => {
                     let machine = self.machine_of(pod);
-                    (self.groups_of(key, pod, &machine)?, self.place(&row.cluster, &machine.node))
+                    (
+                        self.groups_of(key, pod, &machine)?,
+                        self.place(&row.cluster, &machine.node),
+                    )
                 }
                 None => {
                     let item = of_nobody(row, &named);
@@ -362,7 +377,10 @@ impl Gathering<'_> {
                 start_ms: cell.start_ms,
                 end_ms: cell.end_ms,
                 volumes: cell.volumes,
-                nodes: whole.map(|whole| (place, (cell.own, whole))).into_iter().collect(),
+                nodes: whole
+                    .map(|whole| (place, (cell.own, whole)))
+                    .into_iter()
+                    .collect(),
             };
             allocation.merge(part);
         }
@@ -392,9 +410,7 @@ impl Gathering<'_> {
     fn ordered(&self) -> Vec<(i64, Group, Place)> {
         let mut keys: Vec<(i64, Group, Place)> = self.cells.keys().cloned().collect();
         let name = |group: &Group| group.map(|group| self.groups[group].0.as_str());
-        keys.sort_by(|one, other| {
-            (one.0, &one.2, name(&one.1)).cmp(&(other.0, &other.2, name(&other.1)))
-        });
+        keys.sort_by(|one, other| (one.0, &one.2, name(&one.1)).cmp(&(other.0, &other.2, name(&other.1))));
         keys
     }
 
@@ -422,7 +438,10 @@ impl Gathering<'_> {
         }
         for (scope, mut cell) in idle {
             let keys = sharers.get(&scope).map_or(&[][..], Vec::as_slice);
-            let own: Vec<Costs> = keys.iter().map(|key| self.cells[key].own.map(|own| own.max(0))).collect();
+            let own: Vec<Costs> = keys
+                .iter()
+                .map(|key| self.cells[key].own.map(|own| own.max(0)))
+                .collect();
             let sums: Vec<i128> = own.iter().map(|own| own.iter().sum()).collect();
             if sums.iter().sum::<i128>() > 0 {
                 let kinds = [
@@ -432,7 +451,11 @@ impl Gathering<'_> {
                 ];
                 for (resource, (from, to)) in kinds.into_iter().enumerate() {
                     let weights: Vec<i128> = own.iter().map(|own| own[resource]).collect();
-                    let weights = if weights.iter().sum::<i128>() > 0 { &weights } else { &sums };
+                    let weights = if weights.iter().sum::<i128>() > 0 {
+                        &weights
+                    } else {
+                        &sums
+                    };
                     let parts = spread(cell.amounts.take(from), weights)?;
                     for (key, part) in keys.iter().zip(parts) {
                         if let Some(cell) = self.cells.get_mut(key) {

@@ -71,7 +71,13 @@ impl Item {
 pub(super) fn sanitised(key: &str) -> String {
     let mut name: String = key
         .chars()
-        .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' })
+        .map(|letter| {
+            if letter.is_ascii_alphanumeric() {
+                letter
+            } else {
+                '_'
+            }
+        })
         .collect();
     if name.starts_with(|letter: char| letter.is_ascii_digit()) {
         name.insert(0, '_');
@@ -106,7 +112,10 @@ mod tests {
         let found = labels(Some(r#"{"a.b": "1", "c": null}"#));
         assert_eq!(
             found.into_iter().collect::<Vec<_>>(),
-            [("a_b".to_owned(), "1".to_owned()), ("c".to_owned(), String::new())]
+            [
+                ("a_b".to_owned(), "1".to_owned()),
+                ("c".to_owned(), String::new())
+            ]
         );
         assert!(labels(None).is_empty());
         assert!(labels(Some("no json")).is_empty());

@@ -43,7 +43,11 @@ impl Metric {
     fn write(mut self, text: &mut String) -> std::fmt::Result {
         self.samples.sort();
         self.samples.dedup_by(|one, other| one.0 == other.0);
-        writeln!(text, "# HELP {} {}\n# TYPE {} gauge", self.name, self.help, self.name)?;
+        writeln!(
+            text,
+            "# HELP {} {}\n# TYPE {} gauge",
+            self.name, self.help, self.name
+        )?;
         for (values, sample) in &self.samples {
             let labels: Vec<String> = self
                 .labels
@@ -128,12 +132,28 @@ pub(super) fn metrics(connection: &Connection, over: &Over) -> Result<String, Pr
 }
 
 fn nodes(reader: &Reader<'_>) -> Result<[Metric; 6], Problem> {
-    let mut cpu = Metric::new("node_cpu_hourly_cost", "Hourly cost of a core of the node, USD", OF_NODE);
-    let mut ram = Metric::new("node_ram_hourly_cost", "Hourly cost of a GiB of the node's memory, USD", OF_NODE);
-    let mut gpu = Metric::new("node_gpu_hourly_cost", "Hourly cost of a GPU of the node, USD", OF_NODE);
+    let mut cpu = Metric::new(
+        "node_cpu_hourly_cost",
+        "Hourly cost of a core of the node, USD",
+        OF_NODE,
+    );
+    let mut ram = Metric::new(
+        "node_ram_hourly_cost",
+        "Hourly cost of a GiB of the node's memory, USD",
+        OF_NODE,
+    );
+    let mut gpu = Metric::new(
+        "node_gpu_hourly_cost",
+        "Hourly cost of a GPU of the node, USD",
+        OF_NODE,
+    );
     let mut total = Metric::new("node_total_hourly_cost", "Hourly cost of the node, USD", OF_NODE);
     let mut count = Metric::new("node_gpu_count", "GPUs of the node", OF_NODE);
-    let mut spot = Metric::new("kubecost_node_is_spot", "Whether the node is a spot instance", OF_NODE);
+    let mut spot = Metric::new(
+        "kubecost_node_is_spot",
+        "Whether the node is a spot instance",
+        OF_NODE,
+    );
     let query = format!(
         "with alive as (select machine_prices.*, through_at from marts.machine_prices inner join {CLUSTERS} using (cluster) \
              where start_at <= through_at and end_at >= through_at), \
@@ -152,7 +172,15 @@ fn nodes(reader: &Reader<'_>) -> Result<[Metric; 6], Problem> {
     );
     reader.each(&query, |row| {
         let read = || {
-            let labels = [text(row, 0)?, text(row, 1)?, text(row, 1)?, text(row, 2)?, text(row, 3)?, text(row, 4)?, text(row, 5)?];
+            let labels = [
+                text(row, 0)?,
+                text(row, 1)?,
+                text(row, 1)?,
+                text(row, 2)?,
+                text(row, 3)?,
+                text(row, 4)?,
+                text(row, 5)?,
+            ];
             let amount = |at| row.get::<_, Option<i128>>(at);
             Ok((
                 labels,
@@ -166,8 +194,9 @@ fn nodes(reader: &Reader<'_>) -> Result<[Metric; 6], Problem> {
         let labels = labels.each_ref().map(String::as_str);
         // What an hour of one unit costs: a core, a GiB, an accelerator.
         let units = [1_000, 1 << 30, 1_000].map(|unit: i128| unit * 3_600_000);
-        for (metric, ((nano, time), unit)) in
-            [&mut cpu, &mut ram, &mut gpu].into_iter().zip(costs.into_iter().zip(times).zip(units))
+        for (metric, ((nano, time), unit)) in [&mut cpu, &mut ram, &mut gpu]
+            .into_iter()
+            .zip(costs.into_iter().zip(times).zip(units))
         {
             if let Some(nano) = nano
                 && time > 0
@@ -194,7 +223,15 @@ fn nodes(reader: &Reader<'_>) -> Result<[Metric; 6], Problem> {
     );
     reader.each(&query, |row| {
         let read = || {
-            let labels = [text(row, 0)?, text(row, 1)?, text(row, 1)?, text(row, 2)?, text(row, 3)?, text(row, 4)?, text(row, 5)?];
+            let labels = [
+                text(row, 0)?,
+                text(row, 1)?,
+                text(row, 1)?,
+                text(row, 2)?,
+                text(row, 3)?,
+                text(row, 4)?,
+                text(row, 5)?,
+            ];
             Ok((labels, row.get::<_, i128>(6)?))
         };
         let (labels, milli) = read().map_err(failed)?;
@@ -205,13 +242,21 @@ fn nodes(reader: &Reader<'_>) -> Result<[Metric; 6], Problem> {
 }
 
 fn containers(reader: &Reader<'_>) -> Result<[Metric; 3], Problem> {
-    let mut cpu = Metric::new("container_cpu_allocation", "Cores that the container asks for", OF_CONTAINER);
+    let mut cpu = Metric::new(
+        "container_cpu_allocation",
+        "Cores that the container asks for",
+        OF_CONTAINER,
+    );
     let mut ram = Metric::new(
         "container_memory_allocation_bytes",
         "Bytes of memory that the container asks for",
         OF_CONTAINER,
     );
-    let mut gpu = Metric::new("container_gpu_allocation", "GPUs that the container asks for", OF_CONTAINER);
+    let mut gpu = Metric::new(
+        "container_gpu_allocation",
+        "GPUs that the container asks for",
+        OF_CONTAINER,
+    );
     let query = format!(
         "select pods.cluster, pods.namespace, pods.pod_name, containers.container_name, pods.node_name, containers.cpu_request_millicores, \
              containers.memory_request_bytes, containers.gpu_request_milligpus \
@@ -222,8 +267,18 @@ fn containers(reader: &Reader<'_>) -> Result<[Metric; 3], Problem> {
     );
     reader.each(&query, |row| {
         let read = || {
-            let labels = [text(row, 0)?, text(row, 1)?, text(row, 2)?, text(row, 3)?, text(row, 4)?, text(row, 4)?];
-            let amount = |at| row.get::<_, Option<i64>>(at).map(|amount| i128::from(amount.unwrap_or(0)));
+            let labels = [
+                text(row, 0)?,
+                text(row, 1)?,
+                text(row, 2)?,
+                text(row, 3)?,
+                text(row, 4)?,
+                text(row, 4)?,
+            ];
+            let amount = |at| {
+                row.get::<_, Option<i64>>(at)
+                    .map(|amount| i128::from(amount.unwrap_or(0)))
+            };
             Ok((labels, [amount(5)?, amount(6)?, amount(7)?]))
         };
         let (labels, [cores, bytes, gpus]) = read().map_err(failed)?;
@@ -242,7 +297,13 @@ fn volumes(reader: &Reader<'_>) -> Result<[Metric; 2], Problem> {
     let mut mounted = Metric::new(
         "pod_pvc_allocation",
         "Bytes of a volume that the pod mounts",
-        &["cluster_id", "namespace", "pod", "persistentvolumeclaim", "persistentvolume"],
+        &[
+            "cluster_id",
+            "namespace",
+            "pod",
+            "persistentvolumeclaim",
+            "persistentvolume",
+        ],
     );
     let query = format!(
         "with newest as (select cluster, service_id, max_by(service_name, start_at) as service_name, max_by(quantity, start_at) as quantity \
@@ -256,7 +317,13 @@ fn volumes(reader: &Reader<'_>) -> Result<[Metric; 2], Problem> {
     );
     reader.each(&query, |row| {
         let read = || {
-            let labels = [text(row, 0)?, text(row, 1)?, text(row, 2)?, String::new(), text(row, 3)?];
+            let labels = [
+                text(row, 0)?,
+                text(row, 1)?,
+                text(row, 2)?,
+                String::new(),
+                text(row, 3)?,
+            ];
             Ok((labels, row.get::<_, i64>(4)?))
         };
         let (labels, bytes) = read().map_err(failed)?;
@@ -271,7 +338,10 @@ fn volumes(reader: &Reader<'_>) -> Result<[Metric; 2], Problem> {
     each_service(reader, "volume", |labels, quantity, nano| {
         if quantity > 0 {
             let per_gib = nano * (1 << 30) / quantity;
-            price.tell(&[&labels[0], &labels[1], &labels[1], &labels[3]], dollars(per_gib));
+            price.tell(
+                &[&labels[0], &labels[1], &labels[1], &labels[3]],
+                dollars(per_gib),
+            );
         }
     })?;
     Ok([mounted, price])
@@ -311,7 +381,13 @@ fn each_service(
     );
     reader.each(&query, |row| {
         let read = || {
-            let labels = [text(row, 0)?, text(row, 1)?, text(row, 2)?, text(row, 3)?, text(row, 4)?];
+            let labels = [
+                text(row, 0)?,
+                text(row, 1)?,
+                text(row, 2)?,
+                text(row, 3)?,
+                text(row, 4)?,
+            ];
             Ok((labels, row.get::<_, i64>(5)?, row.get::<_, i128>(6)?))
         };
         let (labels, quantity, nano) = read().map_err(failed)?;

@@ -272,20 +272,34 @@ mod tests {
             ("window=7d&step=1s", "`step` makes 604800 sets"),
             ("window=1d&filter=x", "`filter`: there is no field `x`"),
             ("window=1d&filterLabels=app", "`filterLabels`: `app` has no `:`"),
-            ("window=1d&includeIdle=maybe", "`includeIdle` is neither true nor false"),
+            (
+                "window=1d&includeIdle=maybe",
+                "`includeIdle` is neither true nor false",
+            ),
             ("window=1d&accumulate=often", "`accumulate` is none of"),
             ("window=1d&accumulateBy=decade", "`accumulateBy` is none of"),
-            ("window=7d&accumulateBy=day", "`accumulateBy` is a unit that sets go beyond"),
+            (
+                "window=7d&accumulateBy=day",
+                "`accumulateBy` is a unit that sets go beyond",
+            ),
             ("window=1d&limit=-1", "`limit` is no whole number"),
             ("window=1d&offset=a", "`offset` is no whole number"),
-            ("window=1d&shareNamespaces=x", "there is no parameter `shareNamespaces`"),
+            (
+                "window=1d&shareNamespaces=x",
+                "there is no parameter `shareNamespaces`",
+            ),
         ] {
             let problem = Question::parse(query, NOW).unwrap_err();
             assert_eq!(problem.status.as_u16(), 400);
             assert!(problem.detail.contains(wanted), "{query}: {}", problem.detail);
         }
         let long = format!("window=1d&aggregate={}", "x".repeat(LONGEST + 1));
-        assert!(Question::parse(&long, NOW).unwrap_err().detail.contains("longer than"));
+        assert!(
+            Question::parse(&long, NOW)
+                .unwrap_err()
+                .detail
+                .contains("longer than")
+        );
     }
 
     #[test]

@@ -152,7 +152,11 @@ fn text(row: &Row<'_>, at: usize) -> duckdb::Result<String> {
 /// The same of a name that marts call `unattributed`.
 fn name(row: &Row<'_>, at: usize) -> duckdb::Result<String> {
     let name = text(row, at)?;
-    Ok(if name == "unattributed" { String::new() } else { name })
+    Ok(if name == "unattributed" {
+        String::new()
+    } else {
+        name
+    })
 }
 
 impl Reader<'_> {
@@ -196,8 +200,7 @@ impl Reader<'_> {
         let hour = "epoch_ms(hour_start_at)";
         let first = format!("(greatest({hour}, {start}) - {start}) // {step}");
         let last = format!("({hour} + 3599999 - {start}) // {step}");
-        let is_whole =
-            format!("{hour} >= {start} and {hour} + 3600000 <= {end} and {first} = {last}");
+        let is_whole = format!("{hour} >= {start} and {hour} + 3600000 <= {end} and {first} = {last}");
         format!(
             "case when {is_whole} then cast({first} as bigint) end as step, case when not ({is_whole}) then {hour} end as cut_hour_ms"
         )
@@ -269,7 +272,8 @@ impl Reader<'_> {
         } else {
             ("null, null, null, null, null", "")
         };
-        let there = format!("pods.bound_ms < {end} and (pods.released_ms is null or pods.released_ms > {start})");
+        let there =
+            format!("pods.bound_ms < {end} and (pods.released_ms is null or pods.released_ms > {start})");
         let query = format!(
             "select pods.cluster, pods.pod_uid, pods.pod_name, pods.namespace, pods.team, pods.pipeline, pods.run, pods.bound_ms, \
              greatest(least(coalesce(pods.released_ms, through_ms, pods.bound_ms), coalesce(through_ms, pods.released_ms, pods.bound_ms)), pods.bound_ms), \

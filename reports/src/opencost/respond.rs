@@ -63,8 +63,14 @@ impl OpenCost {
         }
         // OpenCost's pages ask below `/model`.
         let path = parts.uri.path();
-        let path = path.strip_prefix("/model").filter(|rest| rest.starts_with('/')).unwrap_or(path);
-        let path = path.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(path);
+        let path = path
+            .strip_prefix("/model")
+            .filter(|rest| rest.starts_with('/'))
+            .unwrap_or(path);
+        let path = path
+            .strip_suffix('/')
+            .filter(|rest| !rest.is_empty())
+            .unwrap_or(path);
         // Kubelets ask a pod by its address.
         if path != "/healthz" {
             guard::check(parts, &self.hosts)?;
@@ -185,9 +191,12 @@ fn clusters(connection: &duckdb::Connection) -> Result<serde_json::Value, Proble
         .query_map([], |row| row.get::<_, String>(0))
         .and_then(Iterator::collect::<duckdb::Result<Vec<String>>>)
         .map_err(super::read::failed)?;
-    let told = names
-        .into_iter()
-        .map(|name| (name.clone(), json!({ "id": name, "name": name, "provisioner": "", "provider": "" })));
+    let told = names.into_iter().map(|name| {
+        (
+            name.clone(),
+            json!({ "id": name, "name": name, "provisioner": "", "provider": "" }),
+        )
+    });
     Ok(told.collect::<serde_json::Map<_, _>>().into())
 }
 

@@ -156,7 +156,12 @@ impl Amounts {
     pub fn by_step(&self, hour: Window, holder: Window, steps: Steps) -> Result<Vec<(i64, Self)>, Problem> {
         // Whoever was not there at all paid for the hour as such.
         let held = holder.overlap(hour).unwrap_or(hour);
-        let until = |at_ms: i64| self.part((at_ms - held.start_ms).clamp(0, held.duration_ms()), held.duration_ms());
+        let until = |at_ms: i64| {
+            self.part(
+                (at_ms - held.start_ms).clamp(0, held.duration_ms()),
+                held.duration_ms(),
+            )
+        };
         let mut parts = Vec::new();
         for (number, step) in steps.of_hour(hour.start_ms) {
             let before = until(step.start_ms.max(hour.start_ms))?;
@@ -303,9 +308,7 @@ mod tests {
             &[(Money::Cpu, 100), (Money::Memory, 100), (Money::Volume, 101)],
             &[(Time::Cpu, 9)],
         );
-        let parts = amounts
-            .by_container(&[[2, 0, 0], [1, 0, 0], [0, 0, 0]])
-            .unwrap();
+        let parts = amounts.by_container(&[[2, 0, 0], [1, 0, 0], [0, 0, 0]]).unwrap();
         let of = |kind| parts.iter().map(|part| part.money(kind)).collect::<Vec<_>>();
         assert_eq!(of(Money::Cpu), [66, 34, 0]);
         assert_eq!(of(Money::Memory), [33, 33, 34]);
@@ -330,6 +333,9 @@ mod tests {
         assert_eq!(rounded(1, 3), 0.33333);
         assert_eq!(rounded(1, 0), 0.0);
         // Bytes of a cluster in a year.
-        assert_eq!(rounded(i128::from(i64::MAX) * 31_536_000_000, 31_536_000_000), i64::MAX as f64);
+        assert_eq!(
+            rounded(i128::from(i64::MAX) * 31_536_000_000, 31_536_000_000),
+            i64::MAX as f64
+        );
     }
 }

@@ -129,7 +129,10 @@ fn duration_window(text: &str, now: i64) -> Option<(i64, i64)> {
 /// `1586822400,1586908800`, also with a dash.
 fn seconds(text: &str) -> Option<(i64, i64)> {
     let (start, end) = text.split_once([',', '-'])?;
-    Some((digits(start)?.checked_mul(SECOND)?, digits(end)?.checked_mul(SECOND)?))
+    Some((
+        digits(start)?.checked_mul(SECOND)?,
+        digits(end)?.checked_mul(SECOND)?,
+    ))
 }
 
 /// Two instants of RFC 3339.
@@ -150,7 +153,9 @@ pub(super) fn duration(text: &str) -> Result<i64, WindowError> {
     let mut sum = 0_i64;
     let mut rest = text;
     while !rest.is_empty() {
-        let end = rest.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
+        let end = rest
+            .find(|letter: char| !letter.is_ascii_digit())
+            .ok_or_else(wrong)?;
         let (number, after) = rest.split_at(end);
         let mut letters = after.chars();
         let unit = match letters.next() {
@@ -205,9 +210,8 @@ impl Unit {
             Self::Week => day - ((day / DAY + 4) % 7) * DAY,
             Self::Month => month(),
             Self::Quarter => {
-                let number = Timestamp::from_millisecond(day).map_or(1, |at| {
-                    i32::from(at.to_zoned(jiff::tz::TimeZone::UTC).month())
-                });
+                let number = Timestamp::from_millisecond(day)
+                    .map_or(1, |at| i32::from(at.to_zoned(jiff::tz::TimeZone::UTC).month()));
                 month_start(day, (number - 1) % 3).unwrap_or(day)
             }
             Self::All => 0,
@@ -266,8 +270,10 @@ impl Steps {
 
 /// An instant as answers have it: RFC 3339, UTC, to the second.
 pub(super) fn rfc3339(at_ms: i64) -> String {
-    Timestamp::from_millisecond(at_ms)
-        .map_or_else(|_| String::new(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    Timestamp::from_millisecond(at_ms).map_or_else(
+        |_| String::new(),
+        |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    )
 }
 
 #[cfg(test)]
@@ -295,8 +301,16 @@ mod tests {
             ("7d", "2026-11-12T00:00:00Z", "2026-11-19T00:00:00Z"),
             ("2w", "2026-11-05T00:00:00Z", "2026-11-19T00:00:00Z"),
             ("45m offset 15m", "2026-11-18T12:47:21Z", "2026-11-18T13:32:21Z"),
-            ("1586822400,1586908800", "2020-04-14T00:00:00Z", "2020-04-15T00:00:00Z"),
-            ("1586822400-1586908800", "2020-04-14T00:00:00Z", "2020-04-15T00:00:00Z"),
+            (
+                "1586822400,1586908800",
+                "2020-04-14T00:00:00Z",
+                "2020-04-15T00:00:00Z",
+            ),
+            (
+                "1586822400-1586908800",
+                "2020-04-14T00:00:00Z",
+                "2020-04-15T00:00:00Z",
+            ),
             (
                 "2020-04-01T00:00:00Z,2020-04-03T12:30:15Z",
                 "2020-04-01T00:00:00Z",
@@ -316,7 +330,10 @@ mod tests {
         let january = Window::parse("lastmonth", ms("2027-01-05T00:00:00Z")).unwrap();
         assert_eq!(
             (rfc3339(january.start_ms), rfc3339(january.end_ms)),
-            ("2026-12-01T00:00:00Z".to_owned(), "2027-01-01T00:00:00Z".to_owned())
+            (
+                "2026-12-01T00:00:00Z".to_owned(),
+                "2027-01-01T00:00:00Z".to_owned()
+            )
         );
     }
 
@@ -366,14 +383,28 @@ mod tests {
         ] {
             assert_eq!(duration(text).unwrap(), wanted, "{text}");
         }
-        for text in ["", "0s", "1", "h", "-1h", "1 h", "1y", "1h2", "99999999999999w", "1é"] {
+        for text in [
+            "",
+            "0s",
+            "1",
+            "h",
+            "-1h",
+            "1 h",
+            "1y",
+            "1h2",
+            "99999999999999w",
+            "1é",
+        ] {
             assert!(duration(text).is_err(), "{text}");
         }
         let window = Window::new(ms("2026-11-18T00:10:00Z"), ms("2026-11-18T02:30:00Z")).unwrap();
         let steps = Steps::new(window, Some(HOUR));
         assert_eq!(steps.count(), 3);
         assert_eq!(steps.at(2).duration_ms(), 20 * MINUTE);
-        assert_eq!(steps.hours(), (ms("2026-11-18T00:00:00Z"), ms("2026-11-18T03:00:00Z")));
+        assert_eq!(
+            steps.hours(),
+            (ms("2026-11-18T00:00:00Z"), ms("2026-11-18T03:00:00Z"))
+        );
         let touched: Vec<i64> = steps
             .of_hour(ms("2026-11-18T01:00:00Z"))
             .map(|(number, _)| number)
@@ -394,11 +425,25 @@ mod tests {
             (Unit::Week, "2026-11-15T00:00:00Z", "2026-11-21T00:00:00Z", true),
             (Unit::Month, "2026-11-01T00:00:00Z", "2026-11-30T00:00:00Z", true),
             (Unit::Month, "2026-11-30T00:00:00Z", "2026-12-01T00:00:00Z", false),
-            (Unit::Quarter, "2026-10-01T00:00:00Z", "2026-12-31T00:00:00Z", true),
-            (Unit::Quarter, "2026-09-30T00:00:00Z", "2026-10-01T00:00:00Z", false),
+            (
+                Unit::Quarter,
+                "2026-10-01T00:00:00Z",
+                "2026-12-31T00:00:00Z",
+                true,
+            ),
+            (
+                Unit::Quarter,
+                "2026-09-30T00:00:00Z",
+                "2026-10-01T00:00:00Z",
+                false,
+            ),
             (Unit::All, "1980-01-01T00:00:00Z", "2026-10-01T00:00:00Z", true),
         ] {
-            assert_eq!(unit.has_both(ms(one), ms(other)), is_same, "{unit:?} {one} {other}");
+            assert_eq!(
+                unit.has_both(ms(one), ms(other)),
+                is_same,
+                "{unit:?} {one} {other}"
+            );
         }
     }
 }
