@@ -248,7 +248,7 @@ impl Ready {
             .as_ref()
             .and_then(|(_, listener)| listener.address().ok())
         {
-            println!("opencost   {address}/allocation?window=7d");
+            println!("opencost   {address}");
         }
         println!("dashboard  {}  (Ctrl-C stops)", self.url);
     }

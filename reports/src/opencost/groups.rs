@@ -465,7 +465,14 @@ impl Gathering<'_> {
                 }
                 continue;
             }
-            self.idle.insert(scope, cell);
+            let place = Item {
+                cluster: scope.1.0.clone(),
+                node: scope.1.1.clone(),
+                ..Item::default()
+            };
+            if self.question.filter.lets_through(&place) {
+                self.idle.insert(scope, cell);
+            }
         }
         Ok(())
     }

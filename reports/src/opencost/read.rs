@@ -395,8 +395,8 @@ impl Reader<'_> {
             whole("held_ms"),
             whole("cpu_usage_millicore_ms"),
             whole("memory_usage_byte_ms"),
-            whole("least(cpu_measured_ms, held_ms)"),
-            whole("least(memory_measured_ms, held_ms)"),
+            whole("case when cpu_measured_ms is not null then least(cpu_measured_ms, held_ms) end"),
+            whole("case when memory_measured_ms is not null then least(memory_measured_ms, held_ms) end"),
             self.within()
         );
         self.each(&held, |row| {
