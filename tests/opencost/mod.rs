@@ -1,5 +1,6 @@
 //! OpenCost's clients, answered from the marts: that no nano-dollar is lost on the way, and that answers are what these clients read.
 
+mod answers;
 mod refused;
 mod schema;
 mod sums;
@@ -14,7 +15,8 @@ use podledger_reports::opencost::{NanoDollars, OpenCost, Settings, nano_dollars}
 use tower::ServiceExt;
 
 use crate::harness::World;
-use crate::simulated::START_MS;
+use crate::services::declared;
+use crate::simulated::{START_MS, ledger_of, scenario};
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
@@ -85,6 +87,23 @@ impl Server {
         assert_eq!(answer.status, StatusCode::OK, "{url}: {}", answer.body);
         answer.body
     }
+}
+
+/// Two days of a platform with volumes, a control plane, and a load balancer of a Service.
+fn platform() -> World {
+    let (mut world, _) = ledger_of(scenario(29, 2, 10));
+    world.config = declared("");
+    let cluster = world.rows("select cluster from marts.clusters")[0].clone();
+    let at = "make_timestamp_ms(1793577600000) + interval 3 hours";
+    world.given(
+        "service_states",
+        &format!(
+            "select '{cluster}' as cluster, 'lb' as service_uid, {at} as observed_at, 'ingress' as service_name, \
+             'web' as namespace, {at} as created_at"
+        ),
+    );
+    world.build(false);
+    world
 }
 
 /// What a question is answered with before it is rounded.

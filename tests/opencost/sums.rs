@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use podledger_reports::opencost::NanoDollars;
 
-use super::{DAY, HOUR, asked, window};
+use super::{DAY, HOUR, asked, platform, window};
 use crate::harness::World;
-use crate::simulated::{START_MS, ledger_of, scenario};
+use crate::simulated::START_MS;
 
 /// Money by field, of hours `[from, to)`.
 type Sums = BTreeMap<&'static str, i128>;
@@ -89,25 +89,20 @@ fn moved(mut sums: Sums, from: &'static str, to: &'static str) -> Sums {
     sums
 }
 
-fn platform() -> World {
-    let (world, _) = ledger_of(scenario(23, 2, 6));
-    world
-}
-
 #[test]
 fn whole_hours_are_what_the_marts_say_whatever_is_asked_of_them() {
     let world = platform();
     let rows = marts(&world, "'all'");
     let present = of(&rows, 0, i64::MAX, |_| true);
-    for field in ["cpuCost", "ramCost", "pvCost"] {
+    for field in ["cpuCost", "ramCost", "pvCost", "loadBalancerCost", "externalCost"] {
         assert!(
             present.get(field).is_some_and(|nano| *nano > 0),
             "{field}: {present:?}"
         );
     }
     let mut asked_of = 0;
-    for (from_h, to_h) in [(0, 48), (-48, 72), (5, 17), (30, 31)] {
-        for step in ["", "&step=1h", "&step=5h", "&step=1d"] {
+    for (window_number, (from_h, to_h)) in [(0, 48), (-48, 72), (5, 17), (30, 31)].into_iter().enumerate() {
+        for (step_number, step) in ["", "&step=1h", "&step=5h", "&step=1d"].into_iter().enumerate() {
             for (number, aggregate) in [
                 "",
                 "&aggregate=namespace",
@@ -125,15 +120,22 @@ fn whole_hours_are_what_the_marts_say_whatever_is_asked_of_them() {
                 if aggregate.is_empty() && !step.is_empty() && to_h - from_h > 12 {
                     continue;
                 }
-                for (idle, is_told, is_shared) in [
+                for (idle_number, (idle, is_told, is_shared)) in [
                     ("", false, false),
                     ("&includeIdle=true", true, false),
                     ("&idle=true&idleByNode=true", true, false),
                     ("&shareIdle=true", false, true),
                     ("&shareIdle=true&includeIdle=true&idleByNode=true", true, true),
-                ] {
+                ]
+                .into_iter()
+                .enumerate()
+                {
+                    // One in four of all combinations has every pair of them.
+                    if (window_number + step_number + number + idle_number) % 4 != 0 {
+                        continue;
+                    }
                     // Load balancers are shared in every other question.
-                    let are_balancers_shared = number % 2 == 1;
+                    let are_balancers_shared = (number / 2 + idle_number) % 2 == 1;
                     let query = format!(
                         "{}{step}{aggregate}{idle}&sharelb={are_balancers_shared}",
                         window(from_h * 3_600, to_h * 3_600)
@@ -168,7 +170,7 @@ fn whole_hours_are_what_the_marts_say_whatever_is_asked_of_them() {
             }
         }
     }
-    assert!(asked_of > 1_000, "{asked_of}");
+    assert!(asked_of > 500, "{asked_of}");
 }
 
 #[test]

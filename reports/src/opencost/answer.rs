@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::groups::{Allocation, Set, Volumes};
 use super::item::{Item, Labels};
+use super::sets::{Allocation, Set, Volumes};
 use super::sums::{Money, Time, dollars, rounded};
 use super::window::{HOUR, Steps, Window, rfc3339};
 

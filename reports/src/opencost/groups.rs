@@ -12,53 +12,25 @@ use super::filter::Needs;
 use super::item::{IDLE, Item, UNMOUNTED};
 use super::question::{MOST_CELLS, Question};
 use super::read::{Container, Holder, Key, MachineRow, Pod, Reader, ServiceRow, Things};
-use super::sums::{Amounts, Money, Time, spread};
+use super::sets::{Allocation, Costs, Place, Set, Volumes, accumulated};
+use super::sums::{Amounts, Money, Time};
 use super::window::{HOUR, Window};
 use crate::http::problem::Problem;
 use crate::http::work::Over;
 
-/// Storage of one volume: bytes times milliseconds, and nano-dollars.
-pub(super) type Volumes = BTreeMap<(String, String), (i128, i128)>;
-
-/// A cluster and a node of it; the node is empty where it does not matter.
-type Place = (String, String);
-
-/// CPU, memory and accelerators, nano-dollars.
-type Costs = [i128; 3];
-
-/// One allocation of a set.
+/// What a group cost in a step on a node.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Allocation {
-    pub item: Item,
+pub(super) struct Cell {
     pub amounts: Amounts,
-    /// When the first of its members began and the last ended, within the set's window.
+    /// What pods paid for the machine themselves: by it, what is shared is shared.
+    pub own: Costs,
     pub start_ms: i64,
     pub end_ms: i64,
     pub volumes: Volumes,
-    /// What it paid of each node, and what the node cost, where that is asked for.
-    pub nodes: BTreeMap<Place, (Costs, Costs)>,
-}
-
-/// The allocations of a stretch of time, by name.
-#[derive(Debug, Clone)]
-pub(super) struct Set {
-    pub window: Window,
-    pub allocations: BTreeMap<String, Allocation>,
-}
-
-/// What a group cost in a step on a node.
-#[derive(Debug, Clone, Default)]
-struct Cell {
-    amounts: Amounts,
-    /// What pods paid for the machine themselves: by it, what is shared is shared.
-    own: Costs,
-    start_ms: i64,
-    end_ms: i64,
-    volumes: Volumes,
 }
 
 impl Cell {
-    fn cover(&mut self, window: Window) {
+    pub fn cover(&mut self, window: Window) {
         if self.end_ms == 0 {
             (self.start_ms, self.end_ms) = (window.start_ms, window.end_ms);
         } else {
@@ -69,19 +41,19 @@ impl Cell {
 }
 
 /// A group, or none: what the filter does not let through takes its part of what is shared, and is not told.
-type Group = Option<usize>;
+pub(super) type Group = Option<usize>;
 
 /// Gathers cells.
-struct Gathering<'a> {
-    question: &'a Question,
+pub(super) struct Gathering<'a> {
+    pub(super) question: &'a Question,
     things: &'a Things,
     /// Name and what all members have in common.
-    groups: Vec<(String, Item)>,
+    pub(super) groups: Vec<(String, Item)>,
     numbers: HashMap<String, usize>,
     /// The groups of a pod's containers.
     of_pods: HashMap<Key, Vec<Group>>,
-    cells: HashMap<(i64, Group, Place), Cell>,
-    idle: BTreeMap<(i64, Place), Cell>,
+    pub(super) cells: HashMap<(i64, Group, Place), Cell>,
+    pub(super) idle: BTreeMap<(i64, Place), Cell>,
     idle_item: Option<Item>,
     /// What nodes cost in each step.
     nodes: HashMap<(i64, Place), Costs>,
@@ -405,157 +377,6 @@ impl Gathering<'_> {
         }
         Ok(sets)
     }
-
-    /// Cells in an order that depends on nothing but names.
-    fn ordered(&self) -> Vec<(i64, Group, Place)> {
-        let mut keys: Vec<(i64, Group, Place)> = self.cells.keys().cloned().collect();
-        let name = |group: &Group| group.map(|group| self.groups[group].0.as_str());
-        keys.sort_by(|one, other| (one.0, &one.2, name(&one.1)).cmp(&(other.0, &other.2, name(&other.1))));
-        keys
-    }
-
-    /// Gives idle capacity to the pods beside it, of each resource by what they paid of it, or of all resources where none paid of that one. What nobody
-    /// is beside stays idle.
-    fn share_idle(&mut self) -> Result<(), Problem> {
-        let mut sharers: HashMap<(i64, Place), Vec<(i64, Group, Place)>> = HashMap::new();
-        let by_node = self.question.is_idle_by_node;
-        // Cells may be told apart by node for another reason.
-        let scope = |step: i64, place: &Place| {
-            let node = if by_node { place.1.clone() } else { String::new() };
-            (step, (place.0.clone(), node))
-        };
-        for key in self.ordered() {
-            sharers.entry(scope(key.0, &key.2)).or_default().push(key);
-        }
-        let mut idle: BTreeMap<(i64, Place), Cell> = BTreeMap::new();
-        for ((step, place), cell) in std::mem::take(&mut self.idle) {
-            let whole = idle.entry(scope(step, &place)).or_default();
-            whole.amounts.add(&cell.amounts);
-            whole.cover(Window {
-                start_ms: cell.start_ms,
-                end_ms: cell.end_ms,
-            });
-        }
-        for (scope, mut cell) in idle {
-            let keys = sharers.get(&scope).map_or(&[][..], Vec::as_slice);
-            let own: Vec<Costs> = keys
-                .iter()
-                .map(|key| self.cells[key].own.map(|own| own.max(0)))
-                .collect();
-            let sums: Vec<i128> = own.iter().map(|own| own.iter().sum()).collect();
-            if sums.iter().sum::<i128>() > 0 {
-                let kinds = [
-                    (Money::Cpu, Money::CpuIdle),
-                    (Money::Memory, Money::MemoryIdle),
-                    (Money::Gpu, Money::GpuIdle),
-                ];
-                for (resource, (from, to)) in kinds.into_iter().enumerate() {
-                    let weights: Vec<i128> = own.iter().map(|own| own[resource]).collect();
-                    let weights = if weights.iter().sum::<i128>() > 0 {
-                        &weights
-                    } else {
-                        &sums
-                    };
-                    let parts = spread(cell.amounts.take(from), weights)?;
-                    for (key, part) in keys.iter().zip(parts) {
-                        if let Some(cell) = self.cells.get_mut(key) {
-                            cell.amounts.give(to, part);
-                        }
-                    }
-                }
-                continue;
-            }
-            let place = Item {
-                cluster: scope.1.0.clone(),
-                node: scope.1.1.clone(),
-                ..Item::default()
-            };
-            if self.question.filter.lets_through(&place) {
-                self.idle.insert(scope, cell);
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives what load balancers cost to all pods of the cluster, by what they paid; where there are none it stays.
-    fn share_load_balancers(&mut self) -> Result<(), Problem> {
-        let mut sharers: BTreeMap<(i64, String), Vec<(i64, Group, Place)>> = BTreeMap::new();
-        for key in self.ordered() {
-            sharers.entry((key.0, key.2.0.clone())).or_default().push(key);
-        }
-        for keys in sharers.values() {
-            let weights: Vec<i128> = keys
-                .iter()
-                .map(|key| self.cells[key].own.iter().map(|own| (*own).max(0)).sum())
-                .collect();
-            if weights.iter().sum::<i128>() == 0 {
-                continue;
-            }
-            let mut sum = 0;
-            for key in keys {
-                if let Some(cell) = self.cells.get_mut(key) {
-                    sum += cell.amounts.take(Money::LoadBalancer);
-                }
-            }
-            for (key, part) in keys.iter().zip(spread(sum, &weights)?) {
-                if let Some(cell) = self.cells.get_mut(key) {
-                    cell.amounts.give(Money::Shared, part);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Allocation {
-    /// Adds another to it.
-    fn merge(&mut self, other: Self) {
-        self.amounts.add(&other.amounts);
-        if self.end_ms == 0 {
-            (self.start_ms, self.end_ms) = (other.start_ms, other.end_ms);
-        } else {
-            self.start_ms = self.start_ms.min(other.start_ms);
-            self.end_ms = self.end_ms.max(other.end_ms);
-        }
-        for (name, (byte_ms, nano)) in other.volumes {
-            let sums = self.volumes.entry(name).or_default();
-            sums.0 += byte_ms;
-            sums.1 += nano;
-        }
-        for (place, (part, whole)) in other.nodes {
-            let sums = self.nodes.entry(place).or_default();
-            for (sum, cost) in sums.0.iter_mut().zip(part) {
-                *sum += cost;
-            }
-            for (sum, cost) in sums.1.iter_mut().zip(whole) {
-                *sum += cost;
-            }
-        }
-    }
-}
-
-/// Sets of the same unit, put together.
-fn accumulated(sets: Vec<Set>, has_both: impl Fn(i64, i64) -> bool) -> Vec<Set> {
-    let mut whole: Vec<Set> = Vec::new();
-    for set in sets {
-        match whole.last_mut() {
-            Some(last) if has_both(last.window.start_ms, set.window.start_ms) => {
-                last.window.end_ms = set.window.end_ms;
-                for (name, allocation) in set.allocations {
-                    match last.allocations.entry(name) {
-                        std::collections::btree_map::Entry::Occupied(mut known) => {
-                            known.get_mut().merge(allocation);
-                        }
-                        std::collections::btree_map::Entry::Vacant(place) => {
-                            place.insert(allocation);
-                        }
-                    }
-                }
-            }
-            _ => whole.push(set),
-        }
-    }
-    whole
 }
 
 /// What a service costs that is no pod's.

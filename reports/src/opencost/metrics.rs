@@ -159,13 +159,13 @@ fn nodes(reader: &Reader<'_>) -> Result<[Metric; 6], Problem> {
              where start_at <= through_at and end_at >= through_at), \
          newest as (select cluster, machine, max_by(node_name, start_at) as node_name, max_by(instance_type, start_at) as instance_type, \
              max_by(region, start_at) as region, max_by(provider_id, start_at) as provider_id, max_by(architecture, start_at) as architecture, \
-             max_by(capacity_type, start_at) as capacity_type, arg_max_null(hourly_price, start_at) as hourly_price from alive group by cluster, machine), \
+             max_by(capacity_type, start_at) as capacity_type, max_by(hourly_price, start_at) as hourly_price from alive group by cluster, machine), \
          costs as (select cluster, machine, sum(cpu_cost) as cpu, sum(memory_cost) as memory, sum(gpu_cost) as gpu \
              from marts.allocations_hourly inner join {CLUSTERS} using (cluster) where machine is not null and {HOURS} group by cluster, machine), \
          held as (select cluster, machine, sum(cpu_millicore_ms) as cpu_ms, sum(memory_byte_ms) as memory_ms, sum(gpu_milligpu_ms) as gpu_ms \
              from marts.resources_hourly inner join {CLUSTERS} using (cluster) where {HOURS} group by cluster, machine) \
          select newest.cluster, node_name, instance_type, region, provider_id, architecture, coalesce(capacity_type = 'spot', false), \
-             cast(hourly_price * 1000000000 as hugeint), cast(cast(cpu as decimal(38,9)) * 1000000000 as hugeint), \
+             cast(cast(hourly_price as decimal(38,9)) * 1000000000 as hugeint), cast(cast(cpu as decimal(38,9)) * 1000000000 as hugeint), \
              cast(cast(memory as decimal(38,9)) * 1000000000 as hugeint), cast(cast(gpu as decimal(38,9)) * 1000000000 as hugeint), \
              cast(cpu_ms as hugeint), cast(memory_ms as hugeint), cast(gpu_ms as hugeint) \
          from newest left join costs using (cluster, machine) left join held using (cluster, machine)"
@@ -374,7 +374,7 @@ fn each_service(
     mut take: impl FnMut(&[String; 5], i128, i128),
 ) -> Result<(), Problem> {
     let query = format!(
-        "select cluster, service_name, namespace, service_id, service_type, quantity, cast(hourly_price * 1000000000 as hugeint) \
+        "select cluster, service_name, namespace, service_id, service_type, quantity, cast(cast(hourly_price as decimal(38,9)) * 1000000000 as hugeint) \
          from marts.service_prices inner join {CLUSTERS} using (cluster) \
          where service_kind = '{kind}' and start_at <= through_at and end_at >= through_at and hourly_price is not null \
          qualify row_number() over (partition by cluster, service_id order by start_at desc) = 1"

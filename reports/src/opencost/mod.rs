@@ -19,6 +19,8 @@ mod metrics;
 mod question;
 mod read;
 mod respond;
+mod sets;
+mod share;
 mod sums;
 mod window;
 

@@ -270,7 +270,10 @@ impl Reader<'_> {
                 "left join marts.pod_descriptions as told on pods.cluster = told.cluster and pods.pod_uid = told.pod_uid",
             )
         } else {
-            ("null, null, null, null, null", "")
+            (
+                "cast(null as varchar), cast(null as varchar), cast(null as varchar), cast(null as varchar), cast(null as varchar)",
+                "",
+            )
         };
         let there =
             format!("pods.bound_ms < {end} and (pods.released_ms is null or pods.released_ms > {start})");
