@@ -22,7 +22,9 @@ fn every_envelope_is_what_clients_decode() {
     let sets: Vec<BTreeMap<String, Allocation>> =
         read(&server, &format!("/allocation/compute?{hours}&includeIdle=true"));
     assert_eq!(sets.len(), 1);
-    let nano = asked(&world, &format!("{hours}&includeIdle=true")).remove(0).2;
+    let nano = asked(world.ledger().connection(), &format!("{hours}&includeIdle=true"))
+        .remove(0)
+        .2;
     assert_eq!(
         sets[0].keys().collect::<Vec<_>>(),
         nano.keys().collect::<Vec<_>>()

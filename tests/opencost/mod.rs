@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
+use duckdb::Connection;
 use podledger_reports::http::Snapshots;
 use podledger_reports::opencost::{NanoDollars, OpenCost, Settings, nano_dollars};
 use tower::ServiceExt;
@@ -107,9 +108,8 @@ fn platform() -> World {
 }
 
 /// What a question is answered with before it is rounded.
-fn asked(world: &World, query: &str) -> Vec<(i64, i64, NanoDollars)> {
-    let ledger = world.ledger();
-    nano_dollars(ledger.connection(), query, NOW).unwrap_or_else(|problem| panic!("{query}: {problem}"))
+fn asked(connection: &Connection, query: &str) -> Vec<(i64, i64, NanoDollars)> {
+    nano_dollars(connection, query, NOW).unwrap_or_else(|problem| panic!("{query}: {problem}"))
 }
 
 /// A window of the scenario, in seconds from its start, as a parameter.

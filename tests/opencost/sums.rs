@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use duckdb::Connection;
 use podledger_reports::opencost::NanoDollars;
 
 use super::{DAY, HOUR, asked, platform, window};
-use crate::harness::World;
+use crate::harness::rows;
 use crate::simulated::START_MS;
 
 /// Money by field, of hours `[from, to)`.
@@ -21,7 +22,7 @@ struct Row {
 }
 
 /// What the marts say, by hour, field and whatever name is asked for.
-fn marts(world: &World, name: &str) -> Vec<Row> {
+fn marts(connection: &Connection, name: &str) -> Vec<Row> {
     let fields = [
         ("cpuCost", "cpu_cost", "true"),
         ("ramCost", "memory_cost", "true"),
@@ -38,13 +39,13 @@ fn marts(world: &World, name: &str) -> Vec<Row> {
         ),
         ("externalCost", "service_cost", "cost_category = 'control_plane'"),
     ];
-    let mut rows = Vec::new();
+    let mut found = Vec::new();
     for (field, column, condition) in fields {
         let query = format!(
             "select epoch_ms(hour_start_at), cost_category like 'idle_%', {name}, cast(sum({column}) * 1000000000 as bigint) \
              from marts.allocations_hourly where {condition} and {column} <> 0 group by all"
         );
-        rows.extend(world.rows(&query).iter().map(|row| {
+        found.extend(rows(connection, &query).iter().map(|row| {
             let cells: Vec<&str> = row.split('|').collect();
             Row {
                 hour_ms: cells[0].parse().unwrap(),
@@ -55,7 +56,7 @@ fn marts(world: &World, name: &str) -> Vec<Row> {
             }
         }));
     }
-    rows
+    found
 }
 
 fn add(sums: &mut Sums, field: &'static str, nano: i128) {
@@ -92,7 +93,9 @@ fn moved(mut sums: Sums, from: &'static str, to: &'static str) -> Sums {
 #[test]
 fn whole_hours_are_what_the_marts_say_whatever_is_asked_of_them() {
     let world = platform();
-    let rows = marts(&world, "'all'");
+    let ledger = world.ledger();
+    let connection = ledger.connection();
+    let rows = marts(connection, "'all'");
     let present = of(&rows, 0, i64::MAX, |_| true);
     for field in ["cpuCost", "ramCost", "pvCost", "loadBalancerCost", "externalCost"] {
         assert!(
@@ -140,7 +143,7 @@ fn whole_hours_are_what_the_marts_say_whatever_is_asked_of_them() {
                         "{}{step}{aggregate}{idle}&sharelb={are_balancers_shared}",
                         window(from_h * 3_600, to_h * 3_600)
                     );
-                    let sets = asked(&world, &query);
+                    let sets = asked(connection, &query);
                     assert_eq!(sets.first().unwrap().0, START_MS + from_h * HOUR, "{query}");
                     assert_eq!(sets.last().unwrap().1, START_MS + to_h * HOUR, "{query}");
                     for (from_ms, to_ms, set) in &sets {
@@ -176,12 +179,14 @@ fn whole_hours_are_what_the_marts_say_whatever_is_asked_of_them() {
 #[test]
 fn idle_capacity_is_shared_by_who_was_beside_it() {
     let world = platform();
+    let ledger = world.ledger();
+    let connection = ledger.connection();
     let query = |more: &str| format!("{}&aggregate=node,namespace{more}", window(8 * 3_600, 14 * 3_600));
-    let plain = asked(&world, &query("")).remove(0).2;
-    let shared = asked(&world, &query("&shareIdle=true&idleByNode=true"))
+    let plain = asked(connection, &query("")).remove(0).2;
+    let shared = asked(connection, &query("&shareIdle=true&idleByNode=true"))
         .remove(0)
         .2;
-    let rows = marts(&world, "coalesce(node_name, '')");
+    let rows = marts(connection, "coalesce(node_name, '')");
     let (from_ms, to_ms) = (START_MS + 8 * HOUR, START_MS + 14 * HOUR);
     let nodes: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.name.as_str()).collect();
     let mut compared = 0;
@@ -213,7 +218,7 @@ fn idle_capacity_is_shared_by_who_was_beside_it() {
     assert!(compared > 0);
     // What a filter does not let through still takes its part: sharing never makes who is asked about pay for others.
     let namespaces = asked(
-        &world,
+        connection,
         &format!(
             "{}&aggregate=namespace&shareIdle=true",
             window(8 * 3_600, 14 * 3_600)
@@ -223,7 +228,7 @@ fn idle_capacity_is_shared_by_who_was_beside_it() {
     .2;
     for (namespace, fields) in namespaces.iter().filter(|(name, _)| !name.starts_with("__")) {
         let alone = asked(
-            &world,
+            connection,
             &format!(
                 "{}&aggregate=namespace&shareIdle=true&filterNamespaces={namespace}",
                 window(8 * 3_600, 14 * 3_600)
@@ -242,6 +247,8 @@ fn idle_capacity_is_shared_by_who_was_beside_it() {
 #[test]
 fn groups_are_what_the_marts_call_them() {
     let world = platform();
+    let ledger = world.ledger();
+    let connection = ledger.connection();
     let (from_ms, to_ms) = (START_MS + 2 * HOUR, START_MS + 40 * HOUR);
     for (aggregate, column) in [
         ("namespace", "namespace"),
@@ -250,9 +257,9 @@ fn groups_are_what_the_marts_call_them() {
         ("cluster", "cluster"),
         ("pod", "coalesce(pod_name, '')"),
     ] {
-        let rows = marts(&world, column);
+        let rows = marts(connection, column);
         let set = asked(
-            &world,
+            connection,
             &format!("{}&aggregate={aggregate}", window(2 * 3_600, 40 * 3_600)),
         )
         .remove(0)
@@ -286,6 +293,8 @@ fn overlap(one: (i64, i64), other: (i64, i64)) -> i64 {
 #[test]
 fn parts_of_hours_are_what_intervals_say() {
     let world = platform();
+    let ledger = world.ledger();
+    let connection = ledger.connection();
     // Pods with what they cost in each hour, when they held their machine, and when that was there.
     let query = "with machines as (select cluster, machine, epoch_ms(min(start_at)) as from_ms, epoch_ms(max(end_at)) as to_ms from marts.machine_prices group by all), \
          costs as (select cluster, machine, pod_uid, epoch_ms(hour_start_at) as hour_ms, cast(sum(cpu_cost) * 1000000000 as bigint) as cpu, \
@@ -294,8 +303,7 @@ fn parts_of_hours_are_what_intervals_say() {
              least(coalesce(released_ms, epoch_ms(observed_through_at)), epoch_ms(observed_through_at), to_ms) \
          from costs inner join marts.pods as pods using (cluster, pod_uid) inner join machines on costs.cluster = machines.cluster and costs.machine = machines.machine \
          inner join marts.clusters as clusters on costs.cluster = clusters.cluster";
-    let rows: Vec<(String, i64, i128, i128, (i64, i64))> = world
-        .rows(query)
+    let rows: Vec<(String, i64, i128, i128, (i64, i64))> = rows(connection, query)
         .iter()
         .map(|row| {
             let cells: Vec<&str> = row.split('|').collect();
@@ -317,7 +325,10 @@ fn parts_of_hours_are_what_intervals_say() {
         (9 * 3_600 + 1, 10 * 3_600, Some(61)),
     ] {
         let step = step_s.map_or(String::new(), |step| format!("&step={step}s"));
-        let sets = asked(&world, &format!("{}{step}&aggregate=pod", window(from_s, to_s)));
+        let sets = asked(
+            connection,
+            &format!("{}{step}&aggregate=pod", window(from_s, to_s)),
+        );
         for (start, end, set) in &sets {
             let mut wanted: BTreeMap<&str, [i128; 2]> = BTreeMap::new();
             for (pod, hour_ms, cpu, memory, held) in &rows {
@@ -354,7 +365,9 @@ fn parts_of_hours_are_what_intervals_say() {
 #[test]
 fn parts_of_hours_add_up_to_the_hours() {
     let world = platform();
-    let rows = marts(&world, "'all'");
+    let ledger = world.ledger();
+    let connection = ledger.connection();
+    let rows = marts(connection, "'all'");
     for (from_h, to_h, step) in [(9, 12, "17m"), (9, 10, "7s"), (0, 36, "90m"), (12, 15, "59m59s")] {
         for more in [
             "",
@@ -364,7 +377,7 @@ fn parts_of_hours_add_up_to_the_hours() {
             let aggregate = if more.is_empty() { "&aggregate=all" } else { more };
             let query = format!("{}&step={step}{aggregate}", window(from_h * 3_600, to_h * 3_600));
             let mut found = Sums::new();
-            for (_, _, set) in asked(&world, &query) {
+            for (_, _, set) in asked(connection, &query) {
                 for (field, nano) in total(&set) {
                     add(&mut found, field, nano);
                 }
@@ -379,9 +392,11 @@ fn parts_of_hours_add_up_to_the_hours() {
 #[test]
 fn accumulated_sets_are_sums_of_sets() {
     let world = platform();
+    let ledger = world.ledger();
+    let connection = ledger.connection();
     let plain = |more: &str| {
         asked(
-            &world,
+            connection,
             &format!(
                 "{}&step=1h&aggregate=namespace&shareIdle=true{more}",
                 window(0, 2 * DAY / 1_000)
@@ -420,11 +435,13 @@ fn accumulated_sets_are_sums_of_sets() {
 #[test]
 fn windows_beside_the_data_are_empty() {
     let world = platform();
+    let ledger = world.ledger();
+    let connection = ledger.connection();
     for query in [
         "window=1577836800,1577923200&step=1d",
         "window=4102444800,4102531200&step=12h&includeIdle=true",
     ] {
-        let sets = asked(&world, query);
+        let sets = asked(connection, query);
         assert!(!sets.is_empty());
         assert!(sets.iter().all(|(_, _, set)| set.is_empty()), "{query}");
     }
