@@ -109,7 +109,9 @@ fn platform() -> World {
 
 /// What a question is answered with before it is rounded.
 fn asked(connection: &Connection, query: &str) -> Vec<(i64, i64, NanoDollars)> {
-    nano_dollars(connection, query, NOW).unwrap_or_else(|problem| panic!("{query}: {problem}"))
+    let sets = nano_dollars(connection, query, NOW);
+    assert!(sets.is_ok(), "{query}: {sets:?}");
+    sets.unwrap()
 }
 
 /// A window of the scenario, in seconds from its start, as a parameter.

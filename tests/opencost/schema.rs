@@ -292,8 +292,14 @@ pub fn read<T: for<'a> Deserialize<'a>>(server: &Server, url: &str) -> T {
     let answer = server.get(url);
     assert_eq!(answer.status.as_u16(), 200, "{url}: {}", answer.body);
     assert_eq!(answer.headers[header::CONTENT_TYPE], "application/json");
-    let envelope: Envelope<T> = serde_json::from_str(&answer.body)
-        .unwrap_or_else(|error| panic!("{url}: {error}: {:.300}", answer.body));
+    let envelope: Result<Envelope<T>, _> = serde_json::from_str(&answer.body);
+    assert!(
+        envelope.is_ok(),
+        "{url}: {:?}: {:.300}",
+        envelope.err(),
+        answer.body
+    );
+    let envelope = envelope.unwrap();
     assert_eq!(
         (envelope.code, envelope.status.as_str(), envelope.message.as_str()),
         (200, "success", "")

@@ -285,6 +285,9 @@ fn groups_are_what_the_marts_call_them() {
     }
 }
 
+/// A pod, an hour, what CPU and memory of it cost in it, and when it held its machine.
+type PodHour = (String, i64, i128, i128, (i64, i64));
+
 /// Overlap of two stretches, ms.
 fn overlap(one: (i64, i64), other: (i64, i64)) -> i64 {
     (one.1.min(other.1) - one.0.max(other.0)).max(0)
@@ -303,7 +306,7 @@ fn parts_of_hours_are_what_intervals_say() {
              least(coalesce(released_ms, epoch_ms(observed_through_at)), epoch_ms(observed_through_at), to_ms) \
          from costs inner join marts.pods as pods using (cluster, pod_uid) inner join machines on costs.cluster = machines.cluster and costs.machine = machines.machine \
          inner join marts.clusters as clusters on costs.cluster = clusters.cluster";
-    let rows: Vec<(String, i64, i128, i128, (i64, i64))> = rows(connection, query)
+    let rows: Vec<PodHour> = rows(connection, query)
         .iter()
         .map(|row| {
             let cells: Vec<&str> = row.split('|').collect();

@@ -43,6 +43,9 @@ impl Cell {
 /// A group, or none: what the filter does not let through takes its part of what is shared, and is not told.
 pub(super) type Group = Option<usize>;
 
+/// Which cell: its step, group and place.
+pub(super) type CellKey = (i64, Group, Place);
+
 /// Gathers cells.
 pub(super) struct Gathering<'a> {
     pub(super) question: &'a Question,
@@ -52,7 +55,7 @@ pub(super) struct Gathering<'a> {
     numbers: HashMap<String, usize>,
     /// The groups of a pod's containers.
     of_pods: HashMap<Key, Vec<Group>>,
-    pub(super) cells: HashMap<(i64, Group, Place), Cell>,
+    pub(super) cells: HashMap<CellKey, Cell>,
     pub(super) idle: BTreeMap<(i64, Place), Cell>,
     idle_item: Option<Item>,
     /// What nodes cost in each step.
@@ -131,7 +134,7 @@ impl Gathering<'_> {
 
     fn add(
         &mut self,
-        (step, group, place): (i64, Group, Place),
+        (step, group, place): CellKey,
         amounts: &Amounts,
         holder: Window,
         is_pod: bool,
@@ -201,7 +204,7 @@ impl Gathering<'_> {
     fn idle(&mut self, step: i64, place: &Place, item: &Item, amounts: &Amounts, holder: Window) {
         let is_let_through = self.question.filter.lets_through(item);
         let is_shared = self.question.is_idle_shared;
-        if !is_shared && !(self.question.has_idle && is_let_through) {
+        if !(is_shared || self.question.has_idle && is_let_through) {
             return;
         }
         match &mut self.idle_item {

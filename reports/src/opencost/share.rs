@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::groups::{Cell, Gathering, Group};
+use super::groups::{Cell, CellKey, Gathering, Group};
 use super::item::Item;
 use super::sets::{Costs, Place};
 use super::sums::{Money, spread};
@@ -11,8 +11,8 @@ use crate::http::problem::Problem;
 
 impl Gathering<'_> {
     /// Cells in an order that depends on nothing but names.
-    fn ordered(&self) -> Vec<(i64, Group, Place)> {
-        let mut keys: Vec<(i64, Group, Place)> = self.cells.keys().cloned().collect();
+    fn ordered(&self) -> Vec<CellKey> {
+        let mut keys: Vec<CellKey> = self.cells.keys().cloned().collect();
         let name = |group: &Group| group.map(|group| self.groups[group].0.as_str());
         keys.sort_by(|one, other| (one.0, &one.2, name(&one.1)).cmp(&(other.0, &other.2, name(&other.1))));
         keys
@@ -21,7 +21,7 @@ impl Gathering<'_> {
     /// Gives idle capacity to the pods beside it, of each resource by what they paid of it, or of all resources where none paid of that one. What nobody
     /// is beside stays idle.
     pub(super) fn share_idle(&mut self) -> Result<(), Problem> {
-        let mut sharers: HashMap<(i64, Place), Vec<(i64, Group, Place)>> = HashMap::new();
+        let mut sharers: HashMap<(i64, Place), Vec<CellKey>> = HashMap::new();
         let by_node = self.question.is_idle_by_node;
         // Cells may be told apart by node for another reason.
         let scope = |step: i64, place: &Place| {
@@ -83,7 +83,7 @@ impl Gathering<'_> {
 
     /// Gives what load balancers cost to all pods of the cluster, by what they paid; where there are none it stays.
     pub(super) fn share_load_balancers(&mut self) -> Result<(), Problem> {
-        let mut sharers: BTreeMap<(i64, String), Vec<(i64, Group, Place)>> = BTreeMap::new();
+        let mut sharers: BTreeMap<(i64, String), Vec<CellKey>> = BTreeMap::new();
         for key in self.ordered() {
             sharers.entry((key.0, key.2.0.clone())).or_default().push(key);
         }
