@@ -336,6 +336,8 @@ fn every_envelope_is_what_clients_decode() {
 
     let clusters: BTreeMap<String, BTreeMap<String, String>> = read(&server, "/clusterInfoMap");
     assert_eq!(clusters.len(), 1);
+    let cluster: BTreeMap<String, String> = read(&server, "/clusterInfo");
+    assert_eq!(clusters[&cluster["id"]], cluster);
     for path in [
         "/cloudCost",
         "/cloudCost/view/table",

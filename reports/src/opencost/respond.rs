@@ -1,5 +1,6 @@
 //! What becomes of a request: looked at, read, and answered from what is kept or computed.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ pub(super) enum Asked {
     Allocations(Box<Question>),
     Summary(Box<Question>),
     Assets(AssetQuestion),
+    Cluster,
     Clusters,
     Metrics,
 }
@@ -91,7 +93,8 @@ impl OpenCost {
                 ("/allocation/summary", Asked::Summary(question()?))
             }
             "/assets" => ("/assets", Asked::Assets(AssetQuestion::parse(query, now)?)),
-            "/clusterInfo" | "/clusterInfoMap" => ("/clusterInfoMap", Asked::Clusters),
+            "/clusterInfo" => ("/clusterInfo", Asked::Cluster),
+            "/clusterInfoMap" => ("/clusterInfoMap", Asked::Clusters),
             "/metrics" => ("/metrics", Asked::Metrics),
             other => return nothing(other),
         };
@@ -144,6 +147,12 @@ impl OpenCost {
                     enveloped(Summary::of(&sets, question.steps))
                 }
                 Asked::Assets(question) => enveloped(assets(&question, connection, over)?),
+                Asked::Cluster => enveloped(
+                    clusters(connection)?
+                        .into_iter()
+                        .next()
+                        .map(|(_, cluster)| cluster),
+                ),
                 Asked::Clusters => enveloped(clusters(connection)?),
                 Asked::Metrics => Ok(Reply::new(KIND, metrics(connection, over)?)),
             }
@@ -182,22 +191,28 @@ fn refused(problem: &Problem) -> Response {
     response
 }
 
+/// What is told of a cluster.
+type Cluster = BTreeMap<&'static str, String>;
+
 /// Clusters, by identifier.
-fn clusters(connection: &duckdb::Connection) -> Result<serde_json::Value, Problem> {
+fn clusters(connection: &duckdb::Connection) -> Result<BTreeMap<String, Cluster>, Problem> {
     let mut statement = connection
-        .prepare("select cluster from marts.clusters order by cluster")
+        .prepare("select cluster from marts.clusters")
         .map_err(super::read::failed)?;
     let names = statement
         .query_map([], |row| row.get::<_, String>(0))
         .and_then(Iterator::collect::<duckdb::Result<Vec<String>>>)
         .map_err(super::read::failed)?;
     let told = names.into_iter().map(|name| {
-        (
-            name.clone(),
-            json!({ "id": name, "name": name, "provisioner": "", "provider": "" }),
-        )
+        let cluster = BTreeMap::from([
+            ("id", name.clone()),
+            ("name", name.clone()),
+            ("provider", String::new()),
+            ("provisioner", String::new()),
+        ]);
+        (name, cluster)
     });
-    Ok(told.collect::<serde_json::Map<_, _>>().into())
+    Ok(told.collect())
 }
 
 /// What OpenCost's pages ask for and podledger has nothing of: bills of clouds and of other services are in its own dashboard.
