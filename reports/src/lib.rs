@@ -19,6 +19,7 @@ pub mod findings;
 pub mod focus;
 pub mod http;
 pub mod mart_files;
+pub mod opencost;
 pub mod postgres;
 pub mod weekly;
 

@@ -8,6 +8,7 @@
 {% macro duckdb__days(start_ms, end_ms) %}unnest(case when {{ end_ms }} > {{ start_ms }} then range({{ start_ms }} - {{ start_ms }} % 86400000, {{ end_ms }}, 86400000) end){% endmacro %}
 {% macro duckdb__once() %}materialized{% endmacro %}
 {% macro duckdb__content(nested) %}cast({{ nested }} as varchar){% endmacro %}
+{% macro duckdb__json_of(map) %}case when {{ map }} is not null then cast(to_json({{ map }}) as varchar) end{% endmacro %}
 {% macro duckdb__replace_all(text, pattern) %}regexp_replace({{ text }}, {{ pattern }}, '', 'g'){% endmacro %}
 {% macro duckdb__item(list, number) %}list_extract({{ list }}, {{ number }}){% endmacro %}
 {% macro duckdb__size_of(nested) %}len({{ nested }}){% endmacro %}

@@ -35,6 +35,8 @@
 {% macro once() %}{{ return(adapter.dispatch('once')()) }}{% endmacro %}
 {# A text that tells any two different maps or lists apart; its order means nothing. #}
 {% macro content(nested) %}{{ return(adapter.dispatch('content')(nested)) }}{% endmacro %}
+{# A map of texts as a JSON object; NULL where there is none. #}
+{% macro json_of(map) %}{{ return(adapter.dispatch('json_of')(map)) }}{% endmacro %}
 {# A text without what a pattern matches. #}
 {% macro replace_all(text, pattern) %}{{ return(adapter.dispatch('replace_all')(text, pattern)) }}{% endmacro %}
 {# Item of a list by number from 1, NULL beyond its end. #}

@@ -7,6 +7,7 @@
 {% macro spark__days(start_ms, end_ms) %}explode(case when {{ end_ms }} > {{ start_ms }} then sequence({{ start_ms }} - {{ start_ms }} % 86400000, {{ end_ms }} - 1 - ({{ end_ms }} - 1) % 86400000, cast(86400000 as bigint)) end){% endmacro %}
 {% macro spark__once() %}{% endmacro %}
 {% macro spark__content(nested) %}to_json({{ nested }}){% endmacro %}
+{% macro spark__json_of(map) %}to_json({{ map }}){% endmacro %}
 {% macro spark__replace_all(text, pattern) %}regexp_replace({{ text }}, {{ pattern }}, ''){% endmacro %}
 {% macro spark__item(list, number) %}get({{ list }}, {{ number }} - 1){% endmacro %}
 {% macro spark__size_of(nested) %}size({{ nested }}){% endmacro %}

@@ -142,6 +142,8 @@ impl Server {
                 "127.0.0.1:0",
                 "--postgres-listen",
                 "off",
+                "--opencost",
+                "off",
             ])
             // All readers have one address, as behind a proxy.
             .args(["--requests-per-second", "1000000"])

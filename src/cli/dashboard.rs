@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use jiff::Timestamp;
 use podledger_analyzer::config::Config;
 use podledger_analyzer::rules::Rules;
 use podledger_reports::door;
 use podledger_reports::http::{App, Decision, Explain, ListenError, Listener, Settings, Snapshots, Tls};
+use podledger_reports::opencost::{self, OpenCost};
 use podledger_reports::postgres::{self, PostgresError};
 use tokio::sync::watch;
 
@@ -47,23 +49,32 @@ pub struct Dashboard {
     pub sql: SqlLimits,
     /// Where SQL is served on the PostgreSQL wire, or `off`.
     #[arg(long, value_name = "ADDRESS", default_value = POSTGRES)]
-    postgres_listen: PostgresListen,
+    postgres_listen: MaybeListen,
     /// Clients of the PostgreSQL wire at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     postgres_connections: u16,
     /// How long such a client may say nothing, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     postgres_idle: u64,
+    /// Where OpenCost's clients (its pages, exporters, plugins and Prometheus) are answered, or `off`.
+    #[arg(long, value_name = "ADDRESS", default_value = OPENCOST)]
+    opencost: MaybeListen,
+    /// Let all who reach the address of `--opencost` read all costs: OpenCost's clients can show no token.
+    #[arg(long)]
+    compat_anonymous: bool,
 }
+
+/// Where OpenCost's clients are answered unless another address is named: its own port.
+const OPENCOST: &str = "127.0.0.1:9003";
 
 /// Where the PostgreSQL wire is unless another address is named.
 const POSTGRES: &str = "127.0.0.1:15439";
 
 /// An address, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct PostgresListen(Option<SocketAddr>);
+struct MaybeListen(Option<SocketAddr>);
 
-impl std::str::FromStr for PostgresListen {
+impl std::str::FromStr for MaybeListen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -72,7 +83,7 @@ impl std::str::FromStr for PostgresListen {
         }
         let address = text
             .parse()
-            .map_err(|_| format!("`{text}` is neither an address such as {POSTGRES} nor `off`"))?;
+            .map_err(|_| format!("`{text}` is neither an address such as 127.0.0.1:9003 nor `off`"))?;
         Ok(Self(Some(address)))
     }
 }
@@ -86,6 +97,7 @@ pub struct Ready {
     listener: Listener,
     url: String,
     postgres: Option<postgres::Listener>,
+    opencost: Option<(Arc<OpenCost>, Listener)>,
 }
 
 impl Dashboard {
@@ -145,12 +157,43 @@ impl Dashboard {
         }
         let scheme = if tls.is_some() { "https" } else { "http" };
         let postgres = self.postgres(&app, tokens, tls).await?;
+        let opencost = self.opencost(snapshots).await?;
         Ok(Ready {
             app,
             listener,
             url: format!("{scheme}://{address}"),
             postgres,
+            opencost,
         })
+    }
+
+    /// Begins to listen for OpenCost's clients. Where nobody named an address and the usual one is taken, the dashboard does without.
+    async fn opencost(
+        &self,
+        snapshots: &Arc<Snapshots>,
+    ) -> anyhow::Result<Option<(Arc<OpenCost>, Listener)>> {
+        let Some(listen) = self.opencost.0 else {
+            return Ok(None);
+        };
+        let settings = opencost::Settings {
+            listen,
+            hosts: self.host.clone(),
+            is_open: self.compat_anonymous,
+            requests_per_second: self.requests_per_second,
+            clock: Box::new(|| Timestamp::now().as_millisecond()),
+        };
+        let server = OpenCost::new(Arc::clone(snapshots), settings)?;
+        match Listener::bind(listen, None, usize::from(self.connections_per_address)).await {
+            Ok(listener) => Ok(Some((server, listener))),
+            Err(error @ ListenError::Bind { .. }) if listen.to_string() == OPENCOST => {
+                tracing::warn!(
+                    error = format!("{:#}", anyhow::Error::from(error)),
+                    "OpenCost's clients are not answered; name another address with --opencost"
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error).context("cannot answer OpenCost's clients"),
+        }
     }
 
     /// Begins to listen for clients of PostgreSQL. Where nobody named an address and the usual one is taken, the dashboard does without.
@@ -200,6 +243,13 @@ impl Ready {
                 address.port()
             );
         }
+        if let Some(address) = self
+            .opencost
+            .as_ref()
+            .and_then(|(_, listener)| listener.address().ok())
+        {
+            println!("opencost   {address}");
+        }
         println!("dashboard  {}  (Ctrl-C stops)", self.url);
     }
 
@@ -219,7 +269,16 @@ impl Ready {
                 postgres.serve(stop.clone()).await;
             }
         };
-        tokio::join!(self.listener.serve(self.app.router(), stop.clone()), postgres);
+        let opencost = async {
+            if let Some((server, listener)) = self.opencost {
+                listener.serve(server.router(), stop.clone()).await;
+            }
+        };
+        tokio::join!(
+            self.listener.serve(self.app.router(), stop.clone()),
+            postgres,
+            opencost
+        );
         warming.abort();
     }
 }

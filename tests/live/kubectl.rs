@@ -199,6 +199,8 @@ fn serve_collects_several_clusters_and_computes_what_they_cost() {
             "127.0.0.1:0",
             "--postgres-listen",
             "off",
+            "--opencost",
+            "off",
             "--seal-every",
             "1",
             "--build-every",

@@ -28,6 +28,8 @@ pub fn serve(data: &Path) -> Command {
             "127.0.0.1:0",
             "--postgres-listen",
             "off",
+            "--opencost",
+            "off",
         ])
         .args(["--requests-per-second", "100000"])
         .stderr(Stdio::null());

@@ -559,7 +559,7 @@ fn is_known(parts: &Parts, etag: &str) -> bool {
 }
 
 /// An answer with its tag; only the tag, where that is known already.
-fn tagged(parts: &Parts, etag: &str, answer: impl FnOnce() -> Response) -> Response {
+pub(crate) fn tagged(parts: &Parts, etag: &str, answer: impl FnOnce() -> Response) -> Response {
     let mut response = if is_known(parts, etag) {
         not_modified()
     } else {
@@ -577,7 +577,7 @@ fn not_modified() -> Response {
     response
 }
 
-pub(super) fn send(reply: &Reply) -> Response {
+pub(crate) fn send(reply: &Reply) -> Response {
     let mut response = Response::new(Body::from(reply.body.clone()));
     *response.status_mut() = reply.status;
     let headers = response.headers_mut();

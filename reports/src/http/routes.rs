@@ -164,7 +164,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// The first bytes of a text's hash.
-pub(super) fn checksum(text: &str) -> String {
+pub(crate) fn checksum(text: &str) -> String {
     let mut hash = crate::display::hex(&Sha256::digest(text.as_bytes()));
     hash.truncate(16);
     hash
