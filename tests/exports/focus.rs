@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use duckdb::Connection;
-use podledger_analyzer::close::Request;
 use podledger_collector::import::bills::Format;
 
-use super::{done, files, of_file, platform, refused};
-use crate::bills::closing::{NOVEMBER, of_ended_clusters, try_to_close};
+use super::{closed_and_adjusted, done, files, of_file, platform, refused};
 use crate::bills::{deliver, given_a_busy_machine, hours_of, import};
 use crate::harness::{World, rows};
 
@@ -214,22 +212,7 @@ fn what_a_bill_says_stands_beside_the_list_price() {
 
 #[test]
 fn closed_months_and_what_later_bills_say_of_them_are_exported_as_they_were_booked() {
-    let world = World::new();
-    given_a_busy_machine(&world);
-    world.build(true);
-    let at_list_price = Request {
-        at_list_price: true,
-        ..of_ended_clusters(&world, NOVEMBER)
-    };
-    try_to_close(&world, &at_list_price).unwrap();
-    deliver(
-        &world,
-        "bill.csv",
-        &hours_of(&[("i-1", "1.25")]),
-        Format::Cur,
-        "2026-12-20T00:00:00Z",
-    );
-    world.build(false);
+    let world = closed_and_adjusted();
     done(
         &world,
         &["export", "focus", "all.parquet", "--allocation-columns"],

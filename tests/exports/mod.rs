@@ -10,7 +10,11 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use duckdb::Connection;
+use podledger_analyzer::close::Request;
+use podledger_collector::import::bills::Format;
 
+use crate::bills::closing::{NOVEMBER, of_ended_clusters, try_to_close};
+use crate::bills::{deliver, given_a_busy_machine, hours_of};
 use crate::harness::{World, rows};
 use crate::simulated::{ledger_of, scenario};
 
@@ -74,4 +78,25 @@ pub fn files(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// A month that was closed at list price, and a bill of it that came later.
+fn closed_and_adjusted() -> World {
+    let world = World::new();
+    given_a_busy_machine(&world);
+    world.build(true);
+    let at_list_price = Request {
+        at_list_price: true,
+        ..of_ended_clusters(&world, NOVEMBER)
+    };
+    try_to_close(&world, &at_list_price).unwrap();
+    deliver(
+        &world,
+        "bill.csv",
+        &hours_of(&[("i-1", "1.25")]),
+        Format::Cur,
+        "2026-12-20T00:00:00Z",
+    );
+    world.build(false);
+    world
 }

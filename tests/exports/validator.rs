@@ -4,12 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use podledger_analyzer::close::Request;
-use podledger_collector::import::bills::Format;
-
-use super::{done, platform};
-use crate::bills::closing::{NOVEMBER, of_ended_clusters, try_to_close};
-use crate::bills::{deliver, given_a_busy_machine, hours_of};
+use super::{closed_and_adjusted, done, platform};
 use crate::harness::{World, shared_data, tool_of};
 use crate::parity::sample;
 
@@ -106,22 +101,7 @@ fn charges_of_a_platform_are_valid() {
 
 #[test]
 fn charges_of_a_closed_month_with_a_later_bill_are_valid_and_others_are_not() {
-    let world = World::new();
-    given_a_busy_machine(&world);
-    world.build(true);
-    let at_list_price = Request {
-        at_list_price: true,
-        ..of_ended_clusters(&world, NOVEMBER)
-    };
-    try_to_close(&world, &at_list_price).unwrap();
-    deliver(
-        &world,
-        "bill.csv",
-        &hours_of(&[("i-1", "1.25")]),
-        Format::Cur,
-        "2026-12-20T00:00:00Z",
-    );
-    world.build(false);
+    let world = closed_and_adjusted();
     done(&world, &["export", "focus", "all.csv"]);
     is_valid(&world, "all.csv");
 

@@ -4,11 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use axum::http::StatusCode;
+use axum::response::Response;
 use duckdb::Connection;
 use podledger_sql::units::NanoUsd;
 
+use super::problem::Problem;
+use super::respond::{PATIENCE, send};
 use super::snapshot::Snapshot;
+use super::{App, Reply, work};
 use crate::display::short;
 use crate::weekly::observed;
 use crate::{Error, Result};
@@ -20,6 +26,9 @@ const PIPELINES: usize = 50;
 /// The series of all others. Names of Kubernetes have no brackets.
 const OTHERS: &str = "(others)";
 
+/// How a text of OpenMetrics ends.
+const END: &str = "# EOF\n";
+
 const DAY_MS: i64 = 86_400_000;
 
 /// A stretch of time that gauges speak of.
@@ -28,6 +37,60 @@ struct Span {
     period: &'static str,
     from_ms: i64,
     to_ms: i64,
+}
+
+impl App {
+    /// The server's own figures, and what the marts of the snapshot say.
+    ///
+    /// # Errors
+    /// A [`Problem`] where the figures cannot be written; without what the marts say they are told all the same.
+    pub(super) async fn metrics(self: &Arc<Self>) -> std::result::Result<Response, Problem> {
+        let snapshot = self.snapshots.current();
+        if let Some(snapshot) = &snapshot {
+            self.figures.build.set(snapshot.build_id);
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .map_err(|error| Problem::failed(&error))?;
+        if let Some(snapshot) = snapshot {
+            let gauges = tokio::time::timeout(PATIENCE, self.gauges(&snapshot)).await;
+            match gauges
+                .unwrap_or_else(|_| Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "it took too long")))
+            {
+                Ok(gauges) => {
+                    let end = text.strip_suffix(END).map_or(text.len(), str::len);
+                    text.insert_str(end, &gauges);
+                }
+                // The server's own figures are told without them.
+                Err(problem) => tracing::warn!(
+                    problem = problem.detail,
+                    "gauges of the marts could not be computed"
+                ),
+            }
+        }
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        Ok(send(&Reply::new(kind, text)))
+    }
+
+    /// What a Prometheus is told of a snapshot.
+    async fn gauges(self: &Arc<Self>, snapshot: &Arc<Snapshot>) -> std::result::Result<String, Problem> {
+        let told = snapshot.gauges.get_or_try_init(|| async {
+            let permit = Arc::clone(&self.places)
+                .acquire_owned()
+                .await
+                .map_err(|error| Problem::failed(&error))?;
+            let connection = snapshot.connection().map_err(|error| Problem::failed(&error))?;
+            let of = Arc::clone(snapshot);
+            work::run(connection, move |connection, _| {
+                let _permit = permit;
+                text(connection, &of)
+            })
+            .await
+            .map_err(|error| Problem::failed(&error))?
+            .map_err(|error| Problem::failed(&error))
+        });
+        told.await.cloned()
+    }
 }
 
 /// The gauges as OpenMetrics has them, without an end; empty where nothing was observed.

@@ -16,14 +16,11 @@ use super::guard::{self, LARGEST_BODY};
 use super::problem::Problem;
 use super::routes::{self, Route, What};
 use super::snapshot::Snapshot;
-use super::{App, JSON, PROBLEM, Reply, TEXT, answers, gauges, openapi, pages, work};
+use super::{App, JSON, PROBLEM, Reply, TEXT, answers, openapi, pages, work};
 use crate::weekly::{Request as ReportRequest, Weekly};
 
 /// How long a client waits for an answer at most.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How a text of OpenMetrics ends.
-const END: &str = "# EOF\n";
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a client may take to send a body.
 const SLOWEST_BODY: Duration = Duration::from_secs(10);
@@ -239,54 +236,6 @@ impl App {
             }
         }
         response
-    }
-
-    async fn metrics(self: &Arc<Self>) -> Result<Response, Problem> {
-        let snapshot = self.snapshots.current();
-        if let Some(snapshot) = &snapshot {
-            self.figures.build.set(snapshot.build_id);
-        }
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)
-            .map_err(|error| Problem::failed(&error))?;
-        if let Some(snapshot) = snapshot {
-            let gauges = tokio::time::timeout(PATIENCE, self.gauges(&snapshot)).await;
-            match gauges
-                .unwrap_or_else(|_| Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "it took too long")))
-            {
-                Ok(gauges) => {
-                    let end = text.strip_suffix(END).map_or(text.len(), str::len);
-                    text.insert_str(end, &gauges);
-                }
-                // The server's own figures are told without them.
-                Err(problem) => tracing::warn!(
-                    problem = problem.detail,
-                    "gauges of the marts could not be computed"
-                ),
-            }
-        }
-        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        Ok(send(&Reply::new(kind, text)))
-    }
-
-    /// What a Prometheus is told of a snapshot.
-    async fn gauges(self: &Arc<Self>, snapshot: &Arc<Snapshot>) -> Result<String, Problem> {
-        let told = snapshot.gauges.get_or_try_init(|| async {
-            let permit = Arc::clone(&self.places)
-                .acquire_owned()
-                .await
-                .map_err(|error| Problem::failed(&error))?;
-            let connection = snapshot.connection().map_err(|error| Problem::failed(&error))?;
-            let of = Arc::clone(snapshot);
-            work::run(connection, move |connection, _| {
-                let _permit = permit;
-                gauges::text(connection, &of)
-            })
-            .await
-            .map_err(|error| Problem::failed(&error))?
-            .map_err(|error| Problem::failed(&error))
-        });
-        told.await.cloned()
     }
 
     /// Which build is served.

@@ -102,6 +102,19 @@ fn text(row: &Row<'_>, at: usize) -> duckdb::Result<String> {
     Ok(row.get::<_, Option<String>>(at)?.unwrap_or_default())
 }
 
+/// The labels of [`OF_NODE`], of columns cluster, node, instance type, region, provider id and architecture.
+fn node_labels(row: &Row<'_>) -> duckdb::Result<[String; 7]> {
+    Ok([
+        text(row, 0)?,
+        text(row, 1)?,
+        text(row, 1)?,
+        text(row, 2)?,
+        text(row, 3)?,
+        text(row, 4)?,
+        text(row, 5)?,
+    ])
+}
+
 /// The text that Prometheus reads.
 ///
 /// # Errors
@@ -172,15 +185,7 @@ fn nodes(reader: &Reader<'_>) -> Result<[Metric; 6], Problem> {
     );
     reader.each(&query, |row| {
         let read = || {
-            let labels = [
-                text(row, 0)?,
-                text(row, 1)?,
-                text(row, 1)?,
-                text(row, 2)?,
-                text(row, 3)?,
-                text(row, 4)?,
-                text(row, 5)?,
-            ];
+            let labels = node_labels(row)?;
             let amount = |at| row.get::<_, Option<i128>>(at);
             Ok((
                 labels,
@@ -223,15 +228,7 @@ fn nodes(reader: &Reader<'_>) -> Result<[Metric; 6], Problem> {
     );
     reader.each(&query, |row| {
         let read = || {
-            let labels = [
-                text(row, 0)?,
-                text(row, 1)?,
-                text(row, 1)?,
-                text(row, 2)?,
-                text(row, 3)?,
-                text(row, 4)?,
-                text(row, 5)?,
-            ];
+            let labels = node_labels(row)?;
             Ok((labels, row.get::<_, i128>(6)?))
         };
         let (labels, milli) = read().map_err(failed)?;

@@ -578,7 +578,7 @@ pub const FACTS: &[Fact] = &[
             instant("observed_from_at", Any),
         ],
     },
-    // What a closed month says for good. Its rows, and what machines cost an hour when it was closed, are hashed in `closed_months`.
+    // What a closed month says for good. Its rows, and what machines and services cost an hour when it was closed, are hashed in `closed_months`.
     Fact {
         table: "closed_months",
         key: &["month_start_at"],
