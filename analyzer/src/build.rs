@@ -7,7 +7,7 @@ use podledger_sql::crash::{Point, point};
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
 use podledger_sql::project::Project;
-use podledger_sql::runner::{Runner, TestFailure};
+use podledger_sql::runner::{Runner, TestFailure, TestedColumns};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -76,8 +76,8 @@ pub fn check(ledger: &Ledger, config: &Config) -> Result<Vec<TestFailure>> {
     let runner = Runner::new(&project)?;
     let connection = ledger.connection();
     execute(connection, "begin transaction", "begin the checks")?;
-    let failures =
-        recompute_hours(connection, &runner).and_then(|()| runner.run_tests(connection, &|_| true));
+    let failures = recompute_hours(connection, &runner)
+        .and_then(|()| runner.run_tests(connection, TestedColumns::All, &|_| true, &mut |_| ()));
     let _ = connection.execute_batch("rollback");
     Ok(failures?)
 }
@@ -128,9 +128,13 @@ fn build_in_transaction(
     }
     let dirty_hours = count(connection, "build.dirty_hours")?;
     let (changed, mut watch) = work.finish()?;
-    let failures = runner.run_tests(connection, &|name| is_full || changed.contains(name))?;
+    let failures = runner.run_tests(
+        connection,
+        TestedColumns::OfTables,
+        &|name| is_full || changed.contains(name),
+        &mut |test| watch.lap(&format!("(check {test})")),
+    )?;
     touched::show_all(connection)?;
-    watch.lap("(checks)");
     if !failures.is_empty() {
         return Err(Error::Violated {
             failures: failures.iter().map(describe).collect(),

@@ -94,8 +94,10 @@ pub struct RowBar {
 pub fn rows(name: &'static str, description: &str, row_height: i32, bars: &[RowBar]) -> Result<String> {
     const LABEL: i32 = 118;
     const BAR: i32 = 214;
+    // Wide enough for the longest note, "better packing and less waste".
+    const WIDTH: i32 = 670;
     let height = row_height * i32::try_from(bars.len()).unwrap_or(1) + 8;
-    let mut picture = Picture::new(name, 620, height);
+    let mut picture = Picture::new(name, WIDTH, height);
     let least = bars
         .iter()
         .map(|bar| bar.from.min(bar.to))
@@ -105,7 +107,7 @@ pub fn rows(name: &'static str, description: &str, row_height: i32, bars: &[RowB
     let most = bars.iter().map(|bar| bar.from.max(bar.to)).max().unwrap_or(1);
     let span = i128::from(most - least).max(1);
     let place = |at: i64| LABEL + i32::try_from(i128::from(at - least) * i128::from(BAR) / span).unwrap_or(0);
-    let (left, right) = (LABEL + BAR + 12, 620);
+    let (left, right) = (LABEL + BAR + 12, WIDTH);
     picture.draw(|area| {
         for (number, bar) in bars.iter().enumerate() {
             let top = row_height * i32::try_from(number).unwrap_or(0) + 4;

@@ -17,8 +17,8 @@
 {# How many of something, in words. #}
 {% macro counted(number, noun) %}{{ number_text(number) }} || case when {{ number }} = 1 then ' {{ noun }}' else ' {{ noun }}s' end{% endmacro %}
 
-{# What pods paid in each week that they held a machine in, or the week before, as int_finding_pods tells it of all: of those of a relation only, found
-   before anything is summed. #}
+{# What the pods of a relation paid in each week that they held a machine in, or the week before: they are found before anything is summed. Running is
+   what the categories used, unused_request, unmetered, failed and lost divide; the other stages are the categories of their names. #}
 {% macro finding_pods(meant) %}(
 with costs as (
     select
@@ -34,9 +34,7 @@ with costs as (
     from {{ ref('machine_pod_hours') }} as costs
     inner join {{ ref('int_finding_hours') }} as hours
         on costs.cluster = hours.cluster and costs.hour_start_ms = hours.hour_start_ms
-{%- if meant %}
     inner join (select distinct cluster, pod_uid from {{ meant }}) as meant on costs.cluster = meant.cluster and costs.pod_uid = meant.pod_uid
-{%- endif %}
     where costs.consumer_kind = 'pod'
 )
 

@@ -22,13 +22,6 @@ const MIGRATIONS: &[&str] = &[
 /// Most memory that DuckDB takes for tables and intermediate results, where the machine has more.
 const MEMORY_GIB: f64 = 4.0;
 
-/// The same for a copy that is served: its questions are small, several copies may be open while builds run in the same process,
-/// and what does not fit goes to disk.
-const SERVED_MEMORY_GIB: f64 = 1.0;
-
-/// Most threads that questions to a served copy share.
-const SERVED_THREADS: i64 = 4;
-
 /// A ledger of fewer blocks of 256 KiB is merged at every build, which takes no time: each build adds a row group to some
 /// twenty tables, and each of these takes a block.
 const SMALL_BLOCKS: i64 = 400;
@@ -61,46 +54,10 @@ impl Ledger {
             .connection
             .execute_batch("set preserve_insertion_order = false; set max_vacuum_tasks = 0;")
             .doing("set up the ledger")?;
-        ledger.limit_memory(MEMORY_GIB)?;
+        limit_memory(&ledger.connection, MEMORY_GIB)?;
         ledger.migrate()?;
         ledger.make_raw_tables()?;
         Ok(ledger)
-    }
-
-    /// DuckDB would take 80 % of the machine's memory; beyond so many GiB it writes to disk what does not fit.
-    fn limit_memory(&self, most_gib: f64) -> Result<()> {
-        let doing = "limit the ledger's memory";
-        let allowed: String = self
-            .connection
-            .query_row("select current_setting('memory_limit')", [], |row| row.get(0))
-            .doing(doing)?;
-        let is_more = match allowed.split_once(' ') {
-            Some((_, "TiB")) => true,
-            Some((amount, "GiB")) => amount.parse::<f64>().is_ok_and(|amount| amount > most_gib),
-            _ => false,
-        };
-        if is_more {
-            self.connection
-                .execute_batch(&format!("set memory_limit = '{most_gib} GiB'"))
-                .doing(doing)?;
-        }
-        Ok(())
-    }
-
-    fn limit_threads(&self, most: i64) -> Result<()> {
-        let doing = "limit the ledger's threads";
-        let allowed: i64 = self
-            .connection
-            .query_row("select cast(current_setting('threads') as bigint)", [], |row| {
-                row.get(0)
-            })
-            .doing(doing)?;
-        if allowed > most {
-            self.connection
-                .execute_batch(&format!("set threads = {most}"))
-                .doing(doing)?;
-        }
-        Ok(())
     }
 
     /// The ledger in `path`, for reading; its connection refuses files, extensions and changes of settings.
@@ -108,18 +65,6 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::open`]; [`Error::Io`] where there is none.
     pub fn open_read_only(path: &Path) -> Result<Self> {
-        Self::open_locked(path, MEMORY_GIB, None)
-    }
-
-    /// The same of a copy that is served beside other work: with less memory, and few threads.
-    ///
-    /// # Errors
-    /// As [`Ledger::open_read_only`].
-    pub fn open_served(path: &Path) -> Result<Self> {
-        Self::open_locked(path, SERVED_MEMORY_GIB, Some(SERVED_THREADS))
-    }
-
-    fn open_locked(path: &Path, most_gib: f64, most_threads: Option<i64>) -> Result<Self> {
         if !path.exists() {
             let source = std::io::Error::new(
                 std::io::ErrorKind::NotFound,
@@ -138,10 +83,7 @@ impl Ledger {
         let version = ledger.version()?;
         ledger.check_version(version)?;
         // Once the settings are locked, nobody could.
-        ledger.limit_memory(most_gib)?;
-        if let Some(most) = most_threads {
-            ledger.limit_threads(most)?;
-        }
+        limit_memory(&ledger.connection, MEMORY_GIB)?;
         ledger
             .connection
             .execute_batch(
@@ -443,6 +385,40 @@ pub(crate) fn scratch_with(threads: u32) -> Result<Connection> {
         .and_then(|config| config.with("async_threads", "0"))
         .doing("configure DuckDB")?;
     Connection::open_in_memory_with_flags(config).doing("open a scratch database")
+}
+
+/// DuckDB would take 80 % of the machine's memory; beyond so many GiB it writes to disk what does not fit.
+pub(crate) fn limit_memory(connection: &Connection, most_gib: f64) -> Result<()> {
+    let doing = "limit the memory of DuckDB";
+    let allowed: String = connection
+        .query_row("select current_setting('memory_limit')", [], |row| row.get(0))
+        .doing(doing)?;
+    let is_more = match allowed.split_once(' ') {
+        Some((_, "TiB")) => true,
+        Some((amount, "GiB")) => amount.parse::<f64>().is_ok_and(|amount| amount > most_gib),
+        _ => false,
+    };
+    if is_more {
+        connection
+            .execute_batch(&format!("set memory_limit = '{most_gib} GiB'"))
+            .doing(doing)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn limit_threads(connection: &Connection, most: i64) -> Result<()> {
+    let doing = "limit the threads of DuckDB";
+    let allowed: i64 = connection
+        .query_row("select cast(current_setting('threads') as bigint)", [], |row| {
+            row.get(0)
+        })
+        .doing(doing)?;
+    if allowed > most {
+        connection
+            .execute_batch(&format!("set threads = {most}"))
+            .doing(doing)?;
+    }
+    Ok(())
 }
 
 /// A text as an SQL literal.

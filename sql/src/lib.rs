@@ -28,6 +28,7 @@ pub mod project;
 pub mod published;
 pub mod recall;
 pub mod runner;
+pub mod served;
 pub mod session;
 mod tree;
 pub mod units;

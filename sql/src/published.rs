@@ -251,7 +251,7 @@ pub fn manifest(folder: &Path) -> Result<Option<Manifest>> {
 }
 
 /// Number of the last build, and a hash of what it was made of.
-fn made_of(connection: &Connection) -> Result<(i64, String)> {
+pub(crate) fn made_of(connection: &Connection) -> Result<(i64, String)> {
     connection
         .query_row(
             "select max(build_id), sha256(concat_ws(' ', ?, max_by(fingerprint, build_id), max_by(configuration, build_id), \

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use duckdb::Connection;
 use duckdb::arrow::record_batch::RecordBatch;
 use jiff::civil::date;
-use podledger_analyzer::build::build;
+use podledger_analyzer::build::{Step, build};
 use podledger_analyzer::config::Config;
 use podledger_sql::Error as SqlError;
 use podledger_sql::facts::Fact;
@@ -156,6 +156,19 @@ impl Bench {
     }
 }
 
+/// What a build did that took so long, and all of its checks together.
+fn parts(steps: &[Step], shortest: Duration) -> Vec<(String, Duration)> {
+    let checks: Duration = steps
+        .iter()
+        .filter(|step| step.name.starts_with("(check "))
+        .map(|step| step.elapsed)
+        .sum();
+    let long = steps.iter().filter(|step| step.elapsed >= shortest);
+    long.map(|step| (format!("  {}", step.name), step.elapsed))
+        .chain([("  (checks)".to_owned(), checks)])
+        .collect()
+}
+
 fn measure(folder: &Path, pods: u64, shortest: Duration) -> anyhow::Result<Report> {
     let mut measures = Vec::new();
     let mut note = |name: &str, elapsed: Duration, count: u64, unit: &'static str| {
@@ -212,10 +225,8 @@ fn measure(folder: &Path, pods: u64, shortest: Duration) -> anyhow::Result<Repor
     let started = Instant::now();
     let (ledger, built) = build(Ledger::open(&ledger_path)?, &lake, &config, true)?;
     note("full build", started.elapsed(), pods, "pods");
-    for step in &built.steps {
-        if step.elapsed >= shortest {
-            note(&format!("  {}", step.name), step.elapsed, pods, "pods");
-        }
+    for (name, elapsed) in parts(&built.steps, shortest) {
+        note(&name, elapsed, pods, "pods");
     }
     let ledger_bytes = std::fs::metadata(&ledger_path)?.len();
     let tables = table_sizes(ledger.connection(), pods)?;
@@ -237,10 +248,8 @@ fn measure(folder: &Path, pods: u64, shortest: Duration) -> anyhow::Result<Repor
         more,
         "pods",
     );
-    for step in &built.steps {
-        if step.elapsed >= shortest {
-            note(&format!("  {}", step.name), step.elapsed, more, "pods");
-        }
+    for (name, elapsed) in parts(&built.steps, shortest) {
+        note(&name, elapsed, more, "pods");
     }
 
     for (name, question) in QUESTIONS {

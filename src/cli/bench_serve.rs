@@ -19,6 +19,7 @@ use podledger_analyzer::config::Config;
 use podledger_reports::http::routes;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
+use podledger_sql::published::Published;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -71,7 +72,9 @@ struct Report {
     /// URLs whose first answers took longest, asked one after another by one reader.
     slowest: Vec<First>,
     build_seconds: f64,
+    publish_seconds: f64,
     build_beside_readers_seconds: f64,
+    publish_beside_readers_seconds: f64,
     /// Most memory that the server has held, where the system tells.
     server_memory_bytes: Option<u64>,
 }
@@ -189,7 +192,7 @@ impl BenchServe {
     }
 
     async fn measure(&self, data: &Path, lake: &Lake, pods: u64) -> anyhow::Result<Report> {
-        let build_seconds = built(data, lake).await?;
+        let [build_seconds, publish_seconds] = built(data, lake).await?;
         let server = Server::start(data, self.readers)?;
         let mut one = Reader::new(&server.address, false);
         let (mut slowest, given) = crawl(&mut one).await;
@@ -201,7 +204,7 @@ impl BenchServe {
         let readers = Readers::start(self, &server.address, urls, given);
         tokio::time::sleep(Duration::from_secs(self.seconds)).await;
         let alone = readers.taken("alone");
-        let build_beside_readers_seconds = built(data, lake).await?;
+        let [build_beside_readers_seconds, publish_beside_readers_seconds] = built(data, lake).await?;
         let beside = readers.taken("beside a full build");
         readers.see_everything_anew(&before).await;
         let after = readers.taken("after it");
@@ -217,22 +220,26 @@ impl BenchServe {
             phases: vec![first, alone, beside, after],
             slowest,
             build_seconds,
+            publish_seconds,
             build_beside_readers_seconds,
+            publish_beside_readers_seconds,
             server_memory_bytes: peak_memory(&server.child.id().to_string()),
         })
     }
 }
 
-/// Builds everything anew; says how long it took.
-async fn built(data: &Path, lake: &Lake) -> anyhow::Result<f64> {
+/// Builds everything anew and publishes it, as `podledger build` does; says how long each took.
+async fn built(data: &Path, lake: &Lake) -> anyhow::Result<[f64; 2]> {
     let (path, lake) = (data.join("ledger.duckdb"), lake.clone());
-    let started = Instant::now();
-    tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
-        build(Ledger::open(&path)?, &lake, &Config::default(), true)?;
-        Ok(())
+    let published = Published::new(&data.join("published"));
+    tokio::task::spawn_blocking(move || -> anyhow::Result<[f64; 2]> {
+        let started = Instant::now();
+        let (ledger, _) = build(Ledger::open(&path)?, &lake, &Config::default(), true)?;
+        let building = started.elapsed();
+        published.publish(ledger.connection())?;
+        Ok([building, started.elapsed() - building].map(|took| took.as_secs_f64()))
     })
-    .await??;
-    Ok(started.elapsed().as_secs_f64())
+    .await?
 }
 
 /// The first answer of every page, found by links alone, and of the API where it need not be told more.
@@ -568,11 +575,15 @@ fn print(report: &Report) {
         );
     }
     println!(
-        "\nbuild  {:>7.1} s alone, {:.1} s beside readers",
+        "\nbuild   {:>7.1} s alone, {:.1} s beside readers",
         report.build_seconds, report.build_beside_readers_seconds
     );
+    println!(
+        "publish {:>7.1} s alone, {:.1} s beside readers",
+        report.publish_seconds, report.publish_beside_readers_seconds
+    );
     if let Some(bytes) = report.server_memory_bytes {
-        println!("server {:>7} MiB of memory at most", bytes >> 20);
+        println!("server  {:>7} MiB of memory at most", bytes >> 20);
     }
 }
 

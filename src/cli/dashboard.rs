@@ -14,6 +14,7 @@ use podledger_reports::door;
 use podledger_reports::http::{App, Decision, Explain, ListenError, Listener, Settings, Snapshots, Tls};
 use podledger_reports::opencost::{self, OpenCost};
 use podledger_reports::postgres::{self, PostgresError};
+use podledger_sql::published::Published;
 use tokio::sync::watch;
 
 use super::advice::{advise, advise_week};
@@ -289,12 +290,11 @@ impl Ready {
 /// As [`Dashboard::ready`].
 pub async fn show(
     dashboard: &Dashboard,
-    ledger: &Path,
+    shown: Arc<Snapshots>,
     tokens: PathBuf,
     config: &Config,
     door: door::Settings,
 ) -> anyhow::Result<()> {
-    let shown = snapshots(ledger);
     let ready = dashboard.ready(&shown, tokens, config, door).await?;
     let (changes, changed) = watch::channel(0);
     take(&shown, &changes).await;
@@ -324,16 +324,16 @@ pub async fn take(snapshots: &Arc<Snapshots>, changes: &watch::Sender<u64>) {
         Ok(Err(error)) => {
             tracing::error!(
                 error = format!("{:#}", anyhow::Error::from(error)),
-                "the newest build cannot be served; serving the one before"
+                "the newest build cannot be served as it should be"
             );
         }
         Err(error) => tracing::error!(%error, "taking a snapshot was interrupted"),
     }
 }
 
-/// Snapshots of a ledger.
-pub fn snapshots(ledger: &Path) -> Arc<Snapshots> {
-    Arc::new(Snapshots::new(ledger))
+/// Snapshots of a ledger, and of its published marts.
+pub fn snapshots(ledger: &Path, published: Published) -> Arc<Snapshots> {
+    Arc::new(Snapshots::new(ledger, published))
 }
 
 /// Tells this program and its configuration from others: which rule decided what is said by these, not by the build.

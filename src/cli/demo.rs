@@ -22,7 +22,7 @@ use podledger_sql::ledger::Ledger;
 use podledger_sql::published::Published;
 
 use super::collect::runtime;
-use super::dashboard::{Dashboard, show};
+use super::dashboard::{Dashboard, show, snapshots};
 use super::report::{Format, last_week, write};
 use super::report_advice::advise;
 use super::simulated::client;
@@ -141,11 +141,14 @@ impl Demo {
 
     /// Serves the dashboard until somebody stops it.
     fn serve(&self, data: &Path, config: &Config) -> anyhow::Result<()> {
-        let (ledger, tokens) = (data.join("ledger.duckdb"), data.join("tokens.toml"));
+        let shown = snapshots(
+            &data.join("ledger.duckdb"),
+            Published::new(&data.join("published")),
+        );
         runtime()?.block_on(show(
             &self.dashboard,
-            &ledger,
-            tokens,
+            shown,
+            data.join("tokens.toml"),
             config,
             self.dashboard.sql.settings(data)?,
         ))

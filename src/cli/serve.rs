@@ -58,18 +58,11 @@ impl Serve {
         let config = cli.configuration()?;
         let door = self.dashboard.sql.settings(&cli.data)?;
         runtime()?.block_on(async {
+            let shown = snapshots(&cli.ledger_path(), cli.published());
             if self.no_collect {
-                show(
-                    &self.dashboard,
-                    &cli.ledger_path(),
-                    cli.tokens_path(),
-                    &config,
-                    door,
-                )
-                .await?;
+                show(&self.dashboard, shown, cli.tokens_path(), &config, door).await?;
                 return Ok(ExitCode::SUCCESS);
             }
-            let shown = snapshots(&cli.ledger_path());
             let ready = self
                 .dashboard
                 .ready(&shown, cli.tokens_path(), &config, door)
@@ -89,10 +82,12 @@ impl Serve {
                 figures.milliseconds.clone(),
             );
             let stop = stopped_by_signal();
+            let (builds, built) = watch::channel(());
             let publishing = tokio::spawn(keep_publishing(
                 Arc::clone(&shown),
                 cli.published(),
-                changes.subscribe(),
+                changes.clone(),
+                built,
                 stop.clone(),
             ));
             let serving = tokio::spawn(ready.serve(stop.clone(), changed));
@@ -104,7 +99,7 @@ impl Serve {
                 Duration::from_secs(self.build_every),
                 stop.clone(),
                 figures,
-                (shown, changes),
+                (shown, changes, builds),
             ));
             let collected = self.live.run(cli, stop, registry, self.metrics_listen).await;
             if collected.is_err() {
@@ -120,20 +115,21 @@ impl Serve {
     }
 }
 
-/// Publishes what is served, whenever that has changed, but for no more than a tenth of the time.
+/// Publishes the newest build whenever there is one, but for no more than a tenth of the time, and shows it so.
 async fn keep_publishing(
     shown: Arc<Snapshots>,
     published: Published,
-    mut changed: watch::Receiver<u64>,
+    changes: watch::Sender<u64>,
+    mut built: watch::Receiver<()>,
     mut stop: watch::Receiver<bool>,
 ) {
-    changed.mark_changed();
+    built.mark_changed();
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            changed = changed.changed() => if changed.is_err() { return },
+            built = built.changed() => if built.is_err() { return },
         }
-        let Some(snapshot) = shown.current() else { continue };
+        let Some(snapshot) = shown.newest() else { continue };
         let started = Instant::now();
         let published = published.clone();
         let done = tokio::task::spawn_blocking(move || -> anyhow::Result<Publishing> {
@@ -143,6 +139,7 @@ async fn keep_publishing(
             Ok(Ok(Publishing::Done { folder, bytes })) => {
                 let seconds = started.elapsed().as_secs_f64();
                 tracing::info!(folder = %folder.display(), bytes, seconds, "published");
+                take(&shown, &changes).await;
             }
             Ok(Ok(Publishing::Unchanged { .. })) => {}
             Ok(Ok(Publishing::Busy)) => tracing::info!("another process is publishing"),
@@ -165,7 +162,7 @@ async fn keep_building(
     every: Duration,
     mut stop: watch::Receiver<bool>,
     figures: Figures,
-    (shown, changes): (Arc<Snapshots>, watch::Sender<u64>),
+    (shown, changes, builds): (Arc<Snapshots>, watch::Sender<u64>, watch::Sender<()>),
 ) {
     let mut compacted = None;
     loop {
@@ -199,6 +196,7 @@ async fn keep_building(
                 tracing::info!(facts, seconds = started.elapsed().as_secs_f64(), "built");
                 // The ledger is closed until the next build.
                 take(&shown, &changes).await;
+                builds.send_replace(());
             }
             Ok(Err(error)) => {
                 figures.failures.inc();

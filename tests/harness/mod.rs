@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use duckdb::Connection;
 use jiff::civil::date;
@@ -10,8 +11,10 @@ use podledger_analyzer::build::{BuildReport, build};
 use podledger_analyzer::config::Config;
 use podledger_collector::import::Imported;
 use podledger_collector::import::query::import_query;
+use podledger_reports::http::Snapshots;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
+use podledger_sql::published::Published;
 use tempfile::TempDir;
 
 /// A folder of the data that several projects share, from `PODLEDGER_SHARED_DATA`; `None`, said loudly, without it.
@@ -205,6 +208,18 @@ impl World {
     pub fn rows(&self, query: &str) -> Vec<String> {
         rows(self.ledger().connection(), query)
     }
+}
+
+/// What a server shows of a folder.
+pub fn snapshots_of(folder: &Path) -> Arc<Snapshots> {
+    Arc::new(unshared_snapshots_of(folder))
+}
+
+pub fn unshared_snapshots_of(folder: &Path) -> Snapshots {
+    Snapshots::new(
+        &folder.join("ledger.duckdb"),
+        Published::new(&folder.join("published")),
+    )
 }
 
 pub fn rows(connection: &Connection, query: &str) -> Vec<String> {

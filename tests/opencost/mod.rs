@@ -6,16 +6,14 @@ mod schema;
 mod sums;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use duckdb::Connection;
-use podledger_reports::http::Snapshots;
 use podledger_reports::opencost::{NanoDollars, OpenCost, Settings, nano_dollars};
 use tower::ServiceExt;
 
-use crate::harness::World;
+use crate::harness::{World, snapshots_of};
 use crate::services::declared;
 use crate::simulated::{START_MS, ledger_of, scenario};
 
@@ -49,7 +47,7 @@ pub fn settings() -> Settings {
 
 impl Server {
     pub fn of(folder: &Path) -> Self {
-        let snapshots = Arc::new(Snapshots::new(&folder.join("ledger.duckdb")));
+        let snapshots = snapshots_of(folder);
         snapshots.take().unwrap();
         Self {
             router: OpenCost::new(snapshots, settings()).unwrap().router(),

@@ -3,15 +3,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use axum::http::{StatusCode, header};
 use podledger_reports::display::HOSTILE_NAMES;
-use podledger_reports::http::Snapshots;
 use podledger_reports::opencost::{OpenCost, OpenCostError, Settings};
 
 use super::{Server, settings};
-use crate::harness::World;
+use crate::harness::{World, snapshots_of};
 
 fn one_pod() -> World {
     let world = World::new();
@@ -104,7 +102,7 @@ fn only_own_names_and_pages_are_answered() {
 #[test]
 fn answers_are_kept_for_the_window_that_the_clock_makes() {
     let world = one_pod();
-    let snapshots = Arc::new(Snapshots::new(&world.folder.path().join("ledger.duckdb")));
+    let snapshots = snapshots_of(world.folder.path());
     snapshots.take().unwrap();
     let hour = 3_600_000;
     // 2026-11-16 10:30, and an hour more with every question.
@@ -147,7 +145,7 @@ fn answers_are_kept_for_the_window_that_the_clock_makes() {
 #[test]
 fn before_the_first_build_there_is_nothing_to_tell() {
     let world = World::new();
-    let snapshots = Arc::new(Snapshots::new(&world.folder.path().join("ledger.duckdb")));
+    let snapshots = snapshots_of(world.folder.path());
     let server = Server {
         router: OpenCost::new(snapshots, settings()).unwrap().router(),
         runtime: tokio::runtime::Builder::new_multi_thread()
@@ -262,7 +260,7 @@ fn form(value: &str) -> String {
 
 #[test]
 fn who_can_be_reached_from_elsewhere_has_to_be_opened_by_name() {
-    let snapshots = || Arc::new(Snapshots::new(std::path::Path::new("nothing.duckdb")));
+    let snapshots = || snapshots_of(std::path::Path::new("nothing"));
     for (listen, is_open, is_served) in [
         ("127.0.0.1:9003", false, true),
         ("[::1]:9003", false, true),

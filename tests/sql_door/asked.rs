@@ -1,18 +1,17 @@
 //! What is asked is answered, in every format, by command line and over HTTP.
 
 use std::process::Command;
-use std::sync::Arc;
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
 use arrow::ipc::reader::StreamReader;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use podledger_reports::http::{App, Role, Snapshots, create_token};
+use podledger_reports::http::{App, Role, create_token};
 use tower::ServiceExt as _;
 
 use super::{contents, podledger, publish, runtime, world};
-use crate::harness::{World, tool};
+use crate::harness::{World, snapshots_of, tool};
 
 #[test]
 fn the_command_line_writes_every_format() {
@@ -216,7 +215,7 @@ const HOST: (&str, &str) = ("host", "127.0.0.1:9480");
 impl Server {
     fn of(world: &World, patience_ms: u64) -> Self {
         let folder = world.folder.path();
-        let snapshots = Arc::new(Snapshots::new(&folder.join("ledger.duckdb")));
+        let snapshots = snapshots_of(folder);
         snapshots.take().unwrap();
         let mut door = super::settings(folder);
         door.patience = std::time::Duration::from_millis(patience_ms);

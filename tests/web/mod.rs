@@ -10,6 +10,7 @@ mod handy;
 mod marts;
 pub mod names;
 mod pictures;
+mod published;
 mod reports;
 mod safety;
 mod secrets;
@@ -27,7 +28,7 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use podledger_reports::http::{App, Settings, Snapshots};
 use tower::ServiceExt;
 
-use crate::harness::World;
+use crate::harness::{World, snapshots_of};
 
 /// A server of a ledger, asked without a network.
 pub struct Server {
@@ -108,7 +109,7 @@ impl Server {
 
     /// Of what is in a folder, as settings say.
     pub fn with(folder: &Path, settings: Settings) -> Self {
-        let snapshots = Arc::new(Snapshots::new(&folder.join("ledger.duckdb")));
+        let snapshots = snapshots_of(folder);
         snapshots.take().unwrap();
         let app = App::new(Arc::clone(&snapshots), settings).unwrap();
         Self {

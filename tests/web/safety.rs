@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use podledger_reports::http::{App, Role, Settings, Snapshots, create_token, revoke_token, routes};
+use podledger_reports::http::{App, Role, Settings, create_token, revoke_token, routes};
 
 use super::{Server, settings};
-use crate::harness::World;
+use crate::harness::{World, snapshots_of};
 
 /// What is answered without a token: whether it is well, and how to sign in.
 const OPEN: &[&str] = &[
@@ -231,7 +231,7 @@ fn a_browser_signs_in_with_a_token_and_out_again() {
 #[test]
 fn nobody_is_served_over_a_network_without_a_token() {
     let world = one_pod();
-    let snapshots = std::sync::Arc::new(Snapshots::new(&world.folder.path().join("ledger.duckdb")));
+    let snapshots = snapshots_of(world.folder.path());
     let mut open = settings(&world.folder.path().join("tokens.toml"));
     open.listen = "0.0.0.0:9480".parse().unwrap();
     let refused = App::new(snapshots, open).err().unwrap().to_string();

@@ -92,12 +92,20 @@ fn in_words(error: &dyn std::error::Error) -> String {
     words
 }
 
-/// What DuckDB says of a query that it cannot plan or run.
+/// What DuckDB says of a query that it cannot plan or run. What it advises where memory ran out are settings that nobody who asks may change.
 fn of_duckdb(message: String) -> Failed {
-    let is_too_much = message.contains("Out of Memory Error");
+    if !message.contains("Out of Memory Error") {
+        return Failed {
+            why: Why::Query,
+            message,
+        };
+    }
+    let what = message.lines().next().unwrap_or_default();
     Failed {
-        why: if is_too_much { Why::TooMuch } else { Why::Query },
-        message,
+        why: Why::TooMuch,
+        message: format!(
+            "{what}: ask for fewer rows, columns or groups, or let whoever serves raise the limit (`--sql-memory`)"
+        ),
     }
 }
 

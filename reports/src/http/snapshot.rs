@@ -1,5 +1,8 @@
 //! What is served: a copy of the ledger as a build left it, which nobody writes, so that questions never wait for a build and no
 //! build for questions. Copies are made by the file system (shared blocks where it can), and have no name once they are open.
+//!
+//! Its marts are read from their published files once there are any. Of a large ledger most answers would take longer than anybody waits until then, so a build of it
+//! is shown when it is published, and the one before meanwhile.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -7,6 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use duckdb::Connection;
 use podledger_sql::ledger::Ledger;
+use podledger_sql::published::Published;
+use podledger_sql::served::Served;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
@@ -21,6 +26,8 @@ use crate::weekly::{Week, Weekly, clusters};
 pub enum SnapshotError {
     #[error("cannot open the ledger")]
     Ledger(#[from] podledger_sql::Error),
+    #[error("cannot read the published marts, and read those of the ledger instead")]
+    Published(#[source] podledger_sql::Error),
     #[error("cannot read the ledger's last build")]
     Read(#[from] duckdb::Error),
     #[error("cannot copy {path}")]
@@ -33,7 +40,7 @@ pub enum SnapshotError {
 
 /// A ledger as one build left it.
 pub struct Snapshot {
-    ledger: Mutex<Ledger>,
+    ledger: Mutex<Served>,
     /// Number of the build.
     pub build_id: i64,
     /// Tells this content from any other.
@@ -66,8 +73,14 @@ impl Snapshot {
         ledger.connection().try_clone()
     }
 
+    /// Whether its marts are read from their published files from now on: those of its own build.
+    fn show_published(&self, published: &Published) -> podledger_sql::Result<bool> {
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.show_published(published)
+    }
+
     fn open(path: &Path, key: String, build_id: i64) -> Result<Self, SnapshotError> {
-        let ledger = Ledger::open_served(path)?;
+        let ledger = Served::open(path, &path.with_extension("served"))?;
         let connection = ledger.connection();
         let clusters = clusters(connection)?;
         let mut choices = Vec::new();
@@ -121,8 +134,11 @@ impl Snapshot {
 /// The newest snapshot of a ledger.
 pub struct Snapshots {
     ledger: PathBuf,
+    published: Published,
+    large_bytes: u64,
     current: RwLock<Option<Arc<Snapshot>>>,
     seen: Mutex<Option<Seen>>,
+    waiting: Mutex<Option<Waiting>>,
 }
 
 /// What was looked at last.
@@ -131,6 +147,18 @@ struct Seen {
     /// When it is looked at again though it is as it was: it could not be served.
     again: Option<Instant>,
 }
+
+/// The newest build, which is not published yet.
+struct Waiting {
+    snapshot: Arc<Snapshot>,
+    since: Instant,
+}
+
+/// From how many bytes on a ledger is large: views of some 500,000 pods are computed in a few seconds.
+const LARGE_BYTES: u64 = 200 << 20;
+
+/// How long a large build waits to be published before it is shown as it is.
+const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// How soon a ledger that could not be served is copied again.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -145,14 +173,24 @@ pub(super) fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 impl Snapshots {
-    /// Of the ledger in `path`, which need not be there yet.
-    pub fn new(path: &Path) -> Self {
+    /// Of the ledger in `path` and its marts in `published`; neither need be there yet.
+    pub fn new(path: &Path, published: Published) -> Self {
         forget_lost_copies(path);
         Self {
             ledger: path.to_path_buf(),
+            published,
+            large_bytes: LARGE_BYTES,
             current: RwLock::new(None),
             seen: Mutex::new(None),
+            waiting: Mutex::new(None),
         }
+    }
+
+    /// Takes ledgers for large from so many bytes on.
+    #[must_use]
+    pub fn with_large_from(mut self, bytes: u64) -> Self {
+        self.large_bytes = bytes;
+        self
     }
 
     /// The newest; `None` until something has been built.
@@ -163,12 +201,48 @@ impl Snapshots {
             .clone()
     }
 
-    /// Takes a snapshot if the ledger is not what the newest one shows; says whether it did. While another process builds there is
-    /// nothing to take. It must not be called while this process has the ledger open for writing.
+    /// The newest build, shown or not: what is to be published.
+    pub fn newest(&self) -> Option<Arc<Snapshot>> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting
+            .as_ref()
+            .map(|waiting| Arc::clone(&waiting.snapshot))
+            .or_else(|| self.current())
+    }
+
+    /// Looks whether there is a newer build to show; says whether it is shown now. While another process builds there is nothing to see. It must not be called
+    /// while this process has the ledger open for writing.
     ///
     /// # Errors
-    /// [`SnapshotError`]; the newest snapshot is then served on.
+    /// [`SnapshotError`]; what was shown is shown then.
     pub fn take(&self) -> Result<bool, SnapshotError> {
+        let is_taken = self.take_newest()?;
+        // One that waits may have been published since.
+        Ok(self.show_waiting()? || is_taken)
+    }
+
+    /// Shows the build that waits, if it is published or nobody is about to.
+    fn show_waiting(&self) -> Result<bool, SnapshotError> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(next) = waiting.as_ref() else {
+            return Ok(false);
+        };
+        let is_shown = self
+            .current()
+            .is_some_and(|current| Arc::ptr_eq(&current, &next.snapshot));
+        let is_published = next.snapshot.show_published(&self.published);
+        if is_published.as_ref().is_ok_and(|is_published| !is_published)
+            && (is_shown || next.since.elapsed() < PATIENCE)
+        {
+            return Ok(false);
+        }
+        // Where the files cannot be read, the ledger tells the same.
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) =
+            waiting.take().map(|next| next.snapshot);
+        is_published.map(|_| !is_shown).map_err(SnapshotError::Published)
+    }
+
+    fn take_newest(&self) -> Result<bool, SnapshotError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(stamp) = stamp(&self.ledger) else {
             return Ok(false);
@@ -205,9 +279,17 @@ impl Snapshots {
         // An open file needs no name, and a process that is killed then leaves nothing behind.
         #[cfg(unix)]
         remove(&copy);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(snapshot?));
+        let snapshot = Arc::new(snapshot?);
         *seen = Some(Seen { stamp, again: None });
-        Ok(true)
+        let is_shown = stamp.0 < self.large_bytes || self.current().is_none();
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Waiting {
+            snapshot: Arc::clone(&snapshot),
+            since: Instant::now(),
+        });
+        if is_shown {
+            *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
+        }
+        Ok(is_shown)
     }
 
     /// Copies the ledger while its lock is held: what was written ahead first, since the lock ends with the last file that is closed.

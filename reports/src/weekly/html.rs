@@ -222,6 +222,7 @@ pub(crate) fn bridge(report: &Weekly, previous: NanoUsd) -> Result<String> {
             "volume" => "work",
             "efficiency" => "efficiency",
             "price" => "prices",
+            "services" => "fixed cost",
             _ => "",
         };
         let (label, note) = if label.is_empty() {

@@ -26,7 +26,12 @@ with ran as (
 
 placed as (
     select
-        *,
+        cluster,
+        installation,
+        pipeline,
+        job,
+        pod_uid,
+        ran_ms,
         cast(row_number() over (
             partition by cluster, installation, pipeline, job order by ran_ms desc nulls last, pod_uid asc nulls last
         ) as bigint) as place

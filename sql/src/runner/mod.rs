@@ -35,6 +35,15 @@ pub enum Materialization {
     Incremental,
 }
 
+/// Which columns are tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TestedColumns {
+    /// Of what is kept: a view computes what it shows for each test, and shows what is kept.
+    OfTables,
+    /// Of views too.
+    All,
+}
+
 /// A model rendered for DuckDB.
 #[derive(Debug, Clone)]
 pub struct Compiled {
@@ -256,15 +265,17 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// Runs the tests of `tests/` and of the `.yml` files that read a model or source that has `changed`; returns those
-    /// that found rows.
+    /// Runs the tests of `tests/` and of the `.yml` files that read a model or source that has `changed`, those of `columns`; returns
+    /// those that found rows. Each that ran is `done`: a test by its name, those of columns by what they read.
     ///
     /// # Errors
     /// [`Error::Model`] if DuckDB cannot run a test.
     pub fn run_tests(
         &self,
         connection: &Connection,
+        columns: TestedColumns,
         changed: &dyn Fn(&str) -> bool,
+        done: &mut dyn FnMut(&str),
     ) -> Result<Vec<TestFailure>> {
         let (mut failures, mut null_free) = (Vec::new(), BTreeSet::new());
         for test in &self.project.tests {
@@ -284,19 +295,24 @@ impl<'a> Runner<'a> {
                     sample,
                 });
             }
+            done(&test.name);
         }
         for test in &self.project.column_tests {
             let reads = match &test.target {
                 Target::Model(name) => name.clone(),
                 Target::Source(relation) => relation.clone(),
             };
-            if !changed(&reads)
-                || test.rule == ColumnRule::NotNull && !self.has_null(connection, test, &mut null_free)?
-            {
+            if !changed(&reads) || columns == TestedColumns::OfTables && self.is_view(&reads) {
+                continue;
+            }
+            if test.rule == ColumnRule::NotNull && !self.has_null(connection, test, &mut null_free)? {
+                done(&reads);
                 continue;
             }
             let (name, message, sql) = self.column_test(test);
-            if let Some((rows, sample)) = failing(connection, &test.file, &sql, &Marks::at(test.line))? {
+            let found = failing(connection, &test.file, &sql, &Marks::at(test.line))?;
+            done(&reads);
+            if let Some((rows, sample)) = found {
                 failures.push(TestFailure {
                     name,
                     file: test.file.clone(),
@@ -339,6 +355,12 @@ impl<'a> Runner<'a> {
             null_free.insert(relation);
         }
         Ok(found)
+    }
+
+    fn is_view(&self, name: &str) -> bool {
+        self.parsed
+            .get(name)
+            .is_some_and(|parsed| parsed.materialized == Materialization::View)
     }
 
     fn tested_relation(&self, test: &ColumnTest) -> String {

@@ -449,7 +449,7 @@ models:
     let connection = database();
     runner.run_model(&connection, "m", false).unwrap();
     let failures: Vec<_> = runner
-        .run_tests(&connection, &|_| true)
+        .run_tests(&connection, TestedColumns::All, &|_| true, &mut |_| ())
         .unwrap()
         .into_iter()
         .map(|failure| (failure.name, failure.message, failure.rows, failure.sample))
@@ -490,11 +490,31 @@ models:
 }
 
 #[test]
+fn columns_of_views_are_tested_where_all_are() {
+    let project = project(&[
+        ("models/staging/v.sql", "select cast(null as int) as id"),
+        (
+            "models/staging/staging.yml",
+            "models: [{name: v, columns: [{name: id, data_tests: [not_null]}]}]",
+        ),
+    ])
+    .unwrap();
+    let runner = Runner::new(&project).unwrap();
+    let connection = database();
+    runner.run_model(&connection, "v", false).unwrap();
+    for (columns, expected) in [(TestedColumns::OfTables, 0), (TestedColumns::All, 1)] {
+        let mut ran = 0;
+        let failures = runner.run_tests(&connection, columns, &|name| name == "v", &mut |_| ran += 1);
+        assert_eq!((failures.unwrap().len(), ran), (expected, expected));
+    }
+}
+
+#[test]
 fn a_test_that_cannot_run_names_its_line() {
     let project = project(&[("tests/broken.sql", "-- Nothing.\nselect 1\nfrom gone")]).unwrap();
     let error = Runner::new(&project)
         .unwrap()
-        .run_tests(&database(), &|_| true)
+        .run_tests(&database(), TestedColumns::All, &|_| true, &mut |_| ())
         .unwrap_err()
         .to_string();
     assert!(error.starts_with("tests/broken.sql:3: Catalog Error"), "{error}");
