@@ -27,20 +27,23 @@ const LEDGER: &str = "ledger";
 #[derive(Debug)]
 pub struct Served {
     connection: Connection,
-    /// What belongs to it alone: files that must not go away while they are read, and what does not fit into memory.
+    /// What belongs to it alone: files that must not go away while they are read.
     folder: PathBuf,
+    /// What does not fit into memory.
+    spilled: PathBuf,
 }
 
 impl Served {
-    /// Shows the ledger in `path`, which nobody may write meanwhile. What it needs beside is in `folder`, which is its own and is removed with it.
+    /// Shows the ledger in `path`, which nobody may write meanwhile. What it needs beside is in folders of the same name (`.served`, `.spilled`), which are its own
+    /// and are removed with it.
     ///
     /// # Errors
-    /// [`Error::DuckDb`] where it is no ledger, [`Error::Io`].
-    pub fn open(path: &Path, folder: &Path) -> Result<Self> {
-        create_folder(folder)?;
+    /// [`Error::DuckDb`] where it is no ledger.
+    pub fn open(path: &Path) -> Result<Self> {
         let served = Self {
             connection: scratch()?,
-            folder: folder.to_path_buf(),
+            folder: path.with_extension("served"),
+            spilled: path.with_extension("spilled"),
         };
         let connection = &served.connection;
         let doing = "show the ledger";
@@ -50,7 +53,7 @@ impl Served {
             .execute_batch(&format!(
                 "attach {} as {LEDGER} (read_only); set temp_directory = {};",
                 quote(&path.to_string_lossy()),
-                quote(&folder.join("spilled").to_string_lossy()),
+                quote(&served.spilled.to_string_lossy()),
             ))
             .doing(doing)?;
         let mut statement = connection
@@ -76,7 +79,7 @@ impl Served {
             .execute_batch(&format!(
                 "set search_path = 'marts'; set allowed_directories = [{}]; set enable_external_access = false; \
                  set lock_configuration = true;",
-                quote(&folder.to_string_lossy()),
+                quote(&served.folder.to_string_lossy()),
             ))
             .doing("lock the settings")?;
         Ok(served)
@@ -102,12 +105,11 @@ impl Served {
         if manifest.made_of != made_of(&self.connection)?.1 {
             return Ok(false);
         }
-        let own = self.folder.join("published");
-        create_folder(&own)?;
+        create_folder(&self.folder)?;
         let mut views = "begin;\n".to_owned();
         for mart in &manifest.marts {
             // A name of its own: the next but one snapshot takes the file's away.
-            let (from, to) = (folder.join(&mart.file), own.join(&mart.file));
+            let (from, to) = (folder.join(&mart.file), self.folder.join(&mart.file));
             if !to.exists() {
                 fs::hard_link(&from, &to)
                     .or_else(|_| fs::copy(&from, &to).map(drop))
@@ -137,8 +139,9 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // What is left behind is removed by whoever serves next.
+        // Most are not there, and what is left behind is removed by whoever serves next.
         let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(&self.spilled);
     }
 }
 

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use podledger_analyzer::config::Config;
 use podledger_analyzer::rules::Rules;
 use podledger_reports::door;
-use podledger_reports::http::{App, Decision, Explain, ListenError, Listener, Settings, Snapshots, Tls};
+use podledger_reports::http::{
+    App, Decision, Explain, ListenError, Listener, Settings, SnapshotError, Snapshots, Tls,
+};
 use podledger_reports::opencost::{self, OpenCost};
 use podledger_reports::postgres::{self, PostgresError};
 use podledger_sql::published::Published;
@@ -317,8 +319,21 @@ async fn follow(snapshots: Arc<Snapshots>, changes: watch::Sender<u64>, mut stop
 
 /// Takes a snapshot, if there is something new to show.
 pub async fn take(snapshots: &Arc<Snapshots>, changes: &watch::Sender<u64>) {
+    look(snapshots, changes, Snapshots::take).await;
+}
+
+/// Shows what was published of the snapshots that were taken.
+pub async fn show_published(snapshots: &Arc<Snapshots>, changes: &watch::Sender<u64>) {
+    look(snapshots, changes, Snapshots::show_published).await;
+}
+
+async fn look(
+    snapshots: &Arc<Snapshots>,
+    changes: &watch::Sender<u64>,
+    how: fn(&Snapshots) -> Result<bool, SnapshotError>,
+) {
     let snapshots = Arc::clone(snapshots);
-    match tokio::task::spawn_blocking(move || snapshots.take()).await {
+    match tokio::task::spawn_blocking(move || how(&snapshots)).await {
         Ok(Ok(true)) => changes.send_modify(|number| *number += 1),
         Ok(Ok(false)) => {}
         Ok(Err(error)) => {

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use super::Cli;
 use super::collect::{Live, runtime, stopped_by_signal};
-use super::dashboard::{Dashboard, show, snapshots, take};
+use super::dashboard::{Dashboard, show, show_published, snapshots, take};
 
 /// The whole line in one process: watch clusters, compute what they cost over and over, and show it on a dashboard.
 #[derive(Debug, Args)]
@@ -139,7 +139,8 @@ async fn keep_publishing(
             Ok(Ok(Publishing::Done { folder, bytes })) => {
                 let seconds = started.elapsed().as_secs_f64();
                 tracing::info!(folder = %folder.display(), bytes, seconds, "published");
-                take(&shown, &changes).await;
+                // A build may be at work on the ledger just now.
+                show_published(&shown, &changes).await;
             }
             Ok(Ok(Publishing::Unchanged { .. })) => {}
             Ok(Ok(Publishing::Busy)) => tracing::info!("another process is publishing"),

@@ -120,9 +120,8 @@ fn is_found(seed: u64, scenario: Scenario) -> bool {
     );
     let explained = more_of_job.clamp(0, more_of_run) * 100 / more_of_run;
     assert!(
-        cells[4].contains(&format!(
-            " more: {after_runs} runs since, {before_runs} before;"
-        )) && cells[4].ends_with(&format!("; job {} explains {explained}%", changed.job)),
+        cells[4].contains(&format!(" more: {after_runs} runs since, {before_runs} before;"))
+            && cells[4].ends_with(&format!("; job {} explains {explained}%", changed.job)),
         "seed {seed}: {found:?}, not {explained}% of {after_runs} runs by {changed:?}"
     );
     let percent = more_of_run * 100 / before;

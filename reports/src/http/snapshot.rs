@@ -80,7 +80,7 @@ impl Snapshot {
     }
 
     fn open(path: &Path, key: String, build_id: i64) -> Result<Self, SnapshotError> {
-        let ledger = Served::open(path, &path.with_extension("served"))?;
+        let ledger = Served::open(path)?;
         let connection = ledger.connection();
         let clusters = clusters(connection)?;
         let mut choices = Vec::new();
@@ -217,12 +217,15 @@ impl Snapshots {
     /// [`SnapshotError`]; what was shown is shown then.
     pub fn take(&self) -> Result<bool, SnapshotError> {
         let is_taken = self.take_newest()?;
-        // One that waits may have been published since.
-        Ok(self.show_waiting()? || is_taken)
+        Ok(self.show_published()? || is_taken)
     }
 
-    /// Shows the build that waits, if it is published or nobody is about to.
-    fn show_waiting(&self) -> Result<bool, SnapshotError> {
+    /// Reads the newest build's marts from their files, if it has been published since it was taken, and shows it where it waited for that (or has waited for
+    /// long enough); says whether something else is shown now. The ledger is not looked at.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Published`]; its marts are then read from the copy of the ledger.
+    pub fn show_published(&self) -> Result<bool, SnapshotError> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(next) = waiting.as_ref() else {
             return Ok(false);
@@ -346,7 +349,7 @@ fn forget_lost_copies(ledger: &Path) {
         {
             let path = entry.path();
             let _ = if path.is_dir() {
-                // What did not fit into memory.
+                // What did not fit into memory, or was read from published files.
                 std::fs::remove_dir_all(path)
             } else {
                 std::fs::remove_file(path)

@@ -104,7 +104,8 @@ jobs as (
         attempts.job,
         max(attempts.team) as team,
         max(case when weekly.created_ms >= told.day_ms then 1 else 0 end) = 1 as is_after,
-        cast(sum(attempts.cost_nano) as bigint) as cost_nano
+        -- What never had a machine is known to cost nothing.
+        cast(sum(case when attempts.bound_ms is null then cast(0 as bigint) else attempts.cost_nano end) as bigint) as cost_nano
     from told
     inner join weekly
         on {% for column in pipeline %}told.{{ column }} = weekly.{{ column }}{% if not loop.last %}
