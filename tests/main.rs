@@ -24,6 +24,7 @@ mod kubernetes_import;
 mod kubernetes_objects;
 mod lake;
 mod live;
+mod objects;
 mod opencost;
 mod parity;
 mod prices;

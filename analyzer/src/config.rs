@@ -19,6 +19,9 @@ use crate::rules::{self, IdentityRule};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// The bucket that lakes share, and where snapshots are published: `s3://BUCKET/PREFIX`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
     /// How an hour's cost is split: a method of `allocation_weights`, `opencost`, `aws-split-cost`, or `fitted`.
     pub weights_method: String,
     /// What a pod is charged for: `max` of request and usage, `request` or `usage`.
@@ -105,6 +108,7 @@ impl TeamMapping {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            bucket: None,
             weights_method: "opencost".to_owned(),
             allocation_basis: AllocationBasis::Max,
             platform_namespaces: Vec::new(),
@@ -265,7 +269,12 @@ impl Config {
     /// The whole configuration as text: while it and the facts are the same, a build has nothing to do.
     #[must_use]
     pub fn views_fingerprint(&self) -> String {
-        json!(self).to_string()
+        // Where facts come from changes nothing that is made of them.
+        let config = Self {
+            bucket: None,
+            ..self.clone()
+        };
+        json!(config).to_string()
     }
 
     /// What of the configuration decides the rows of `machine_pod_hours`: a change of it needs a full build.
@@ -364,8 +373,16 @@ mod tests {
     }
 
     #[test]
+    fn where_facts_come_from_makes_no_other_build() {
+        let config = read("bucket = 's3://metering/prod'").unwrap();
+        assert_eq!(config.bucket.as_deref(), Some("s3://metering/prod"));
+        assert_eq!(config.views_fingerprint(), Config::default().views_fingerprint());
+    }
+
+    #[test]
     fn what_is_written_is_read_back() {
         let config = Config {
+            bucket: Some("s3://metering/prod".to_owned()),
             report_zones: vec!["Europe/Berlin".to_owned()],
             ..Config::default()
         };

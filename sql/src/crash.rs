@@ -62,6 +62,28 @@ pub enum Point {
     SnapshotRenamed,
     /// A snapshot is current, and older ones are not removed.
     SnapshotCurrent,
+    /// A segment of a push is in the bucket, and no entry names it.
+    BucketSegmentPut,
+    /// All segments of a push are in the bucket, and it is noted here which entry will name them.
+    BucketPushNoted,
+    /// The entry of a push is in the bucket, and not known here.
+    BucketEntryPut,
+    /// It is known here, and still noted as to be put.
+    BucketEntryKept,
+    /// The state of a log is in the bucket, and nothing older is removed.
+    BucketStatePut,
+    /// The first of what nobody needs is removed from a bucket.
+    BucketHalfSwept,
+    /// A segment of another lake is here, and not in place.
+    BucketSegmentTaken,
+    /// What another lake wrote is in place, and its log is not known here.
+    BucketPulled,
+    /// A mart of a snapshot is in the bucket.
+    BucketMartPut,
+    /// All of a snapshot is in the bucket, and the one before is current.
+    BucketSnapshotPut,
+    /// A snapshot in the bucket is current, and older ones are not removed.
+    BucketSnapshotCurrent,
 }
 
 /// The variable that names a point.

@@ -1,6 +1,7 @@
 //! Files that outlive a power cut: written for their owner alone, flushed before they are named.
 
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use sha2::{Digest as _, Sha256};
 
 use crate::crash::{Point, point};
 use crate::error::{Error, Result};
@@ -90,6 +92,47 @@ fn names(path: &Path, folders: bool) -> Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+/// SHA-256 and length of a file.
+pub(crate) fn hash(path: &Path) -> Result<(String, u64)> {
+    let doing = |source| Error::Io {
+        doing: "read",
+        path: path.to_path_buf(),
+        source,
+    };
+    let mut file = BufReader::new(File::open(path).map_err(doing)?);
+    let (mut hasher, mut bytes) = (Sha256::new(), 0);
+    loop {
+        let read = file.fill_buf().map_err(doing)?;
+        if read.is_empty() {
+            break;
+        }
+        hasher.update(read);
+        let length = read.len();
+        bytes += length as u64;
+        file.consume(length);
+    }
+    Ok((hex(&hasher.finalize()), bytes))
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Writes a file of the owner's for good, in one step: there is the old one or the new one.
+pub(crate) fn replace_file(path: &Path, contents: &[u8]) -> Result<()> {
+    let partial = path.with_extension("partial");
+    private_file(&partial)?
+        .write_all(contents)
+        .map_err(|source| Error::Io {
+            doing: "write",
+            path: partial.clone(),
+            source,
+        })?;
+    sync(&partial)?;
+    rename(&partial, path)
 }
 
 /// Writes a Parquet file for good; passes `half_written` after every batch; returns the rows.

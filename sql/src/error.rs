@@ -59,6 +59,24 @@ pub enum Error {
     #[error("{} has version {found}, this podledger understands up to {known}: upgrade podledger", path.display())]
     LedgerVersion { path: PathBuf, found: i64, known: i64 },
 
+    /// An address that is none of a bucket.
+    #[error("`{url}` is no bucket: {reason}")]
+    BucketUrl { url: String, reason: String },
+
+    /// A bucket did not do what was asked of it.
+    #[error("cannot {doing} {object}; {mend}")]
+    Bucket {
+        doing: &'static str,
+        object: String,
+        mend: &'static str,
+        #[source]
+        source: Box<object_store::Error>,
+    },
+
+    /// A bucket is not as podledger leaves it.
+    #[error("{object} {reason}")]
+    BucketDamaged { object: String, reason: String },
+
     /// DuckDB failed while doing something we asked of it.
     #[error("cannot {doing}")]
     DuckDb {

@@ -11,28 +11,40 @@
 //! An origin writes alone, under a lock: a cluster's collector, or an import. Its segments are numbered per table
 //! without holes. A commit is one rename (of its pending folder); moving its files into place is repeated by whoever
 //! opens the lake next, so a process killed anywhere leaves either all of a commit or none of it.
+//!
+//! What another lake wrote and a bucket brought here has that lake's identifier behind its origin (`<origin>.<lake>`), so two lakes
+//! never write under one name.
+
+mod commit;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use jiff::civil::Date;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::crash::{Point, point};
-use crate::durable::{create_folder, file_names, folder_names, rename, sync, write_parquet};
+use crate::durable::{create_folder, file_names, folder_names, rename, write_parquet};
 use crate::error::{Error, Result};
 use crate::facts::{FACTS, Fact};
-use crate::validate::validate;
+
+pub use self::commit::Commit;
 
 /// The column that every segment carries beside its facts: the number of the segment that first held the row.
 pub const SEGMENT_COLUMN: &str = "segment_seq";
 
 /// Partition of the file without rows; no fact was recorded on that day.
 const SCHEMA_FOLDER: &str = "recorded_date=1970-01-01";
+
+/// How long a writer waits for another of the same origin: a commit or a merge of one day takes less, an import may take longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A directory of segments.
 #[derive(Debug, Clone)]
@@ -64,19 +76,6 @@ struct Journal {
     rows: u64,
     adds: Vec<(String, String)>,
     removes: Vec<String>,
-}
-
-/// A commit being written: nothing of it is visible before [`Commit::publish`].
-#[derive(Debug)]
-pub struct Commit<'a> {
-    lake: &'a Lake,
-    origin: String,
-    id: String,
-    folder: PathBuf,
-    recorded_date: Date,
-    journal: Journal,
-    next: Vec<(&'static str, u64)>,
-    _lock: File,
 }
 
 impl Lake {
@@ -140,14 +139,20 @@ impl Lake {
     /// # Errors
     /// [`Error::InUse`] while another process writes for the same origin; [`Error::Io`].
     pub fn begin(&self, origin: &str, id: &str, note: &str, recorded_date: Date) -> Result<Commit<'_>> {
-        let origin = encode(origin);
-        let Some(lock) = self.try_lock(&origin)? else {
-            return Err(Error::InUse {
-                path: self.root.join(".locks").join(format!("{origin}.lock")),
-            });
-        };
+        self.begin_encoded(encode(origin), &encode(id), note, recorded_date)
+    }
+
+    /// [`begin`](Self::begin), by the names of files.
+    pub(crate) fn begin_encoded(
+        &self,
+        origin: String,
+        id: &str,
+        note: &str,
+        recorded_date: Date,
+    ) -> Result<Commit<'_>> {
+        let lock = self.lock(&origin)?;
         self.recover(&origin)?;
-        let id = encode(id);
+        let id = id.to_owned();
         let folder = self
             .root
             .join(".pending")
@@ -170,6 +175,24 @@ impl Lake {
             next,
             _lock: lock,
         })
+    }
+
+    /// The folder of the lake.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What an origin has between two commits: the lock is held while this is read.
+    ///
+    /// # Errors
+    /// Those of [`begin`](Self::begin) and [`segments`](Self::segments).
+    pub(crate) fn settled(&self, origin: &str) -> Result<Vec<Segment>> {
+        let _lock = self.lock(origin)?;
+        self.recover(origin)?;
+        let mut segments = self.segments()?;
+        segments.retain(|segment| segment.origin == origin);
+        Ok(segments)
     }
 
     /// Every visible segment, in order of table, origin and number; files that a compacted one contains are left out.
@@ -226,7 +249,7 @@ impl Lake {
     }
 
     /// Merges the segments of every table, origin and day before `before` into one file each; returns how many files
-    /// were replaced. Rows are not changed.
+    /// were replaced. Rows are not changed. What a bucket brought here is merged by the lake that wrote it.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Parquet`]; [`Error::InUse`] while the origin's writer is at work.
@@ -239,11 +262,12 @@ impl Lake {
             let (Some(first), Some(last)) = (group.first(), group.last()) else {
                 continue;
             };
-            if group.len() < 2 || first.recorded_date >= before {
+            if group.len() < 2 || first.recorded_date >= before || is_of_another_lake(&first.origin) {
                 continue;
             }
             let id = format!("compact-{}-{}-{}", first.table, first.first_seq, last.last_seq);
-            let mut commit = self.begin(&decode(&first.origin), &id, "compaction", first.recorded_date)?;
+            let mut commit =
+                self.begin_encoded(first.origin.clone(), &id, "compaction", first.recorded_date)?;
             commit.compact(first, last, group)?;
             commit.publish()?;
             replaced += group.len();
@@ -265,6 +289,22 @@ impl Lake {
                 )
             })
             .collect())
+    }
+
+    /// An origin's lock, waited for as long as a commit takes.
+    fn lock(&self, origin: &str) -> Result<File> {
+        let asked_at = Instant::now();
+        loop {
+            if let Some(lock) = self.try_lock(origin)? {
+                return Ok(lock);
+            }
+            if asked_at.elapsed() > PATIENCE {
+                return Err(Error::InUse {
+                    path: self.root.join(".locks").join(format!("{origin}.lock")),
+                });
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 
     fn try_lock(&self, origin: &str) -> Result<Option<File>> {
@@ -371,164 +411,15 @@ fn has_columns(path: &Path, schema: &SchemaRef) -> bool {
     })
 }
 
-impl Commit<'_> {
-    /// Validates `batches` as facts of `fact` and writes them as the next segment of its table; returns the rows.
-    /// Nothing is written for no rows.
-    ///
-    /// # Errors
-    /// Those of [`validate`] and of the batches themselves; [`Error::Parquet`], [`Error::Io`].
-    pub fn write(
-        &mut self,
-        fact: &'static Fact,
-        batches: impl Iterator<Item = Result<RecordBatch>>,
-    ) -> Result<u64> {
-        let Some(seq) = self
-            .next
-            .iter_mut()
-            .find(|(table, _)| *table == fact.table)
-            .map(|(_, last)| {
-                *last += 1;
-                *last
-            })
-        else {
-            return Err(Error::Fact {
-                table: fact.table,
-                reason: "it is no table of the lake".to_owned(),
-            });
-        };
-        let name = format!("{}.{seq:012}.parquet", self.origin);
-        let file = format!("{}.{name}", fact.table);
-        let mut first_row = 1;
-        let facts = batches.map(|batch| {
-            let batch = validate(fact, &batch?, first_row)?;
-            first_row += batch.num_rows() as u64;
-            number(&batch, seq)
-        });
-        let rows = write_parquet(
-            &self.folder.join(&file),
-            &segment_schema(fact),
-            facts,
-            Point::SegmentHalfWritten,
-        )?;
-        if rows == 0 {
-            let path = self.folder.join(&file);
-            fs::remove_file(&path).map_err(|source| Error::Io {
-                doing: "remove",
-                path,
-                source,
-            })?;
-            if let Some((_, last)) = self.next.iter_mut().find(|(table, _)| *table == fact.table) {
-                *last -= 1;
-            }
-            return Ok(0);
-        }
-        self.journal.rows += rows;
-        self.journal.adds.push((file, self.target(fact.table, &name)));
-        Ok(rows)
-    }
-
-    /// Makes the whole commit visible; returns its rows.
-    ///
-    /// # Errors
-    /// [`Error::Io`]; before the one rename that commits nothing is visible, after it whoever opens the lake completes it.
-    pub fn publish(self) -> Result<u64> {
-        let text = serde_json::to_string_pretty(&self.journal).map_err(|error| {
-            self.lake
-                .damaged(format!("the journal cannot be written: {error}"))
-        })?;
-        let path = self.folder.join("commit.json");
-        fs::write(&path, text).map_err(|source| Error::Io {
-            doing: "write",
-            path: path.clone(),
-            source,
-        })?;
-        sync(&path)?;
-        sync(&self.folder)?;
-        point(Point::CommitWritten);
-        let committed = self.lake.root.join(".pending").join(&self.origin).join(&self.id);
-        rename(&self.folder, &committed)?;
-        point(Point::CommitRenamed);
-        self.lake.put_in_place(&self.origin, &self.id)?;
-        Ok(self.journal.rows)
-    }
-
-    fn target(&self, table: &str, name: &str) -> String {
-        format!("{table}/recorded_date={}/{name}", self.recorded_date)
-    }
-
-    fn compact(&mut self, first: &Segment, last: &Segment, group: &[Segment]) -> Result<()> {
-        let Some(fact) = Fact::named(first.table) else {
-            return Ok(());
-        };
-        let name = format!(
-            "{}.{:012}-{:012}.parquet",
-            self.origin, first.first_seq, last.last_seq
-        );
-        let mut batches = Vec::new();
-        for segment in group {
-            let doing = |source| Error::Parquet {
-                doing: "read",
-                path: segment.path.clone(),
-                source,
-            };
-            let file = File::open(&segment.path).map_err(|source| Error::Io {
-                doing: "open",
-                path: segment.path.clone(),
-                source,
-            })?;
-            let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-                .map_err(doing)?
-                .build()
-                .map_err(doing)?;
-            for batch in reader {
-                batches.push(batch.map_err(|error| doing(error.into())));
-            }
-            self.journal
-                .removes
-                .push(self.target(fact.table, &file_name(&segment.path)));
-        }
-        let rows = write_parquet(
-            &self.folder.join(&name),
-            &segment_schema(fact),
-            batches.into_iter(),
-            Point::SegmentHalfWritten,
-        )?;
-        point(Point::CompactionWritten);
-        self.journal.rows += rows;
-        self.journal
-            .adds
-            .push((name.clone(), self.target(fact.table, &name)));
-        Ok(())
-    }
-}
-
-impl Drop for Commit<'_> {
-    fn drop(&mut self) {
-        // What was not published is worthless; if removing fails, the next writer does it.
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
 fn segment_schema(fact: &Fact) -> SchemaRef {
     let mut fields: Vec<Arc<Field>> = fact.schema().fields().iter().map(Arc::clone).collect();
     fields.push(Arc::new(Field::new(SEGMENT_COLUMN, DataType::Int64, false)));
     Arc::new(Schema::new(fields))
 }
 
-fn number(batch: &RecordBatch, seq: u64) -> Result<RecordBatch> {
-    let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-    #[expect(
-        clippy::cast_possible_wrap,
-        reason = "numbers of segments stay far below 2^63"
-    )]
-    columns.push(Arc::new(Int64Array::from(vec![seq as i64; batch.num_rows()])));
-    let mut fields: Vec<Arc<Field>> = batch.schema().fields().iter().map(Arc::clone).collect();
-    fields.push(Arc::new(Field::new(SEGMENT_COLUMN, DataType::Int64, false)));
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(|error| Error::Parquet {
-        doing: "number",
-        path: PathBuf::new(),
-        source: error.into(),
-    })
+/// Whether an origin, as files name it, came from a bucket.
+pub(crate) fn is_of_another_lake(origin: &str) -> bool {
+    origin.contains('.')
 }
 
 fn file_name(path: &Path) -> String {
@@ -539,7 +430,7 @@ fn file_name(path: &Path) -> String {
 
 fn parse_name(table: &'static str, name: &str, recorded_date: Date, path: PathBuf) -> Option<Segment> {
     let stem = name.strip_suffix(".parquet")?;
-    let (origin, numbers) = stem.split_once('.')?;
+    let (origin, numbers) = stem.rsplit_once('.')?;
     let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
     let (first_seq, last_seq) = (first.parse().ok()?, last.parse().ok()?);
     (first_seq <= last_seq).then(|| Segment {
@@ -553,7 +444,7 @@ fn parse_name(table: &'static str, name: &str, recorded_date: Date, path: PathBu
 }
 
 /// A name as a file name that every system accepts: other bytes than letters, digits, `-` and `_` become `%XX`.
-fn encode(name: &str) -> String {
+pub(crate) fn encode(name: &str) -> String {
     use std::fmt::Write;
     let mut encoded = String::with_capacity(name.len());
     for byte in name.bytes() {
@@ -564,25 +455,4 @@ fn encode(name: &str) -> String {
         }
     }
     encoded
-}
-
-fn decode(encoded: &str) -> String {
-    let mut bytes = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        match (byte, tail) {
-            (b'%', [high, low, after @ ..]) => {
-                let digit = |byte: u8| {
-                    char::from(byte)
-                        .to_digit(16)
-                        .and_then(|digit| u8::try_from(digit).ok())
-                };
-                bytes.push(digit(*high).unwrap_or(0) << 4 | digit(*low).unwrap_or(0));
-                rest = after;
-            }
-            _ => bytes.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -5,12 +5,14 @@
 //!            facts        lake                               ledger        project + runner (models/*.sql)
 //! facts of a watch -> intake (with its position) -> lake
 //! marts of a build -> published (Parquet files, one snapshot)
+//! lake, published <-> bucket (an object store that lakes share)
 //! ```
 //!
 //! Architecture invariant: nothing outside this crate opens a ledger, writes a segment or renders a model.
-//! Architecture invariant: nothing here knows Kubernetes, clouds, reports or a wall clock; instants are arguments.
+//! Architecture invariant: nothing here knows Kubernetes, reports or a wall clock, and of clouds nothing but a bucket's address; instants are arguments.
 //! Architecture invariant: no floating-point number touches money, in Rust or in a model.
 
+pub mod bucket;
 pub mod calendar;
 mod catalogue;
 pub mod crash;

@@ -10,15 +10,14 @@
 //! the order of their columns, so the same marts are the same bytes. The snapshot before is kept, for those who are still reading it.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use duckdb::Connection;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::crash::{Point, point};
-use crate::durable::{create_folder, folder_names, private_file, rename, sync, write_parquet};
+use crate::durable::{create_folder, folder_names, hash, private_file, rename, sync, write_parquet};
 use crate::error::{Doing, Error, Result};
 use crate::project::{Mart, Project};
 
@@ -26,7 +25,7 @@ use crate::project::{Mart, Project};
 const CURRENT: &str = "current";
 
 /// What says what a snapshot is.
-const MANIFEST: &str = "snapshot.json";
+pub(crate) const MANIFEST: &str = "snapshot.json";
 
 /// How folders end that are not snapshots yet.
 const PARTIAL: &str = ".partial";
@@ -311,33 +310,6 @@ fn columns(connection: &Connection, mart: Mart<'_>) -> Result<Vec<PublishedColum
         });
     }
     Ok(columns)
-}
-
-/// SHA-256 and length of a file.
-fn hash(path: &Path) -> Result<(String, u64)> {
-    let doing = |source| Error::Io {
-        doing: "read",
-        path: path.to_path_buf(),
-        source,
-    };
-    let mut file = BufReader::new(File::open(path).map_err(doing)?);
-    let (mut hasher, mut bytes) = (Sha256::new(), 0);
-    loop {
-        let read = file.fill_buf().map_err(doing)?;
-        if read.is_empty() {
-            break;
-        }
-        hasher.update(read);
-        let length = read.len();
-        bytes += length as u64;
-        file.consume(length);
-    }
-    let hash = hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Ok((hash, bytes))
 }
 
 fn remove_folder(path: &Path) -> Result<()> {

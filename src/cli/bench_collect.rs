@@ -134,6 +134,7 @@ impl BenchCollect {
                 Timestamp::now(),
             )?),
             lake: Lake::open(&folder.path().join("lake"))?,
+            bucket: None,
             clock: Clock::new(Timestamp::now),
             figures: figures.clone(),
         };

@@ -7,7 +7,7 @@ use clap::Args;
 use podledger_analyzer::build::build;
 use podledger_sql::published::Publishing;
 
-use super::Cli;
+use super::{Cli, bucket};
 
 /// Take in new facts, compute what they cost, and publish the marts as Parquet files.
 #[derive(Debug, Args)]
@@ -22,6 +22,9 @@ pub struct Build {
     /// Leave the Parquet files as they are.
     #[arg(long)]
     no_publish: bool,
+    /// Leave the bucket alone: build of what is here.
+    #[arg(long)]
+    no_bucket: bool,
     /// Show how long each step and each model took.
     #[arg(long)]
     timings: bool,
@@ -32,6 +35,14 @@ impl Build {
         let started = Instant::now();
         let config = cli.configuration()?;
         let lake = cli.lake()?;
+        let bucket = if self.no_bucket {
+            None
+        } else {
+            cli.bucket(&config)?
+        };
+        if let Some(bucket) = &bucket {
+            bucket::pull(bucket, &lake)?;
+        }
         if self.rebuild {
             // Opening it proves that nobody else has it.
             drop(cli.ledger()?);
@@ -53,16 +64,31 @@ impl Build {
         );
         if !self.no_publish {
             let started = Instant::now();
-            match cli.published().publish(ledger.connection())? {
-                Publishing::Done { folder, bytes } => println!(
-                    "published {:.1} MB in {:.2} s: {}",
-                    bytes as f64 / 1e6,
-                    started.elapsed().as_secs_f64(),
-                    folder.display()
-                ),
-                Publishing::Unchanged { folder } => println!("published before: {}", folder.display()),
-                Publishing::Busy => println!("not published: another process is publishing"),
+            let folder = match cli.published().publish(ledger.connection())? {
+                Publishing::Done { folder, bytes } => {
+                    println!(
+                        "published {:.1} MB in {:.2} s: {}",
+                        bytes as f64 / 1e6,
+                        started.elapsed().as_secs_f64(),
+                        folder.display()
+                    );
+                    Some(folder)
+                }
+                Publishing::Unchanged { folder } => {
+                    println!("published before: {}", folder.display());
+                    Some(folder)
+                }
+                Publishing::Busy => {
+                    println!("not published: another process is publishing");
+                    None
+                }
+            };
+            if let (Some(bucket), Some(folder)) = (&bucket, folder) {
+                bucket::publish(bucket, &folder)?;
             }
+        }
+        if let Some(bucket) = &bucket {
+            bucket::push(bucket, &lake)?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -11,12 +11,14 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use podledger_collector::live::{Clock, Collection, Figures, Settings};
 use podledger_collector::live::{lease, scrape};
+use podledger_sql::bucket::Bucket;
 use podledger_sql::intake::Intake;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Cli;
+use super::bucket::{self, Pusher, Pushing};
 use super::clusters::{Cluster, Clusters, KubeletTrust};
 use super::status::{self, Status, serve};
 
@@ -62,6 +64,16 @@ pub struct Live {
     /// of clusters, how much is collected, and no cost.
     #[arg(long)]
     metrics_anonymous: bool,
+    #[command(flatten)]
+    pushing: Pushing,
+}
+
+/// Where collected facts are put beside the lake.
+pub struct Shared {
+    pub bucket: Bucket,
+    pub figures: bucket::Figures,
+    /// Whether nobody else merges days that are over.
+    pub merges: bool,
 }
 
 /// Who is asked what containers use.
@@ -95,7 +107,18 @@ impl Collect {
     pub fn run(&self, cli: &Cli) -> anyhow::Result<ExitCode> {
         runtime()?.block_on(async {
             let stop = stopped_by_signal();
-            self.live.run(cli, stop, Registry::default(), self.listen).await?;
+            let mut registry = Registry::default();
+            let figures = bucket::Figures::default();
+            let bucket = cli.bucket(&cli.configuration()?)?;
+            if bucket.is_some() {
+                figures.register(&mut registry);
+            }
+            let shared = bucket.map(|bucket| Shared {
+                bucket,
+                figures,
+                merges: true,
+            });
+            self.live.run(cli, stop, registry, self.listen, shared).await?;
             Ok(ExitCode::SUCCESS)
         })
     }
@@ -150,8 +173,9 @@ impl Live {
         stop: watch::Receiver<bool>,
         mut registry: Registry,
         listen: SocketAddr,
+        shared: Option<Shared>,
     ) -> anyhow::Result<()> {
-        status::check(listen, self.metrics_anonymous)?;
+        self.may_tell(listen)?;
         let clusters = self.clusters.connect().await?;
         let config = cli.configuration()?;
         std::fs::create_dir_all(&cli.data)
@@ -168,6 +192,17 @@ impl Live {
         };
         let address = serve(listen, status).await?;
         tracing::info!(%address, "serving /metrics, /healthz and /readyz");
+        let bucket = shared.as_ref().map(|shared| shared.bucket.clone());
+        let (end, ended) = watch::channel(false);
+        let pushing = shared.map(|shared| {
+            let pusher = Pusher {
+                bucket: shared.bucket,
+                lake: lake.clone(),
+                merges: shared.merges,
+                figures: shared.figures,
+            };
+            tokio::spawn(pusher.run(self.push_every(), ended))
+        });
         let mut running = JoinSet::new();
         for cluster in clusters {
             let settings = Settings {
@@ -188,6 +223,7 @@ impl Live {
                 settings: Arc::new(settings),
                 store: Arc::clone(&store),
                 lake: lake.clone(),
+                bucket: bucket.clone(),
                 clock: Clock::new(Timestamp::now),
                 figures: figures.clone(),
             };
@@ -201,7 +237,25 @@ impl Live {
         while let Some(ended) = running.join_next().await {
             ended.context("a collection was interrupted")??;
         }
+        // What was sealed at the end is put too.
+        end.send_replace(true);
+        if let Some(pushing) = pushing {
+            pushing.await.context("a push was interrupted")?;
+        }
         Ok(())
+    }
+
+    /// Whether figures may be told at an address.
+    ///
+    /// # Errors
+    /// As [`status::check`].
+    pub fn may_tell(&self, listen: SocketAddr) -> anyhow::Result<()> {
+        status::check(listen, self.metrics_anonymous)
+    }
+
+    /// How often new facts are put into the bucket.
+    pub fn push_every(&self) -> Duration {
+        self.pushing.every()
     }
 
     fn lease(&self, cluster: &Cluster) -> lease::Settings {

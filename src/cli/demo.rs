@@ -238,6 +238,7 @@ fn watch(observed: &mut Observed, data: &Path, lake: &Lake, config: &Config) -> 
             }),
             store: Arc::new(Intake::open(&data.join("intake.duckdb"), start)?),
             lake: lake.clone(),
+            bucket: None,
             clock,
             figures: Figures::default(),
         };

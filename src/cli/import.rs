@@ -17,12 +17,12 @@ use podledger_collector::import::{
 };
 use podledger_sql::units::NanoUsd;
 
-use super::Cli;
 use super::import_aws_prices::AwsPrices;
 use super::import_bills::Bill;
 use super::import_cost_explorer::CostExplorer;
 use super::import_prometheus::Prometheus;
 use super::import_spot_prices::SpotPrices;
+use super::{Cli, bucket};
 
 #[derive(Debug, Subcommand)]
 pub enum Import {
@@ -243,6 +243,11 @@ impl Import {
     pub fn run(&self, cli: &Cli) -> anyhow::Result<ExitCode> {
         let started = Instant::now();
         let lake = cli.lake()?;
+        let bucket = cli.bucket(&cli.configuration()?)?;
+        if let Some(bucket) = &bucket {
+            // What is imported may be about pods that another lake knows.
+            bucket::pull(bucket, &lake)?;
+        }
         let bar = ProgressBar::new_spinner();
         let imported = match self {
             Self::NextflowCws {
@@ -411,6 +416,9 @@ impl Import {
                     started.elapsed().as_secs_f64()
                 );
             }
+        }
+        if let Some(bucket) = &bucket {
+            bucket::push(bucket, &lake)?;
         }
         Ok(ExitCode::SUCCESS)
     }

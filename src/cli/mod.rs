@@ -6,6 +6,7 @@ mod bench_collect;
 mod bench_recommend;
 mod bench_serve;
 mod bench_sql;
+mod bucket;
 mod build;
 mod check;
 mod clusters;
@@ -84,6 +85,11 @@ pub struct Cli {
     /// Configuration file [default: podledger.toml, if it is there].
     #[arg(long, global = true, env = "PODLEDGER_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// Bucket of an object store that lakes share, and where snapshots are published too: `s3://BUCKET/PREFIX`, `gs://`, `az://`,
+    /// `abfss://` or `file:///FOLDER` [default: `bucket` of the configuration].
+    #[arg(long, global = true, env = "PODLEDGER_BUCKET", value_name = "URL")]
+    bucket: Option<String>,
 
     #[command(subcommand)]
     command: Command,

@@ -12,7 +12,7 @@ use podledger_reports::bill_lines::{BILL_LINES, PRICE_VARIANCE};
 use podledger_reports::display::{dollars, plain};
 use podledger_sql::units::NanoUsd;
 
-use super::Cli;
+use super::{Cli, bucket};
 
 /// Hold bills against what machines cost.
 #[derive(Debug, Args)]
@@ -79,6 +79,9 @@ impl Close {
         );
         let (ledger, _) = build(ledger, &lake, &config, false)?;
         print_closed(ledger.connection(), &self.month.to_string())?;
+        if let Some(bucket) = cli.bucket(&config)? {
+            bucket::push(&bucket, &lake)?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

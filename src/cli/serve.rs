@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use podledger_analyzer::build::build;
 use podledger_analyzer::config::Config;
 use podledger_reports::http::Snapshots;
+use podledger_sql::bucket::Bucket;
 use podledger_sql::lake::Lake;
 use podledger_sql::ledger::Ledger;
 use podledger_sql::published::{Published, Publishing};
@@ -20,8 +21,10 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::Cli;
-use super::collect::{Live, runtime, stopped_by_signal};
+use super::bucket::{self, Pusher};
+use super::collect::{Live, Shared, runtime, stopped_by_signal};
 use super::dashboard::{Dashboard, show, show_published, snapshots, take};
+use super::status::{self, Status};
 
 /// The whole line in one process: watch clusters, compute what they cost over and over, and show it on a dashboard.
 #[derive(Debug, Args)]
@@ -32,6 +35,9 @@ pub struct Serve {
     /// Show what is there, and collect and build nothing: other processes may, and their builds are shown as they are done.
     #[arg(long)]
     no_collect: bool,
+    /// Watch no cluster: compute and show what imports, and collectors elsewhere, put into the lake or the bucket.
+    #[arg(long, conflicts_with = "no_collect")]
+    no_watch: bool,
     #[command(flatten)]
     dashboard: Dashboard,
     #[command(flatten)]
@@ -81,11 +87,18 @@ impl Serve {
                 "How long the last build took",
                 figures.milliseconds.clone(),
             );
+            let bucket = cli.bucket(&config)?;
+            let shared = bucket::Figures::default();
+            if bucket.is_some() {
+                shared.register(&mut registry);
+            }
+            let bucket = bucket.map(|bucket| (bucket, shared));
             let stop = stopped_by_signal();
             let (builds, built) = watch::channel(());
             let publishing = tokio::spawn(keep_publishing(
                 Arc::clone(&shown),
                 cli.published(),
+                bucket.clone(),
                 changes.clone(),
                 built,
                 stop.clone(),
@@ -95,13 +108,26 @@ impl Serve {
             let builds = tokio::spawn(keep_building(
                 cli.ledger_path(),
                 cli.lake()?,
+                bucket.clone(),
                 config,
                 Duration::from_secs(self.build_every),
                 stop.clone(),
                 figures,
                 (shown, changes, builds),
             ));
-            let collected = self.live.run(cli, stop, registry, self.metrics_listen).await;
+            let collected = if self.no_watch {
+                self.watch_nothing(cli, stop, registry, bucket).await
+            } else {
+                let shared = bucket.map(|(bucket, figures)| Shared {
+                    bucket,
+                    figures,
+                    // Builds do, when they are done.
+                    merges: false,
+                });
+                self.live
+                    .run(cli, stop, registry, self.metrics_listen, shared)
+                    .await
+            };
             if collected.is_err() {
                 builds.abort();
             } else {
@@ -115,10 +141,43 @@ impl Serve {
     }
 }
 
+impl Serve {
+    /// Tells of building, and puts what was imported here, until `stop` says true.
+    async fn watch_nothing(
+        &self,
+        cli: &Cli,
+        mut stop: watch::Receiver<bool>,
+        registry: Registry,
+        bucket: Option<(Bucket, bucket::Figures)>,
+    ) -> anyhow::Result<()> {
+        self.live.may_tell(self.metrics_listen)?;
+        let status = Status {
+            registry,
+            is_ready: Box::new(|| true),
+        };
+        let address = status::serve(self.metrics_listen, status).await?;
+        tracing::info!(%address, "serving /metrics, /healthz and /readyz");
+        if let Some((bucket, figures)) = bucket {
+            let pusher = Pusher {
+                bucket,
+                lake: cli.lake()?,
+                merges: false,
+                figures,
+            };
+            pusher.run(self.live.push_every(), stop).await;
+        } else {
+            // A sender that is gone can never say so.
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+        Ok(())
+    }
+}
+
 /// Publishes the newest build whenever there is one, but for no more than a tenth of the time, and shows it so.
 async fn keep_publishing(
     shown: Arc<Snapshots>,
     published: Published,
+    bucket: Option<(Bucket, bucket::Figures)>,
     changes: watch::Sender<u64>,
     mut built: watch::Receiver<()>,
     mut stop: watch::Receiver<bool>,
@@ -131,16 +190,20 @@ async fn keep_publishing(
         }
         let Some(snapshot) = shown.newest() else { continue };
         let started = Instant::now();
-        let published = published.clone();
+        let (published, bucket) = (published.clone(), bucket.clone());
         let done = tokio::task::spawn_blocking(move || -> anyhow::Result<Publishing> {
-            Ok(published.publish(&snapshot.connection()?)?)
+            let done = published.publish(&snapshot.connection()?)?;
+            if let (Some((bucket, _)), Publishing::Done { folder, .. } | Publishing::Unchanged { folder }) =
+                (&bucket, &done)
+            {
+                bucket.publish(folder, Timestamp::now())?;
+            }
+            Ok(done)
         });
         match done.await {
             Ok(Ok(Publishing::Done { folder, bytes })) => {
                 let seconds = started.elapsed().as_secs_f64();
                 tracing::info!(folder = %folder.display(), bytes, seconds, "published");
-                // A build may be at work on the ledger just now.
-                show_published(&shown, &changes).await;
             }
             Ok(Ok(Publishing::Unchanged { .. })) => {}
             Ok(Ok(Publishing::Busy)) => tracing::info!("another process is publishing"),
@@ -149,6 +212,8 @@ async fn keep_publishing(
             }
             Err(error) => tracing::error!(%error, "publishing was interrupted"),
         }
+        // What could not be put into the bucket is here all the same. The ledger is not looked at, for a build may be at work on it.
+        show_published(&shown, &changes).await;
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(started.elapsed() * 9) => {}
@@ -159,6 +224,7 @@ async fn keep_publishing(
 async fn keep_building(
     path: std::path::PathBuf,
     lake: Lake,
+    bucket: Option<(Bucket, bucket::Figures)>,
     config: Config,
     every: Duration,
     mut stop: watch::Receiver<bool>,
@@ -175,7 +241,11 @@ async fn keep_building(
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
         let compacts = compacted != Some(today);
         let (path, lake, config) = (path.clone(), lake.clone(), config.clone());
+        let bucket = bucket.clone();
         let built = tokio::task::spawn_blocking(move || -> anyhow::Result<(u64, bool)> {
+            if let Some((bucket, figures)) = bucket {
+                figures.pull(&bucket, &lake);
+            }
             let (_, report) = build(Ledger::open(&path)?, &lake, &config, false)?;
             let mut is_compacted = !compacts;
             if compacts {

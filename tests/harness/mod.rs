@@ -1,5 +1,7 @@
 //! A small ledger in a temporary folder: facts are given as queries, marts are read as text.
 
+pub mod moto;
+
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};

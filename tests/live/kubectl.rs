@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use crate::harness::{World, system_tool};
 
 /// A program that ends with the test.
-struct Program(Child);
+pub struct Program(pub Child);
 
 impl Drop for Program {
     fn drop(&mut self) {
@@ -22,7 +22,8 @@ fn simulate(kubeconfig: &Path) -> (Program, String) {
     simulate_with(&["--kubeconfig-out", kubeconfig.to_str().unwrap()])
 }
 
-fn simulate_with(options: &[&str]) -> (Program, String) {
+/// The same, with more options.
+pub fn simulate_with(options: &[&str]) -> (Program, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_podledger"))
         .args([
             "simulate",
@@ -271,7 +272,8 @@ fn listening(command: &mut Child, clusters: usize) -> String {
     address.unwrap()
 }
 
-fn get(address: &str, path: &str) -> String {
+/// What a server answers.
+pub fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
         stream,

@@ -5,7 +5,7 @@ pub mod costs;
 mod equal;
 mod faults;
 pub mod known;
-mod kubectl;
+pub mod kubectl;
 mod leases;
 mod month;
 pub mod platform;
@@ -117,6 +117,7 @@ pub fn collection_into(folder: &Path, server: &ApiServer, store: Intake, setting
         settings: Arc::new(settings),
         store: Arc::new(store),
         lake: Lake::open(&folder.join("lake")).unwrap(),
+        bucket: None,
         clock: Clock::new(move || told.now()),
         figures: Figures::default(),
     }

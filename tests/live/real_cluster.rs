@@ -151,6 +151,7 @@ async fn suite(
         }),
         store: Arc::new(Intake::open(&world.folder.path().join("intake.duckdb"), now(&server)).unwrap()),
         lake: world.lake(),
+        bucket: None,
         clock: Clock::new(move || now(&clock)),
         figures: figures.clone(),
     });

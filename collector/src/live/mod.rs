@@ -32,6 +32,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
+use podledger_sql::bucket::Bucket;
 use podledger_sql::intake::Intake as Store;
 use podledger_sql::lake::Lake;
 use tokio::sync::{mpsc, watch as signal};
@@ -115,6 +116,8 @@ pub struct Collection {
     pub settings: Arc<Settings>,
     pub store: Arc<Store>,
     pub lake: Lake,
+    /// Where the lake's facts are put, and where a collector that has lost its disk finds what was put.
+    pub bucket: Option<Bucket>,
     pub clock: Clock,
     pub figures: Figures,
 }
@@ -216,14 +219,22 @@ impl Collection {
         };
         let (store, told) = (Arc::clone(&self.store), metrics.clone());
         let of = cluster.to_owned();
-        let lake = self.lake.clone();
+        let (lake, bucket) = (self.lake.clone(), self.bucket.clone());
         let now = self.clock.now();
         let measuring = self.settings.usage.map(|usage| Measuring {
             every: SignedDuration::try_from(usage.every).unwrap_or(SignedDuration::MAX),
             now,
         });
-        let intake =
-            blocking(move || Intake::open(store.of(&of)?, settings, measuring.as_ref(), told, &lake)).await?;
+        let intake = blocking(move || {
+            let store = store.of(&of)?;
+            if let Some(bucket) = bucket
+                && store.positions()?.is_empty()
+            {
+                bucket.pull_cluster(&lake, &of)?;
+            }
+            Intake::open(store, settings, measuring.as_ref(), told, &lake)
+        })
+        .await?;
         let (sender, receiver) = mpsc::channel(self.settings.queue.max(1));
         let (targets, targeted) = signal::channel(intake.targets());
         let mut measuring = JoinSet::new();

@@ -1,0 +1,198 @@
+//! From the lake to the bucket.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::Bucket;
+use super::kept::{Kept, KeptLog};
+use super::log::{Entry, FORMAT, Object, Objects, contains, entry_place, name_of, place_of};
+use crate::crash::{Point, point};
+use crate::durable::hash;
+use crate::error::{Error, Result};
+use crate::lake::{Lake, is_of_another_lake};
+
+/// How often a push begins again because the lake merged what it was about to put.
+const TRIES: u32 = 5;
+
+/// What a push did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// Origins that had something new.
+    pub origins: usize,
+    pub segments: usize,
+    pub bytes: u64,
+    /// Objects that nobody needs any more and that were removed.
+    pub removed: usize,
+}
+
+impl Bucket {
+    /// Puts what the lake's own origins have and the bucket has not, completes what an earlier push began, and once a day (of `now`)
+    /// sweeps what nobody needs any more. An origin whose log is damaged is left alone, and told when the others are done.
+    ///
+    /// # Errors
+    /// [`Error::Bucket`] where the bucket does not do what it is asked: the next push goes on. [`Error::BucketDamaged`] where another lake
+    /// writes under the same name; [`Error::Io`].
+    pub fn push(&self, lake: &Lake, now: Timestamp) -> Result<Pushed> {
+        let kept = Kept::of(lake, &self.url)?;
+        let _lock = kept.lock("push")?;
+        let id = kept.lake_id()?;
+        let mut pushed = Pushed::default();
+        let mut damaged = None;
+        for origin in own_origins(lake)? {
+            match self.push_origin(lake, &kept, &format!("{origin}.{id}"), now, &mut pushed) {
+                Ok(()) => {}
+                Err(error @ Error::BucketDamaged { .. }) => damaged = damaged.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        match damaged {
+            Some(error) => Err(error),
+            None => Ok(pushed),
+        }
+    }
+
+    fn push_origin(
+        &self,
+        lake: &Lake,
+        kept: &Kept,
+        folder: &str,
+        now: Timestamp,
+        pushed: &mut Pushed,
+    ) -> Result<()> {
+        let mut log = kept.log(folder)?;
+        if let Some(entry) = log.putting().cloned() {
+            self.finish(lake, folder, &mut log, &entry)?;
+        }
+        if log.state().number == 0 {
+            // What was known of the bucket is lost, or it has another address now.
+            self.read_log(folder, &mut log)?;
+        }
+        let mut tries = 1;
+        loop {
+            match self.push_difference(lake, folder, &mut log, pushed) {
+                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound && tries < TRIES => {
+                    // It was merged with others meanwhile.
+                    tries += 1;
+                }
+                done => break done?,
+            }
+        }
+        let day: Date = now.to_zoned(TimeZone::UTC).date();
+        if log.swept_on() != Some(day) && log.state().number > 0 {
+            pushed.removed += self.sweep(folder, &mut log, now, day)?;
+        }
+        Ok(())
+    }
+
+    fn push_difference(
+        &self,
+        lake: &Lake,
+        folder: &str,
+        log: &mut KeptLog,
+        pushed: &mut Pushed,
+    ) -> Result<()> {
+        let origin = folder.split_once('.').map_or(folder, |(origin, _)| origin);
+        let known = &log.state().segments;
+        let (mut adds, mut files) = (Objects::new(), Vec::new());
+        let mut held = Vec::new();
+        for segment in lake.settled(origin)? {
+            let name = name_of(&segment);
+            if !known.contains_key(&name) {
+                let (sha256, bytes) = hash(&segment.path)?;
+                let object = Object { bytes, sha256 };
+                files.push((segment.path.clone(), place_of(folder, &name, &object)));
+                adds.insert(name.clone(), object);
+            }
+            held.push(name);
+        }
+        held.sort();
+        let removes: Vec<String> = known
+            .keys()
+            .filter(|name| held.binary_search(name).is_err())
+            .cloned()
+            .collect();
+        if adds.is_empty() && removes.is_empty() {
+            return Ok(());
+        }
+        let is_held = |name: &String| held.iter().any(|wide| contains(wide, name));
+        if let Some(lost) = removes.iter().find(|name| !is_held(name)) {
+            return Err(Error::BucketDamaged {
+                object: self.title(&format!("lake/{folder}/{lost}")),
+                reason: format!(
+                    "is not in this lake any more, and nothing was removed: restore the lake, or remove {}: what the bucket has is then \
+                     taken as another lake's",
+                    lake.root().join(".bucket").display()
+                ),
+            });
+        }
+        let (segments, bytes) = (adds.len(), adds.values().map(|object| object.bytes).sum::<u64>());
+        let paths: Vec<PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
+        if let Err(error) = self.upload(folder, files, || point(Point::BucketSegmentPut)) {
+            // The store tells in its own words that a file is gone.
+            paths.iter().try_for_each(|path| found(path))?;
+            return Err(error);
+        }
+        let entry = Entry {
+            format: FORMAT,
+            number: log.state().number + 1,
+            adds,
+            removes,
+        };
+        log.note(entry.clone())?;
+        point(Point::BucketPushNoted);
+        self.finish(lake, folder, log, &entry)?;
+        pushed.origins += 1;
+        pushed.segments += segments;
+        pushed.bytes += bytes;
+        Ok(())
+    }
+
+    /// Puts an entry whose segments are there. Done before, it changes nothing.
+    fn finish(&self, lake: &Lake, folder: &str, log: &mut KeptLog, entry: &Entry) -> Result<()> {
+        let place = entry_place(folder, entry.number);
+        let text = serde_json::to_vec(entry).map_err(|error| Error::BucketDamaged {
+            object: self.title(&place),
+            reason: format!("cannot be written: {error}"),
+        })?;
+        if !self.create(&place, text.clone())? && self.get(&place)?.as_ref() != Some(&text) {
+            return Err(Error::BucketDamaged {
+                object: self.title(&place),
+                reason: format!(
+                    "is not what this lake wrote, and nothing was written over: a copy of this data directory writes to the bucket, or an \
+                     older state of it was restored; let only one write, and remove {}: its facts are then pushed under a name of \
+                     their own",
+                    lake.root().join(".bucket").display()
+                ),
+            });
+        }
+        point(Point::BucketEntryPut);
+        log.append(entry)?;
+        point(Point::BucketEntryKept);
+        log.done()
+    }
+}
+
+/// Origins that this lake writes.
+fn own_origins(lake: &Lake) -> Result<Vec<String>> {
+    let mut origins: Vec<String> = lake
+        .segments()?
+        .into_iter()
+        .map(|segment| segment.origin)
+        .filter(|origin| !is_of_another_lake(origin))
+        .collect();
+    origins.sort();
+    origins.dedup();
+    Ok(origins)
+}
+
+fn found(path: &Path) -> Result<()> {
+    std::fs::metadata(path).map(drop).map_err(|source| Error::Io {
+        doing: "read",
+        path: path.to_path_buf(),
+        source,
+    })
+}
