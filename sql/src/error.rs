@@ -70,7 +70,7 @@ pub enum Error {
         object: String,
         mend: &'static str,
         #[source]
-        source: Box<object_store::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 
     /// A bucket is not as podledger leaves it.

@@ -40,14 +40,15 @@ impl Hosts {
         Self(hosts)
     }
 
-    /// Whether a `Host` names the server; ports may be forwarded, so any port does.
+    /// Whether a `Host` names the server; ports may be forwarded, so any port does. Only a name can be made to point here by who owns it.
     fn has(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let name = match host.strip_prefix('[') {
             Some(rest) => rest.split(']').next().unwrap_or_default(),
             None => host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name),
         };
-        self.0.iter().any(|known| known == name)
+        // An address is nobody's to point elsewhere: pods, which have many, are scraped by theirs.
+        name.parse::<IpAddr>().is_ok() || self.0.iter().any(|known| known == name)
     }
 }
 
@@ -212,6 +213,9 @@ mod tests {
             ("127.0.0.1:9480", None, true),
             ("localhost:8080", None, true),
             ("[::1]:9480", None, true),
+            ("10.0.0.7:9480", None, true),
+            ("10.0.0.7:9480", Some("http://10.0.0.8:9480"), false),
+            ("[2001:db8::7]", None, true),
             ("costs.example.com", Some("https://costs.example.com"), true),
             ("evil.example", None, false),
             ("localhost.evil.example", None, false),

@@ -120,6 +120,7 @@ struct Paid {
 #[derive(Default)]
 struct Kind {
     instance_type: String,
+    region: String,
     pool: String,
     is_spot: bool,
 }
@@ -169,6 +170,11 @@ pub(super) fn assets(
             &item,
         );
     }
+    let providers: HashMap<&str, &str> = things
+        .machines
+        .iter()
+        .map(|((cluster, _), machine)| (cluster.as_str(), machine.provider.as_str()))
+        .collect();
     let mut services: BTreeMap<Key, (String, i128)> = BTreeMap::new();
     reader.service_rows(|row| {
         let key = (row.cluster.clone(), row.id.clone());
@@ -200,8 +206,17 @@ pub(super) fn assets(
             service: service.name.clone(),
             ..Item::default()
         };
+        let provider = providers.get(key.0.as_str()).copied().unwrap_or_default();
         told(
-            of_service(&key, service, namespace, nano, life, question.window),
+            of_service(
+                &key,
+                service,
+                provider.to_owned(),
+                namespace,
+                nano,
+                life,
+                question.window,
+            ),
             &item,
         );
     }
@@ -215,13 +230,14 @@ fn life(start_ms: i64, end_ms: i64, window: Window) -> Option<Window> {
 fn kinds(reader: &Reader<'_>) -> Result<HashMap<Key, Kind>, Problem> {
     let mut kinds = HashMap::new();
     let query = "select cluster, machine, coalesce(max(instance_type), ''), coalesce(max(pool), ''), \
-         coalesce(bool_or(capacity_type = 'spot'), false) from marts.machine_prices group by cluster, machine";
+         coalesce(bool_or(capacity_type = 'spot'), false), coalesce(max(region), '') from marts.machine_prices group by cluster, machine";
     reader.each(query, |row| {
         let read = || {
             let kind = Kind {
                 instance_type: row.get(2)?,
                 pool: row.get(3)?,
                 is_spot: row.get(4)?,
+                region: row.get(5)?,
             };
             Ok(((row.get(0)?, row.get(1)?), kind))
         };
@@ -350,7 +366,7 @@ fn node(
                 machine.provider_id.clone()
             },
         },
-        labels: BTreeMap::new(),
+        labels: kind.map(labels).unwrap_or_default(),
         window: window.into(),
         start: rfc3339(life.start_ms),
         end: rfc3339(life.end_ms),
@@ -360,9 +376,22 @@ fn node(
     }
 }
 
+/// The labels of a node that tell what it is, as OpenCost's pages look for them.
+fn labels(kind: &Kind) -> BTreeMap<String, String> {
+    [
+        ("topology_kubernetes_io_region", &kind.region),
+        ("node_kubernetes_io_instance_type", &kind.instance_type),
+    ]
+    .into_iter()
+    .filter(|(_, value)| !value.is_empty())
+    .map(|(name, value)| (name.to_owned(), value.clone()))
+    .collect()
+}
+
 fn of_service(
     key: &Key,
     service: &Service,
+    provider: String,
     namespace: String,
     nano: i128,
     life: Window,
@@ -400,7 +429,7 @@ fn of_service(
         r#type: kind,
         properties: Properties {
             category,
-            provider: String::new(),
+            provider,
             service: "Kubernetes",
             cluster: key.0.clone(),
             name: service.name.clone(),

@@ -4,7 +4,7 @@
 //! rows of marts -> steps (intervals) -> containers (requests) -> cells: step, group, node -> sharing -> sets -> accumulated sets
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use duckdb::Connection;
 
@@ -56,6 +56,8 @@ pub(super) struct Gathering<'a> {
     /// The groups of a pod's containers.
     of_pods: HashMap<Key, Vec<Group>>,
     pub(super) cells: HashMap<CellKey, Cell>,
+    /// The allocations that there are so far: steps with their groups.
+    told: HashSet<(i64, Group)>,
     pub(super) idle: BTreeMap<(i64, Place), Cell>,
     idle_item: Option<Item>,
     /// What nodes cost in each step.
@@ -81,6 +83,7 @@ pub(super) fn sets(question: &Question, connection: &Connection, over: &Over) ->
         numbers: HashMap::new(),
         of_pods: HashMap::new(),
         cells: HashMap::new(),
+        told: HashSet::new(),
         idle: BTreeMap::new(),
         idle_item: None,
         nodes: HashMap::new(),
@@ -113,12 +116,6 @@ impl Gathering<'_> {
             return Ok(Some(*number));
         }
         let number = self.groups.len();
-        let sets = usize::try_from(self.question.steps.count()).unwrap_or(usize::MAX);
-        if sets.saturating_mul(number + 1) > MOST_CELLS {
-            return Err(Problem::bad(format!(
-                "{sets} sets of more than {number} groups are more than {MOST_CELLS}: take another `aggregate`, a longer `step`, or a `filter`"
-            )));
-        }
         self.numbers.insert(name.clone(), number);
         self.groups.push((name, item.clone()));
         Ok(Some(number))
@@ -138,8 +135,14 @@ impl Gathering<'_> {
         amounts: &Amounts,
         holder: Window,
         is_pod: bool,
-    ) -> &mut Cell {
+    ) -> Result<&mut Cell, Problem> {
         let window = self.question.steps.at(step);
+        if group.is_some() && self.told.insert((step, group)) && self.told.len() > MOST_CELLS {
+            return Err(Problem::bad(format!(
+                "the answer has more than {MOST_CELLS} allocations in {} sets: take another `aggregate`, a longer `step`, or a `filter`",
+                self.question.steps.count()
+            )));
+        }
         let cell = self.cells.entry((step, group, place)).or_default();
         cell.amounts.add(amounts);
         cell.cover(holder.overlap(window).unwrap_or(window));
@@ -148,7 +151,7 @@ impl Gathering<'_> {
                 *own += amounts.money(kind);
             }
         }
-        cell
+        Ok(cell)
     }
 
     fn machine(&mut self, row: &MachineRow) -> Result<(), Problem> {
@@ -188,13 +191,13 @@ impl Gathering<'_> {
                     let groups = self.groups_of(key, pod, &item)?;
                     let parts = by_container(&amounts, pod, groups.len())?;
                     for (group, part) in groups.iter().zip(&parts) {
-                        self.add((step, *group, place.clone()), part, holder, true);
+                        self.add((step, *group, place.clone()), part, holder, true)?;
                     }
                 }
                 (Holder::Idle, _) => self.idle(step, &place, &item, &amounts, holder),
                 _ => {
                     let group = self.group_of(&item)?;
-                    self.add((step, group, place.clone()), &amounts, holder, false);
+                    self.add((step, group, place.clone()), &amounts, holder, false)?;
                 }
             }
         }
@@ -291,7 +294,7 @@ impl Gathering<'_> {
                 }
             };
             for (group, part) in groups.iter().zip(by_container(&amounts, pod, groups.len())?) {
-                let cell = self.add((step, *group, place.clone()), &part, holder, false);
+                let cell = self.add((step, *group, place.clone()), &part, holder, false)?;
                 if is_volume {
                     let sums = cell.volumes.entry(volume.clone()).or_default();
                     sums.0 += part.time(Time::Volume);

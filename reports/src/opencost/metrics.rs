@@ -133,8 +133,9 @@ pub(super) fn metrics(connection: &Connection, over: &Over) -> Result<String, Pr
         ),
     };
     let mut told = String::new();
-    for metric in nodes(&reader)?
+    for metric in [build_info()]
         .into_iter()
+        .chain(nodes(&reader)?)
         .chain(containers(&reader)?)
         .chain(volumes(&reader)?)
         .chain(services(&reader)?)
@@ -142,6 +143,13 @@ pub(super) fn metrics(connection: &Connection, over: &Over) -> Result<String, Pr
         metric.write(&mut told).map_err(|error| Problem::failed(&error))?;
     }
     Ok(told)
+}
+
+/// What dashboards find their job by.
+fn build_info() -> Metric {
+    let mut info = Metric::new("opencost_build_info", "The program that tells this", &["version"]);
+    info.tell(&[env!("CARGO_PKG_VERSION")], "1".to_owned());
+    info
 }
 
 fn nodes(reader: &Reader<'_>) -> Result<[Metric; 6], Problem> {
@@ -199,6 +207,11 @@ fn nodes(reader: &Reader<'_>) -> Result<[Metric; 6], Problem> {
         let labels = labels.each_ref().map(String::as_str);
         // What an hour of one unit costs: a core, a GiB, an accelerator.
         let units = [1_000, 1 << 30, 1_000].map(|unit: i128| unit * 3_600_000);
+        // Sums over CPU, memory and GPUs need all three of each node.
+        if times[2] == 0 && times[0] > 0 {
+            gpu.tell(&labels, "0".to_owned());
+            count.tell(&labels, "0".to_owned());
+        }
         for (metric, ((nano, time), unit)) in [&mut cpu, &mut ram, &mut gpu]
             .into_iter()
             .zip(costs.into_iter().zip(times).zip(units))
@@ -282,9 +295,7 @@ fn containers(reader: &Reader<'_>) -> Result<[Metric; 3], Problem> {
         let labels = labels.each_ref().map(String::as_str);
         cpu.tell(&labels, thousandths(cores));
         ram.tell(&labels, bytes.to_string());
-        if gpus > 0 {
-            gpu.tell(&labels, thousandths(gpus));
-        }
+        gpu.tell(&labels, thousandths(gpus));
         Ok(())
     })?;
     Ok([cpu, ram, gpu])

@@ -17,6 +17,16 @@ const LONGEST: usize = 4_096;
 /// Parameters that change nothing here: what OpenCost needs them for, podledger has no need of.
 const IGNORED: [&str; 3] = ["resolution", "format", "costUnit"];
 
+/// Parameters of Kubecost that its clients send, and the values of which say nothing else than what is answered anyway.
+const NEUTRAL: [(&str, &[&str]); 6] = [
+    ("external", &["false"]),
+    ("reconcile", &["true", "false"]),
+    ("shareCost", &["0"]),
+    ("shareSplit", &["weighted", "even"]),
+    ("shareTenancyCosts", &["true", "false"]),
+    ("includeSharedCostBreakdown", &["true", "false"]),
+];
+
 /// A question for allocations.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Question {
@@ -110,6 +120,15 @@ impl Given {
     fn end(mut self) -> Result<(), Problem> {
         for key in IGNORED {
             self.take(key);
+        }
+        for (key, values) in NEUTRAL {
+            if self
+                .0
+                .get(key)
+                .is_some_and(|value| values.contains(&value.as_str()))
+            {
+                self.take(key);
+            }
         }
         match self.0.keys().next() {
             None => Ok(()),
@@ -243,7 +262,13 @@ impl AssetQuestion {
     pub fn parse(query: &str, now_ms: i64) -> Result<Self, Problem> {
         let mut given = Given::read(query)?;
         let window = given.window(now_ms)?;
-        for key in ["aggregate", "accumulate", "step", "disableAdjustments"] {
+        for key in [
+            "aggregate",
+            "accumulate",
+            "step",
+            "disableAdjustments",
+            "includeIdle",
+        ] {
             given.take(key);
         }
         let filter = given.filter()?;
@@ -288,6 +313,7 @@ mod tests {
                 "window=1d&shareNamespaces=x",
                 "there is no parameter `shareNamespaces`",
             ),
+            ("window=1d&shareCost=100", "there is no parameter `shareCost`"),
         ] {
             let problem = Question::parse(query, NOW).unwrap_err();
             assert_eq!(problem.status.as_u16(), 400);
@@ -309,7 +335,7 @@ mod tests {
         assert!(question.aggregate.is_whole && !question.has_idle && !question.is_idle_shared);
         assert_eq!((question.accumulate, question.limit), (None, None));
         let asked = Question::parse(
-            "window=7d&step=1d&accumulate=true&idle=true&resolution=1m&filterNamespaces=a",
+            "window=7d&step=1d&accumulate=true&idle=true&resolution=1m&filterNamespaces=a&external=false&shareSplit=weighted",
             NOW,
         )
         .unwrap();

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -47,6 +47,12 @@ impl OpenCost {
         };
         guard::harden(response.headers_mut(), false);
         if parts.method == Method::HEAD {
+            // The length is what a GET is told.
+            if let Some(length) = response.body().size_hint().exact() {
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_LENGTH, length.into());
+            }
             *response.body_mut() = Body::empty();
         }
         response

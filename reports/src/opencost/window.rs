@@ -142,7 +142,10 @@ fn instants(text: &str) -> Option<(i64, i64)> {
         let whole = text.parse::<Timestamp>().ok()?.as_millisecond();
         Some(whole - whole.rem_euclid(SECOND))
     };
-    Some((instant(start)?, instant(end)?))
+    let (start, end) = (instant(start)?, instant(end)?);
+    // Who writes the last second of a day or an hour means all of it: OpenCost's pages and its exporter do.
+    let is_last_second = end.rem_euclid(MINUTE) == MINUTE - SECOND;
+    Some((start, if is_last_second { end + SECOND } else { end }))
 }
 
 /// Reads a duration, ms: numbers with units one after another, such as `1d` or `1h30m`.
@@ -315,6 +318,11 @@ mod tests {
                 "2020-04-01T00:00:00Z,2020-04-03T12:30:15Z",
                 "2020-04-01T00:00:00Z",
                 "2020-04-03T12:30:15Z",
+            ),
+            (
+                "2020-04-01T00:00:00Z,2020-04-03T23:59:59Z",
+                "2020-04-01T00:00:00Z",
+                "2020-04-04T00:00:00Z",
             ),
         ] {
             let window = Window::parse(text, now).unwrap();

@@ -112,7 +112,17 @@ impl Bucket {
     }
 
     fn failed(&self, doing: &'static str, path: &str, source: StoreError) -> Error {
+        // What it says of itself has its causes in it already.
+        let told = source.to_string();
+        let is_nowhere = [
+            "NoSuchBucket",
+            "ContainerNotFound",
+            "The specified bucket does not exist",
+        ]
+        .iter()
+        .any(|words| told.contains(words));
         let mend = match &source {
+            _ if is_nowhere => "is the name of the bucket right?",
             StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
                 "see docs/object-stores.md for the permissions that it takes, and where credentials are read from"
             }
@@ -126,7 +136,7 @@ impl Bucket {
             doing,
             object: self.title(path),
             mend,
-            source: Box::new(source),
+            source: told.trim().replace('\n', " ").into(),
         }
     }
 
