@@ -233,7 +233,9 @@ fn every_envelope_is_what_clients_decode() {
                 adjustment,
                 total_cost,
             } => {
-                assert!(labels.is_empty() && start >= &window.start && end <= &window.end && *minutes > 0.0);
+                assert!(start >= &window.start && end <= &window.end && *minutes > 0.0);
+                assert_eq!(&labels["node_kubernetes_io_instance_type"], node_type);
+                assert!(labels.contains_key("topology_kubernetes_io_region") && labels.len() == 2);
                 assert!(!node_type.is_empty() && !pool.is_empty() && *cpu_cores > 0.0 && *ram_bytes > 0.0);
                 assert!(
                     *cpu_core_hours > 0.0 && *ram_byte_hours > 0.0 && *gpu_hours >= 0.0 && *gpu_count >= 0.0
@@ -360,25 +362,45 @@ fn what_pages_exporters_and_plugins_ask_is_answered() {
         "/model/allocation/compute?window=7d&aggregate=namespace&includeIdle=true&step=1d&accumulate=false",
         "/allocation/compute?window=today&aggregate=controllerKind&includeIdle=true&step=1d&accumulate=true&filter=namespace:%22ml%22",
         "/model/assets?window=7d&aggregate=type&accumulate=true",
+        "/model/assets?window=7d&aggregate=type&includeIdle=true&accumulate=true&step=1d",
         // The Parquet exporter.
         "/allocation/compute?window=2026-11-02T00:00:00Z,2026-11-02T23:59:59Z&includeIdle=false&shareIdle=false&idleByNode=false&includeProportionalAssetResourceCosts=false&format=json&step=1d&aggregate=namespace,pod,container",
         // kubectl cost.
         "/model/allocation?accumulate=true&window=2d&aggregate=cluster,namespace,controllerKind,controller",
+        // MCP servers of Kubecost.
+        "/model/allocation?window=2d&aggregate=namespace&external=false&reconcile=true&shareCost=0&shareSplit=weighted&shareTenancyCosts=false",
     ] {
         let answer: Envelope<serde_json::Value> = serde_json::from_str(&server.text(url)).unwrap();
         assert_eq!(answer.code, 200, "{url}");
     }
-    // The exporter's day ends a second early; nothing beyond its end is told.
-    let sets: Vec<BTreeMap<String, Allocation>> = read(
-        &server,
-        "/allocation/compute?window=2026-11-02T00:00:00Z,2026-11-02T23:59:59Z&step=1h&aggregate=namespace",
-    );
+    // The exporter's day is all of it, though it ends a second early.
+    let day = |end: &str| -> Vec<BTreeMap<String, Allocation>> {
+        let url =
+            format!("/allocation/compute?window=2026-11-02T00:00:00Z,{end}&step=1h&aggregate=namespace");
+        read(&server, &url)
+    };
+    let sets = day("2026-11-02T23:59:59Z");
     assert_eq!(sets.len(), 24);
-    assert!(
+    let sum = |sets: &[BTreeMap<String, Allocation>]| -> f64 {
         sets.iter()
             .flat_map(BTreeMap::values)
-            .all(|told| told.end.as_str() <= "2026-11-02T23:59:59Z")
+            .map(|told| told.total_cost)
+            .sum()
+    };
+    assert!(sum(&sets) > 0.0 && (sum(&sets) - sum(&day("2026-11-03T00:00:00Z"))).abs() < 1e-9);
+    // A pod is in few of the hours: 100,000 allocations are more than that of any day here.
+    let hours = "/allocation/compute?window=2026-11-02T00:00:00Z,2026-11-03T00:00:00Z&step=10m";
+    let sets: Vec<BTreeMap<String, Allocation>> = read(&server, hours);
+    let names: std::collections::BTreeSet<&String> = sets.iter().flat_map(BTreeMap::keys).collect();
+    assert!(
+        names.len() * sets.len() > 100_000,
+        "{} names in {} sets",
+        names.len(),
+        sets.len()
     );
+    let answer = server.ask("HEAD", "/healthz", &[("host", "127.0.0.1:9003")]);
+    let length = server.get("/healthz").body.len().to_string();
+    assert!(answer.body.is_empty() && answer.headers[header::CONTENT_LENGTH] == length.as_str());
 }
 
 #[test]
@@ -409,6 +431,7 @@ fn metrics_are_what_prometheus_reads_of_opencost() {
         sum.1 += value.parse::<f64>().unwrap();
     }
     for name in [
+        "opencost_build_info",
         "node_cpu_hourly_cost",
         "node_ram_hourly_cost",
         "node_gpu_hourly_cost",
