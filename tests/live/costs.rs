@@ -48,8 +48,8 @@ impl fmt::Display for Costs {
         }
         write!(
             formatter,
-            "{} ledgers: {} of {} machines equal row by row, {} of {} pods cost otherwise, by {} nano-dollars at most",
-            self.ledgers, self.exact, self.machines, self.moved, self.pods, self.furthest_nano
+            "{} ledgers: {} machines equal row by row; of {} machines and {} pods that ended, {} pods cost otherwise, by {} nano-dollars at most",
+            self.ledgers, self.exact, self.machines, self.pods, self.moved, self.furthest_nano
         )
     }
 }
