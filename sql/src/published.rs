@@ -320,7 +320,7 @@ fn remove_folder(path: &Path) -> Result<()> {
     })
 }
 
-fn only_for_owner(folder: &Path) -> Result<()> {
+pub(crate) fn only_for_owner(folder: &Path) -> Result<()> {
     #[cfg(unix)]
     fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(|source| {
         Error::Io {

@@ -11,7 +11,7 @@ use duckdb::Connection;
 use crate::durable::create_folder;
 use crate::error::{Doing, Error, Result};
 use crate::ledger::{limit_memory, limit_threads, quote, scratch};
-use crate::published::{Published, made_of, manifest};
+use crate::published::{Published, made_of, manifest, only_for_owner};
 
 /// Most memory that DuckDB takes for answers: questions are small, several copies may be open while builds run in the same process, and what does not fit goes
 /// to disk.
@@ -106,6 +106,7 @@ impl Served {
             return Ok(false);
         }
         create_folder(&self.folder)?;
+        only_for_owner(&self.folder)?;
         let mut views = "begin;\n".to_owned();
         for mart in &manifest.marts {
             // A name of its own: the next but one snapshot takes the file's away.
