@@ -333,12 +333,13 @@ async fn look(
     how: fn(&Snapshots) -> Result<bool, SnapshotError>,
 ) {
     let snapshots = Arc::clone(snapshots);
-    match tokio::task::spawn_blocking(move || how(&snapshots)).await {
+    let looked = tokio::task::spawn_blocking(move || how(&snapshots).map_err(anyhow::Error::from));
+    match looked.await {
         Ok(Ok(true)) => changes.send_modify(|number| *number += 1),
         Ok(Ok(false)) => {}
         Ok(Err(error)) => {
             tracing::error!(
-                error = format!("{:#}", anyhow::Error::from(error)),
+                error = format!("{error:#}"),
                 "the newest build cannot be served as it should be"
             );
         }

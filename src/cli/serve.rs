@@ -107,8 +107,7 @@ impl Serve {
             // Costs are computed on a thread of their own, and never blind the watches.
             let builds = tokio::spawn(keep_building(
                 cli.ledger_path(),
-                cli.lake()?,
-                bucket.clone(),
+                (cli.lake()?, bucket.clone()),
                 config,
                 Duration::from_secs(self.build_every),
                 stop.clone(),
@@ -223,8 +222,7 @@ async fn keep_publishing(
 
 async fn keep_building(
     path: std::path::PathBuf,
-    lake: Lake,
-    bucket: Option<(Bucket, bucket::Figures)>,
+    (lake, bucket): (Lake, Option<(Bucket, bucket::Figures)>),
     config: Config,
     every: Duration,
     mut stop: watch::Receiver<bool>,

@@ -389,7 +389,7 @@ fn what_pages_exporters_and_plugins_ask_is_answered() {
     };
     assert!(sum(&sets) > 0.0 && (sum(&sets) - sum(&day("2026-11-03T00:00:00Z"))).abs() < 1e-9);
     // A pod is in few of the hours: 100,000 allocations are more than that of any day here.
-    let hours = "/allocation/compute?window=2026-11-02T00:00:00Z,2026-11-03T00:00:00Z&step=10m";
+    let hours = "/allocation/compute?window=2026-11-02T00:00:00Z,2026-11-03T00:00:00Z&step=2m";
     let sets: Vec<BTreeMap<String, Allocation>> = read(&server, hours);
     let names: std::collections::BTreeSet<&String> = sets.iter().flat_map(BTreeMap::keys).collect();
     assert!(
