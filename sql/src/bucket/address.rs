@@ -171,9 +171,13 @@ mod tests {
             ("BUCKET", "another"),
         ];
         let bucket = opened("s3://bucket/prefix", &variables).unwrap();
-        let bucket_debugged = format!("{bucket:?}");
-        assert!(bucket_debugged.contains("127.0.0.1:1"), "{bucket_debugged}");
-        assert!(!bucket_debugged.contains("another"), "{bucket_debugged}");
+        let store = format!("{:?}", bucket.objects);
+        assert!(
+            store.contains("127.0.0.1:1") && store.contains("eu-central-1"),
+            "{store}"
+        );
+        assert!(!store.contains("another"), "{store}");
+        assert_eq!(format!("{bucket:?}"), "Bucket(\"s3://bucket/prefix\")");
         assert_eq!(bucket.title("lake"), "s3://bucket/prefix/lake");
     }
 

@@ -24,6 +24,7 @@ mod push;
 mod snapshots;
 mod sweep;
 
+use std::fmt;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path as FilePath, PathBuf};
@@ -56,12 +57,19 @@ const PART_BYTES: usize = 8 << 20;
 const PARTS_AT_ONCE: usize = 4;
 
 /// A place in an object store.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Bucket {
     /// Its address, in which no secret can stand.
     url: String,
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
+}
+
+impl fmt::Debug for Bucket {
+    /// Its address alone: what the store would tell of itself may be secret.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Bucket").field(&self.url).finish()
+    }
 }
 
 impl Bucket {
