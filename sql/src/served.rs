@@ -23,7 +23,7 @@ const THREADS: i64 = 4;
 /// The catalogue that the ledger is under.
 const LEDGER: &str = "ledger";
 
-/// What readers ask: every relation of a ledger by its own name. Nothing of it can be written, and its settings cannot be changed.
+/// What readers ask: every relation of a ledger by its own name. The ledger cannot be written, no other files are read, and settings cannot be changed.
 #[derive(Debug)]
 pub struct Served {
     connection: Connection,

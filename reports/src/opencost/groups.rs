@@ -67,7 +67,7 @@ pub(super) struct Gathering<'a> {
 /// Answers a question for allocations.
 ///
 /// # Errors
-/// A [`Problem`]: too many sets times groups, or a query that failed.
+/// A [`Problem`]: too many allocations, or a query that failed.
 pub(super) fn sets(question: &Question, connection: &Connection, over: &Over) -> Result<Vec<Set>, Problem> {
     let reader = Reader {
         connection,

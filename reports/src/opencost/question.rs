@@ -8,7 +8,7 @@ use super::window::{self, Steps, Unit, Window};
 use crate::display::short;
 use crate::http::problem::Problem;
 
-/// Sets times groups of an answer, at most; sets alone are bounded by it before anything is read.
+/// Allocations of an answer before they are added up, at most; sets alone are bounded by it before anything is read.
 pub(super) const MOST_CELLS: usize = 100_000;
 
 /// Longest value of a parameter, in bytes.
@@ -20,10 +20,10 @@ const IGNORED: [&str; 3] = ["resolution", "format", "costUnit"];
 /// Parameters of Kubecost that its clients send, and the values of which say nothing else than what is answered anyway.
 const NEUTRAL: [(&str, &[&str]); 6] = [
     ("external", &["false"]),
-    ("reconcile", &["true", "false"]),
+    ("reconcile", &["true"]),
     ("shareCost", &["0"]),
     ("shareSplit", &["weighted", "even"]),
-    ("shareTenancyCosts", &["true", "false"]),
+    ("shareTenancyCosts", &["false"]),
     ("includeSharedCostBreakdown", &["true", "false"]),
 ];
 
