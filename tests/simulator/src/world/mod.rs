@@ -393,8 +393,8 @@ pub struct World {
     last_ms: i64,
     /// Pods of tries that were tried again: these tries had failed, whatever became of the pods.
     retried: BTreeSet<usize>,
-    /// Executors of drivers that failed or were lost, and why: drivers speak for them.
-    orphans: BTreeMap<usize, (&'static str, Option<&'static str>)>,
+    /// How the drivers of executors ended, and why: drivers speak for them.
+    drivers: BTreeMap<usize, (&'static str, Option<&'static str>)>,
     open: BTreeMap<usize, Open>,
     /// The pipeline of which a job becomes slower, or asks for more.
     changed: Option<usize>,
@@ -445,7 +445,7 @@ impl World {
             stalled_ms: 0,
             last_ms: 0,
             retried: BTreeSet::new(),
-            orphans: BTreeMap::new(),
+            drivers: BTreeMap::new(),
             open: BTreeMap::new(),
             changed,
             sums: Sums::default(),

@@ -405,9 +405,11 @@ impl World {
             self.push(at + stays, Event::Deleted(pod));
         }
         if let Some(known) = run.and_then(|run| self.runs.get_mut(&run)) {
-            if role == Role::SparkDriver && matches!(outcome, "failed" | "lost") {
+            // A driver that succeeded tells it with its last status.
+            let is_told = outcome != "succeeded" || !is_forced;
+            if role == Role::SparkDriver && is_told {
                 for executor in &known.executors {
-                    self.orphans.entry(*executor).or_insert((outcome, planted));
+                    self.drivers.entry(*executor).or_insert((outcome, planted));
                 }
             }
             if is_doubtful {
@@ -422,13 +424,16 @@ impl World {
     }
 
     pub(super) fn delete_pod(&mut self, pod: usize, at: i64) {
-        let Some(instance) = self.pods[pod].as_deref() else {
+        let Some(instance) = self.pods[pod].as_deref_mut() else {
             return;
         };
+        let is_unbound = instance.bound_ms.is_none();
+        if is_unbound {
+            instance.outcome = "retired";
+        }
         let object = objects::pod(instance);
         let again =
             (instance.role == Role::Member).then(|| (instance.name.clone(), instance.namespace.clone()));
-        let is_unbound = instance.bound_ms.is_none();
         let run = instance
             .run
             .filter(|_| !matches!(instance.role, Role::SparkExecutor(_)));

@@ -169,7 +169,13 @@ impl World {
         if self.retried.remove(&pod) && truth.outcome == "retired" {
             truth.outcome = "failed";
         }
-        let driver = self.orphans.remove(&pod);
+        let driver = self.drivers.remove(&pod);
+        // What never had a machine tells nothing of itself: it was let go if its driver succeeded.
+        let is_let_go = driver.is_some_and(|(outcome, _)| outcome == "succeeded");
+        if truth.bound_ms.is_none() && truth.outcome == "retired" && !is_let_go {
+            truth.outcome = "unknown";
+        }
+        let driver = driver.filter(|(outcome, _)| matches!(*outcome, "failed" | "lost"));
         let spoken = if truth.outcome == "failed" {
             Some("failed")
         } else {
