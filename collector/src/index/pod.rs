@@ -482,6 +482,11 @@ impl Index {
         let annotations = self.annotations(&pod.metadata);
         let known = self.pods.by_uid.get(key);
         let last = known.as_ref().and_then(|known| known.identity.as_ref());
+        // The rest of a chain may be gone, or not be listed yet: it was seen once.
+        let owners = match last {
+            Some(last) if last.owners.starts_with(&owners) => last.owners.clone(),
+            _ => owners,
+        };
         let identity = PodIdentity {
             cluster: self.settings.cluster.clone(),
             pod_uid: key.to_owned(),

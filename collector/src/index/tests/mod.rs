@@ -216,21 +216,27 @@ fn a_chain_of_owners_is_known_better_when_more_of_it_is_seen() {
     let mut index = index();
     let mut made = pod("u", "n");
     made["metadata"]["ownerReferences"] = owner("Job", "etl-29387520", "job");
-    index.apply(&object(&made), watched("10:00:11")).unwrap();
+    let first = index.apply(&object(&made), watched("10:00:11")).unwrap();
     let job = json!({"kind": "Job", "metadata": {"name": "etl-29387520", "namespace": "ns", "uid": "job",
         "creationTimestamp": "2026-11-16T10:00:00Z", "ownerReferences": owner("CronJob", "etl", "cron")}});
     let facts = index.apply(&object(&job), watched("10:00:12")).unwrap();
-    let identity = facts.iter().find_map(|fact| match fact {
-        Fact::PodIdentity(identity) => Some(identity),
-        _ => None,
-    });
-    let owners: Vec<&str> = identity
-        .unwrap()
-        .owners
-        .iter()
-        .map(|owner| owner.kind.as_str())
-        .collect();
+    let identity_of = |facts: &[Fact]| {
+        facts.iter().find_map(|fact| match fact {
+            Fact::PodIdentity(identity) => Some(identity.clone()),
+            _ => None,
+        })
+    };
+    let identity = identity_of(&facts).unwrap();
+    let owners: Vec<&str> = identity.owners.iter().map(|owner| owner.kind.as_str()).collect();
     assert_eq!(owners, ["Job", "CronJob"]);
+    // Who takes that back and sees the pod before its Job knows no less.
+    let mut next = super::Index::new(Settings::new("c"));
+    let state = pods(&first).remove(0);
+    next.remember_pods(vec![state], vec![*identity], Vec::new(), Vec::new());
+    for seen in [&made, &job] {
+        let facts = next.apply(&object(seen), listed("10:01:00")).unwrap();
+        assert_eq!(identity_of(&facts), None);
+    }
     let mut done = job;
     done["status"] = json!({"conditions": [
         {"type": "Complete", "status": "True", "lastTransitionTime": "2026-11-16T10:05:00Z"}]});
