@@ -15,7 +15,7 @@ use super::{
 };
 use crate::harness::World;
 
-fn held_by(world: &World, holder: &str) -> Settings {
+pub fn held_by(world: &World, holder: &str) -> Settings {
     Settings {
         lease: Some(lease::Settings {
             namespace: "podledger".to_owned(),
@@ -61,7 +61,7 @@ fn a_collector_that_was_killed_is_followed_once_its_lease_has_run_out() {
         let (server, platform) = serve(settings, scenario(1, 1, 2, false)).await;
         let first = begin(collection(&one, &server, held_by(&one, "first")));
         tokio::time::sleep(Duration::from_secs(60)).await;
-        first.ended.abort();
+        first.kill();
         let second = begin(collection(&two, &server, held_by(&two, "second")));
         tokio::time::sleep(Duration::from_secs(20)).await;
         assert_eq!(holder(&server).await, "first");
@@ -124,7 +124,7 @@ fn nothing_is_lost_or_doubled_when_one_collector_follows_another() {
         first.stop().await;
     }));
     let killed = handed_over(Some(|first: Running| async move {
-        first.ended.abort();
+        first.kill();
     }));
     // The next one looks every ten seconds; of one that was killed, the Lease runs out and what was not sealed is unknown.
     for (world, name, most) in [(&stopped, "given back", 15), (&killed, "run out", 120)] {

@@ -6,7 +6,7 @@ mod equal;
 mod faults;
 pub mod known;
 pub mod kubectl;
-mod leases;
+pub mod leases;
 mod month;
 pub mod platform;
 mod real_cluster;
@@ -152,6 +152,11 @@ impl Running {
         // One that has failed already hears nothing; why it failed is then the message.
         let _ = self.stop.send(true);
         self.ended.await.unwrap().unwrap()
+    }
+
+    /// As a process that is killed: it says nothing more.
+    pub fn kill(self) {
+        self.ended.abort();
     }
 }
 

@@ -1,9 +1,12 @@
 //! Two collectors that put into one bucket, one of which loses its disk, and a ledger of what they put.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
 use podledger_collector::import::prices;
 use podledger_collector::live::Settings;
 use podledger_simulator::{Change, Object, Scenario};
@@ -14,7 +17,11 @@ use podledger_sql::lake::Lake;
 use super::{bucket, s3};
 use crate::harness::moto::Moto;
 use crate::harness::{World, contents};
-use crate::live::{begin, changes, collection_into, in_simulated_time, scenario, serve_changes, start};
+use crate::live::known::{assert_known_or_unseen, gaps};
+use crate::live::leases::held_by;
+use crate::live::{
+    begin, changes, collection, collection_into, in_simulated_time, scenario, serve_changes, start,
+};
 
 fn platform(seed: u64) -> Scenario {
     scenario(seed, 1, 12, false)
@@ -144,4 +151,80 @@ fn two_collectors_and_a_lost_disk_are_one_truth_in_the_bucket() {
     };
     assert_eq!(clusters(&disks[1]), ["cluster-one"]);
     assert_eq!(clusters(&disks[3]), ["cluster-two"]);
+}
+
+/// A cluster's two collectors, of which the second waits for the Lease with a disk of its own: what both put. The first is killed a while after its last
+/// push, or ends as it should.
+fn followed(is_killed: bool) -> World {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let shared = bucket(&store, "lakes");
+    let (one, two) = (World::new(), World::new());
+    in_simulated_time(async {
+        let of_server = podledger_simulator::Settings::new(start());
+        let (server, platform) = serve_changes(of_server, changes_of("cluster", 3)).await;
+        let beside = |world: &World, holder: &str| {
+            let folder = world.folder.path();
+            let store = Intake::open(&folder.join("intake.duckdb"), server.now()).unwrap();
+            let settings = Settings {
+                seal_every: Duration::from_secs(60),
+                ..held_by(world, holder)
+            };
+            let mut collection = collection_into(folder, &server, store, settings);
+            collection.bucket = Some(shared.clone());
+            begin(collection)
+        };
+        let minutes = |minutes: u64| tokio::time::sleep(Duration::from_secs(60 * minutes));
+        let first = beside(&one, "first");
+        minutes(LEAVES_AFTER_MINUTES - UNPUT_MINUTES).await;
+        let second = beside(&two, "second");
+        put(one.folder.path(), Some(&shared));
+        minutes(UNPUT_MINUTES).await;
+        if is_killed {
+            first.kill();
+        } else {
+            first.stop().await;
+            put(one.folder.path(), Some(&shared));
+        }
+        minutes(HOURS * 60 - LEAVES_AFTER_MINUTES).await;
+        second.stop().await;
+        put(two.folder.path(), Some(&shared));
+        platform.abort();
+    });
+    let central = World::new();
+    shared.pull(&central.lake()).unwrap();
+    central
+}
+
+const HOURS: u64 = 6;
+const LEAVES_AFTER_MINUTES: u64 = 187;
+const UNPUT_MINUTES: u64 = 8;
+
+#[test]
+fn a_collector_that_follows_another_with_a_disk_of_its_own_goes_on_from_the_bucket() {
+    let whole = World::new();
+    in_simulated_time(async {
+        let of_server = podledger_simulator::Settings::new(start());
+        let (server, platform) = serve_changes(of_server, changes_of("cluster", 3)).await;
+        let running = begin(collection(&whole, &server, held_by(&whole, "alone")));
+        tokio::time::sleep(Duration::from_secs(HOURS * 3600)).await;
+        running.stop().await;
+        platform.abort();
+    });
+    assert_eq!(gaps(&whole), Vec::<String>::new());
+    // The Lease is looked at every ten seconds, and runs out within two minutes; what was not put when the first was killed is unknown.
+    for (is_killed, least, most) in [
+        (false, 0, 15),
+        (true, UNPUT_MINUTES * 60, UNPUT_MINUTES * 60 + 180),
+    ] {
+        let name = if is_killed { "killed" } else { "stopped" };
+        let central = followed(is_killed);
+        let seen = assert_known_or_unseen(&central, &whole, name);
+        eprintln!("{name}: {seen}");
+        let found = gaps(&central);
+        assert!(!found.is_empty(), "{name}");
+        for gap in &found {
+            let seconds: u64 = gap.rsplit('|').next().unwrap().parse().unwrap();
+            assert!((least..=most).contains(&seconds), "{name}: {gap}");
+        }
+    }
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::civil::date;
 use jiff::{SignedDuration, Timestamp};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use object_store::path::Path;
 use podledger_sql::bucket::{Pulled, Pushed};
 
 use super::failing::{FAULTS, Failing};
@@ -204,4 +206,70 @@ fn a_bucket_under_another_address_is_known_again() {
     let reader = World::new();
     objects("s3://other").pull(&reader.lake()).unwrap();
     assert_eq!(told(&reader), told(&writer));
+}
+
+/// Removes all objects below a folder.
+fn emptied(store: &Arc<dyn ObjectStore>, folder: &str) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let all = store
+            .list(Some(&Path::from(folder)))
+            .map_ok(|object| object.location);
+        let gone: Vec<_> = store.delete_stream(all.boxed()).try_collect().await.unwrap();
+        assert!(!gone.is_empty());
+    });
+}
+
+#[test]
+fn a_bucket_that_was_emptied_is_filled_again_whatever_fails_of_it() {
+    let begun = begun();
+    for fault in FAULTS {
+        let mut requests = 0;
+        loop {
+            requests += 1;
+            let after = format!("request {requests} {fault:?}");
+            let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+            let healthy = bucket(&store, "lakes");
+            let writer = begun.copied();
+            healthy.push(&writer.lake(), Timestamp::now()).unwrap();
+            let old = told(&writer);
+            let reader = World::new();
+            healthy.pull(&reader.lake()).unwrap();
+            emptied(&store, "lakes");
+            // Who has it keeps it.
+            healthy.pull(&reader.lake()).unwrap();
+            assert_eq!(told(&reader), old, "{after}");
+
+            goes_on(&writer);
+            writer.lake().compact(date(2026, 11, 17)).unwrap();
+            let new = told(&writer);
+            let failing = Failing::at(&store, requests, fault);
+            let objects: Arc<dyn ObjectStore> = Arc::clone(&failing) as _;
+            let pushed = bucket(&objects, "lakes").push(&writer.lake(), Timestamp::now());
+            let has_failed = failing.has_happened();
+            assert_eq!(pushed.is_err(), has_failed, "{after}: {pushed:?}");
+            healthy.pull(&reader.lake()).unwrap();
+            let found = told(&reader);
+            assert!(found == old || found == new, "{after}: {found:#?}");
+            // Who reads it for the first time has what was put until then.
+            let first = World::new();
+            healthy.pull(&first.lake()).unwrap();
+            let found = told(&first);
+            assert!(found.is_empty() || found == new, "{after}: {found:#?}");
+
+            // It goes on, and is swept as if nothing had been.
+            for days in [0, 2, 4] {
+                let day = Timestamp::now() + SignedDuration::from_hours(24 * days);
+                healthy.push(&writer.lake(), day).unwrap();
+                for reader in [&reader, &first, &World::new()] {
+                    healthy.pull(&reader.lake()).unwrap();
+                    assert_eq!(told(reader), new, "{after}, {days} days later");
+                }
+            }
+            if !has_failed {
+                break;
+            }
+        }
+        assert!(requests > 8, "{requests} requests");
+    }
 }

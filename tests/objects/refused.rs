@@ -4,6 +4,7 @@ use std::process::{Command, Output};
 
 use crate::harness::World;
 use crate::harness::moto::Moto;
+use crate::live::kubectl::simulate_with;
 
 /// The command with the credentials of a test, for a store at an address.
 fn podledger(world: &World, address: &str, arguments: &[&str]) -> Output {
@@ -128,4 +129,23 @@ fn the_configuration_names_a_bucket_and_an_empty_option_none() {
     assert_eq!(reader.rows("select count(*) from marts.pods"), ["3"]);
     let said = well(&reader, &["build"]);
     assert!(!said.contains("s3://"), "nothing is new: {said}");
+}
+
+#[test]
+fn a_collector_that_begins_with_an_empty_disk_ends_by_name_where_the_bucket_cannot_be_reached() {
+    let world = World::new();
+    let kubeconfig = world.folder.path().join("kubeconfig");
+    let kubeconfig = kubeconfig.to_str().unwrap();
+    let (_server, _) = simulate_with(&["--seed", "1", "--kubeconfig-out", kubeconfig]);
+    let collect = |bucket: &str| {
+        let collect = ["--bucket", bucket, "collect", "--no-lease", "--usage", "off"];
+        let more = ["--listen", "127.0.0.1:0", "--kubeconfig", kubeconfig];
+        podledger(&world, "127.0.0.1:1", &[&collect[..], &more].concat())
+    };
+    let said = error(&collect("s3://metering/prod"));
+    assert!(
+        said.contains("cannot list s3://metering/prod/lake; it can be tried again"),
+        "{said}"
+    );
+    assert!(world.lake().segments().unwrap().is_empty());
 }

@@ -195,6 +195,13 @@ impl Bucket {
         })
     }
 
+    pub(super) fn written(&self, place: &str, value: &impl serde::Serialize) -> Result<Vec<u8>> {
+        serde_json::to_vec(value).map_err(|error| Error::BucketDamaged {
+            object: self.title(place),
+            reason: format!("cannot be written: {error}"),
+        })
+    }
+
     fn understand(&self, place: &str, format: u32) -> Result<()> {
         if format <= FORMAT {
             return Ok(());

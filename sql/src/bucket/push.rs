@@ -9,7 +9,9 @@ use jiff::tz::TimeZone;
 
 use super::Bucket;
 use super::kept::{Kept, KeptLog};
-use super::log::{Entry, FORMAT, Object, Objects, contains, entry_place, name_of, place_of};
+use super::log::{
+    Entry, FORMAT, Object, Objects, State, contains, entries, entry_place, name_of, place_of, state_place,
+};
 use crate::crash::{Point, point};
 use crate::durable::hash;
 use crate::error::{Error, Result};
@@ -31,7 +33,8 @@ pub struct Pushed {
 
 impl Bucket {
     /// Puts what the lake's own origins have and the bucket has not, completes what an earlier push began, and once a day (of `now`)
-    /// sweeps what nobody needs any more. An origin whose log is damaged is left alone, and told when the others are done.
+    /// sweeps what nobody needs any more. An origin whose log is damaged is left alone, and told when the others are done; one of whose
+    /// log nothing is there any more, for the bucket was emptied, is put again.
     ///
     /// # Errors
     /// [`Error::Bucket`] where the bucket does not do what it is asked: the next push goes on. [`Error::BucketDamaged`] where another lake
@@ -73,7 +76,10 @@ impl Bucket {
         }
         let mut tries = 1;
         loop {
-            match self.push_difference(lake, folder, &mut log, pushed) {
+            let put = self
+                .put_again(lake, folder, log.state().number)
+                .and_then(|()| self.push_difference(lake, folder, &mut log, pushed));
+            match put {
                 Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound && tries < TRIES => {
                     // It was merged with others meanwhile.
                     tries += 1;
@@ -88,6 +94,31 @@ impl Bucket {
         Ok(())
     }
 
+    /// Where nothing is left of a log of which `number` entries were put, puts all segments that the lake has now, and a state that stands for
+    /// these entries: who reads for the first time begins with it, who knows them goes on.
+    fn put_again(&self, lake: &Lake, folder: &str, number: u64) -> Result<()> {
+        let is_whole = number == 0
+            || self.get(&entry_place(folder, number))?.is_some()
+            || !self.list(&entries(folder), None)?.is_empty();
+        if is_whole {
+            return Ok(());
+        }
+        let mut state = State {
+            format: FORMAT,
+            number,
+            segments: Objects::new(),
+        };
+        let mut files = Vec::new();
+        for segment in lake.settled(origin_of(folder))? {
+            let (name, object) = (name_of(&segment), object_of(&segment.path)?);
+            files.push((segment.path, place_of(folder, &name, &object)));
+            state.segments.insert(name, object);
+        }
+        self.upload_from_lake(folder, files)?;
+        let place = state_place(folder, number);
+        self.put(&place, self.written(&place, &state)?)
+    }
+
     fn push_difference(
         &self,
         lake: &Lake,
@@ -95,15 +126,13 @@ impl Bucket {
         log: &mut KeptLog,
         pushed: &mut Pushed,
     ) -> Result<()> {
-        let origin = folder.split_once('.').map_or(folder, |(origin, _)| origin);
         let known = &log.state().segments;
         let (mut adds, mut files) = (Objects::new(), Vec::new());
         let mut held = Vec::new();
-        for segment in lake.settled(origin)? {
+        for segment in lake.settled(origin_of(folder))? {
             let name = name_of(&segment);
             if !known.contains_key(&name) {
-                let (sha256, bytes) = hash(&segment.path)?;
-                let object = Object { bytes, sha256 };
+                let object = object_of(&segment.path)?;
                 files.push((segment.path.clone(), place_of(folder, &name, &object)));
                 adds.insert(name.clone(), object);
             }
@@ -130,12 +159,7 @@ impl Bucket {
             });
         }
         let (segments, bytes) = (adds.len(), adds.values().map(|object| object.bytes).sum::<u64>());
-        let paths: Vec<PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
-        if let Err(error) = self.upload(folder, files, || point(Point::BucketSegmentPut)) {
-            // The store tells in its own words that a file is gone.
-            paths.iter().try_for_each(|path| found(path))?;
-            return Err(error);
-        }
+        self.upload_from_lake(folder, files)?;
         let entry = Entry {
             format: FORMAT,
             number: log.state().number + 1,
@@ -151,13 +175,20 @@ impl Bucket {
         Ok(())
     }
 
+    fn upload_from_lake(&self, folder: &str, files: Vec<(PathBuf, String)>) -> Result<()> {
+        let paths: Vec<PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
+        if let Err(error) = self.upload(folder, files, || point(Point::BucketSegmentPut)) {
+            // The store tells in its own words that a file is gone.
+            paths.iter().try_for_each(|path| found(path))?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
     /// Puts an entry whose segments are there. Done before, it changes nothing.
     fn finish(&self, lake: &Lake, folder: &str, log: &mut KeptLog, entry: &Entry) -> Result<()> {
         let place = entry_place(folder, entry.number);
-        let text = serde_json::to_vec(entry).map_err(|error| Error::BucketDamaged {
-            object: self.title(&place),
-            reason: format!("cannot be written: {error}"),
-        })?;
+        let text = self.written(&place, entry)?;
         if !self.create(&place, text.clone())? && self.get(&place)?.as_ref() != Some(&text) {
             return Err(Error::BucketDamaged {
                 object: self.title(&place),
@@ -174,6 +205,16 @@ impl Bucket {
         point(Point::BucketEntryKept);
         log.done()
     }
+}
+
+/// The origin of which a folder is.
+fn origin_of(folder: &str) -> &str {
+    folder.split_once('.').map_or(folder, |(origin, _)| origin)
+}
+
+fn object_of(path: &Path) -> Result<Object> {
+    let (sha256, bytes) = hash(path)?;
+    Ok(Object { bytes, sha256 })
 }
 
 /// Origins that this lake writes.

@@ -9,7 +9,7 @@ use super::Bucket;
 use super::kept::KeptLog;
 use super::log::{FORMAT, State, Told, entries, place_of, state_place, told};
 use crate::crash::{Point, point};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// How long what was replaced is kept, in seconds: a pull takes minutes.
 const KEPT_SECONDS: i64 = 24 * 3600;
@@ -29,11 +29,7 @@ impl Bucket {
         let place = state_place(folder, state.number);
         // One that is there is as old as it is.
         if !there.iter().any(|(name, _)| *name == place) {
-            let text = serde_json::to_vec(&state).map_err(|error| Error::BucketDamaged {
-                object: self.title(&place),
-                reason: format!("cannot be written: {error}"),
-            })?;
-            self.put(&place, text)?;
+            self.put(&place, self.written(&place, &state)?)?;
         }
         point(Point::BucketStatePut);
         let old = there.iter().rev().find_map(|(name, object)| {
