@@ -330,11 +330,59 @@ fn every_envelope_is_what_clients_decode() {
         (of_assets - all).abs() < 0.000_01 * assets.len() as f64,
         "{of_assets} {all}"
     );
-    let one: BTreeMap<String, Asset> = read(
-        &server,
-        &format!("/assets?{hours}&filter=cluster:\"nowhere\"").replace('"', "%22"),
-    );
-    assert!(one.is_empty());
+    let filtered = |parameter: &str| {
+        let url = format!("/assets?{hours}&{parameter}").replace('"', "%22");
+        read::<BTreeMap<String, Asset>>(&server, &url)
+    };
+    assert!(filtered("filter=cluster:\"nowhere\"").is_empty());
+    // Each asset is of one type and one category.
+    for (field, list, values) in [
+        (
+            "assetType",
+            "filterTypes",
+            [
+                ("node", "/Node/"),
+                ("disk", "/Disk/"),
+                ("loadbalancer", "/LoadBalancer/"),
+                ("clustermanagement", "/ClusterManagement/"),
+            ],
+        ),
+        (
+            "category",
+            "filterCategories",
+            [
+                ("compute", "/Compute/"),
+                ("Storage", "/Storage/"),
+                ("network", "/Network/"),
+                ("Management", "/Management/"),
+            ],
+        ),
+    ] {
+        for (value, part) in values {
+            let expected: Vec<&String> = assets.keys().filter(|key| key.contains(part)).collect();
+            assert!(!expected.is_empty());
+            for parameter in [format!("filter={field}:\"{value}\""), format!("{list}={value}")] {
+                let found = filtered(&parameter);
+                assert_eq!(found.keys().collect::<Vec<_>>(), expected, "{parameter}");
+            }
+        }
+    }
+    let (key, node) = assets.iter().find(|(key, _)| key.contains("/Node/")).unwrap();
+    let Asset::Node {
+        properties, labels, ..
+    } = node
+    else {
+        panic!("{key}")
+    };
+    for parameter in [
+        format!("filter=providerID:\"{}\"", properties.provider_id),
+        format!(
+            "filter=name:\"{}\"%2Bprovider:\"{}\"%2Blabel[topology.kubernetes.io/region]:\"{}\"",
+            properties.name, properties.provider, labels["topology_kubernetes_io_region"]
+        ),
+    ] {
+        assert!(filtered(&parameter).contains_key(key), "{parameter}");
+    }
 
     let clusters: BTreeMap<String, BTreeMap<String, String>> = read(&server, "/clusterInfoMap");
     assert_eq!(clusters.len(), 1);
@@ -342,6 +390,7 @@ fn every_envelope_is_what_clients_decode() {
     assert_eq!(clusters[&cluster["id"]], cluster);
     for path in [
         "/cloudCost",
+        "/cloudCost/autocomplete",
         "/cloudCost/view/table",
         "/cloudCost/view/graph",
         "/cloudCost/view/totals",

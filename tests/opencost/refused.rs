@@ -49,6 +49,37 @@ fn bad_questions_are_answered_with_what_is_wrong() {
         ),
         ("/assets", 400, "`window` is missing"),
         ("/assets?window=1d&filter=(((", 400, "`filter`"),
+        (
+            "/assets?window=1d&filter=namespace:%22ml%22",
+            400,
+            "there is no field `namespace` at position 0; there are name, assetType",
+        ),
+        (
+            "/assets?window=1d&filterNamespaces=ml",
+            400,
+            "there is no parameter `filterNamespaces`",
+        ),
+        ("/allocation/autocomplete?window=1d", 400, "`field` is missing"),
+        (
+            "/allocation/autocomplete?window=1d&field=namespace:x",
+            400,
+            "`field`: `namespace:x` is none of cluster, node, namespace",
+        ),
+        (
+            "/assets/autocomplete?window=1d&field=pod",
+            400,
+            "`field`: `pod` is none of name, type",
+        ),
+        (
+            "/assets/autocomplete?window=1d&field=name&limit=1001",
+            400,
+            "`limit` is more than 1000",
+        ),
+        (
+            "/assets/autocomplete?window=1d&field=name&step=1h",
+            400,
+            "there is no parameter `step`",
+        ),
         ("/model", 404, "there is nothing here"),
         ("/prediction/speccost", 404, "there is nothing here"),
         ("/allocationx?window=1d", 404, "there is nothing here"),

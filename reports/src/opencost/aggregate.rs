@@ -1,6 +1,6 @@
 //! By what allocations are grouped, and how groups are named.
 
-use super::filter::{Field, Needs};
+use super::field::{Field, Needs, Subject};
 use super::item::{Item, UNALLOCATED, sanitised};
 
 /// One part of a group's name.
@@ -51,7 +51,7 @@ impl Property {
 
     fn of(&self, item: &Item) -> String {
         match self {
-            Self::Field(field) => field.of(item).to_owned(),
+            Self::Field(field) => item.text(*field).to_owned(),
             Self::Controller if item.controller.is_empty() || item.controller_kind.is_empty() => {
                 item.controller.clone()
             }

@@ -6,9 +6,10 @@ use duckdb::Connection;
 use serde::Serialize;
 
 use super::answer::WindowAnswer;
-use super::item::Item;
+use super::field::{Field, Subject};
+use super::item::Labels;
 use super::question::AssetQuestion;
-use super::read::{Key, Machine, Reader, Service, failed, nano};
+use super::read::{Key, Machine, Reader, Service, Things, failed, nano};
 use super::sums::{Amounts, Money, Time, dollars, rounded};
 use super::window::{HOUR, Steps, Window, rfc3339};
 use crate::http::problem::Problem;
@@ -16,6 +17,9 @@ use crate::http::work::Over;
 
 /// A name that is not known, in an asset's key.
 const UNDEFINED: &str = "__undefined__";
+
+/// What all assets are of.
+const SERVICE: &str = "Kubernetes";
 
 #[derive(Debug, Serialize)]
 struct Properties {
@@ -27,6 +31,44 @@ struct Properties {
     name: String,
     #[serde(rename = "providerID", skip_serializing_if = "String::is_empty")]
     provider_id: String,
+}
+
+/// What an asset is.
+#[derive(Debug, Serialize)]
+pub(super) struct Identity {
+    r#type: &'static str,
+    properties: Properties,
+    labels: Labels,
+}
+
+impl Subject for Identity {
+    fn text(&self, field: Field) -> &str {
+        let properties = &self.properties;
+        match field {
+            Field::Name => &properties.name,
+            Field::AssetType => match self.r#type {
+                "Node" => "node",
+                "Disk" => "disk",
+                "LoadBalancer" => "loadbalancer",
+                _ => "clustermanagement",
+            },
+            Field::Category => match properties.category {
+                "Compute" => "compute",
+                "Storage" => "storage",
+                "Network" => "network",
+                _ => "management",
+            },
+            Field::Cluster => &properties.cluster,
+            Field::Provider => &properties.provider,
+            Field::ProviderId => &properties.provider_id,
+            Field::Service => properties.service,
+            _ => "",
+        }
+    }
+
+    fn map(&self, _: Field) -> &Labels {
+        &self.labels
+    }
 }
 
 /// Parts of 1: by whom it was held.
@@ -96,9 +138,8 @@ enum Own {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Asset {
-    r#type: &'static str,
-    properties: Properties,
-    labels: BTreeMap<String, String>,
+    #[serde(flatten)]
+    identity: Identity,
     window: WindowAnswer,
     start: String,
     end: String,
@@ -142,39 +183,22 @@ pub(super) fn assets(
     };
     let things = reader.machines_and_services()?;
     let mut assets = BTreeMap::new();
-    let mut told = |asset: Asset, item: &Item| {
-        let is_let_through = question
-            .clusters
-            .as_ref()
-            .is_none_or(|filter| filter.lets_through(item));
-        if is_let_through {
-            assets.insert(key(&asset), asset);
-        }
+    let mut told = |asset: Asset| {
+        assets.insert(key(&asset.identity), asset);
     };
     let kinds = kinds(&reader)?;
     for (key, paid) in machines(&reader, &things.machines)? {
         let Some(machine) = things.machines.get(&key) else {
             continue;
         };
-        let Some(life) = life(machine.start_ms, machine.end_ms, question.window) else {
+        let identity = of_machine(&key, machine, kinds.get(&key));
+        let life = life(machine.start_ms, machine.end_ms, question.window);
+        let Some(life) = life.filter(|_| question.filter.lets_through(&identity)) else {
             continue;
         };
-        let item = Item {
-            cluster: key.0.clone(),
-            node: machine.node.clone(),
-            provider_id: machine.provider_id.clone(),
-            ..Item::default()
-        };
-        told(
-            node(&key, machine, kinds.get(&key), &paid, life, question.window),
-            &item,
-        );
+        told(node(identity, kinds.get(&key), &paid, life, question.window));
     }
-    let providers: HashMap<&str, &str> = things
-        .machines
-        .iter()
-        .map(|((cluster, _), machine)| (cluster.as_str(), machine.provider.as_str()))
-        .collect();
+    let providers = providers(&things);
     let mut services: BTreeMap<Key, (String, i128)> = BTreeMap::new();
     reader.service_rows(|row| {
         let key = (row.cluster.clone(), row.id.clone());
@@ -197,30 +221,84 @@ pub(super) fn assets(
         let Some(service) = things.services.get(&key) else {
             continue;
         };
-        let Some(life) = life(service.start_ms, service.end_ms, question.window) else {
+        let identity = of_service(&key, service, &providers);
+        let life = life(service.start_ms, service.end_ms, question.window);
+        let Some(life) = life.filter(|_| question.filter.lets_through(&identity)) else {
             continue;
         };
-        let item = Item {
-            cluster: key.0.clone(),
-            namespace: namespace.clone(),
-            service: service.name.clone(),
-            ..Item::default()
-        };
-        let provider = providers.get(key.0.as_str()).copied().unwrap_or_default();
-        told(
-            of_service(
-                &key,
-                service,
-                provider.to_owned(),
-                namespace,
-                nano,
-                life,
-                question.window,
-            ),
-            &item,
-        );
+        told(thing(identity, service, namespace, nano, life, question.window));
     }
     Ok(assets)
+}
+
+/// What assets there are in a window, without what they cost.
+///
+/// # Errors
+/// A [`Problem`] where a query fails.
+pub(super) fn identities(reader: &Reader<'_>, window: Window) -> Result<Vec<Identity>, Problem> {
+    let things = reader.machines_and_services()?;
+    let kinds = kinds(reader)?;
+    let providers = providers(&things);
+    let machines = things
+        .machines
+        .iter()
+        .filter(|(_, machine)| life(machine.start_ms, machine.end_ms, window).is_some())
+        .map(|(key, machine)| of_machine(key, machine, kinds.get(key)));
+    let services = things
+        .services
+        .iter()
+        .filter(|(_, service)| life(service.start_ms, service.end_ms, window).is_some())
+        .map(|(key, service)| of_service(key, service, &providers));
+    Ok(machines.chain(services).collect())
+}
+
+/// Who sells the machines of each cluster.
+fn providers(things: &Things) -> HashMap<&str, &str> {
+    let machines = things.machines.iter();
+    machines
+        .map(|((cluster, _), machine)| (cluster.as_str(), machine.provider.as_str()))
+        .collect()
+}
+
+fn of_machine(key: &Key, machine: &Machine, kind: Option<&Kind>) -> Identity {
+    Identity {
+        r#type: "Node",
+        properties: Properties {
+            category: "Compute",
+            provider: machine.provider.clone(),
+            service: SERVICE,
+            cluster: key.0.clone(),
+            name: machine.node.clone(),
+            // Two boots of one instance are two machines.
+            provider_id: if machine.provider_id.is_empty() {
+                key.1.clone()
+            } else {
+                machine.provider_id.clone()
+            },
+        },
+        labels: kind.map(labels).unwrap_or_default(),
+    }
+}
+
+fn of_service(key: &Key, service: &Service, providers: &HashMap<&str, &str>) -> Identity {
+    let (kind, category) = match service.kind.as_str() {
+        "volume" => ("Disk", "Storage"),
+        "load_balancer" => ("LoadBalancer", "Network"),
+        _ => ("ClusterManagement", "Management"),
+    };
+    let provider = providers.get(key.0.as_str()).copied().unwrap_or_default();
+    Identity {
+        r#type: kind,
+        properties: Properties {
+            category,
+            provider: provider.to_owned(),
+            service: SERVICE,
+            cluster: key.0.clone(),
+            name: service.name.clone(),
+            provider_id: key.1.clone(),
+        },
+        labels: Labels::new(),
+    }
 }
 
 fn life(start_ms: i64, end_ms: i64, window: Window) -> Option<Window> {
@@ -308,14 +386,7 @@ fn machines(reader: &Reader<'_>, machines: &HashMap<Key, Machine>) -> Result<BTr
     Ok(all)
 }
 
-fn node(
-    key: &Key,
-    machine: &Machine,
-    kind: Option<&Kind>,
-    paid: &Paid,
-    life: Window,
-    window: Window,
-) -> Asset {
+fn node(identity: Identity, kind: Option<&Kind>, paid: &Paid, life: Window, window: Window) -> Asset {
     let span = i128::from(life.duration_ms());
     let hour = i128::from(HOUR);
     let time = |kind| paid.all.time(kind);
@@ -352,21 +423,7 @@ fn node(
         adjustment: 0.0,
     };
     Asset {
-        r#type: "Node",
-        properties: Properties {
-            category: "Compute",
-            provider: machine.provider.clone(),
-            service: "Kubernetes",
-            cluster: key.0.clone(),
-            name: machine.node.clone(),
-            // Two boots of one instance are two machines.
-            provider_id: if machine.provider_id.is_empty() {
-                key.1.clone()
-            } else {
-                machine.provider_id.clone()
-            },
-        },
-        labels: kind.map(labels).unwrap_or_default(),
+        identity,
         window: window.into(),
         start: rfc3339(life.start_ms),
         end: rfc3339(life.end_ms),
@@ -377,7 +434,7 @@ fn node(
 }
 
 /// The labels of a node that tell what it is, as OpenCost's pages look for them.
-fn labels(kind: &Kind) -> BTreeMap<String, String> {
+fn labels(kind: &Kind) -> Labels {
     [
         ("topology_kubernetes_io_region", &kind.region),
         ("node_kubernetes_io_instance_type", &kind.instance_type),
@@ -388,54 +445,37 @@ fn labels(kind: &Kind) -> BTreeMap<String, String> {
     .collect()
 }
 
-fn of_service(
-    key: &Key,
+/// A disk, a load balancer or a control plane.
+fn thing(
+    identity: Identity,
     service: &Service,
-    provider: String,
     namespace: String,
     nano: i128,
     life: Window,
     window: Window,
 ) -> Asset {
-    let (kind, category, own) = match service.kind.as_str() {
-        "volume" => (
-            "Disk",
-            "Storage",
-            Own::Disk(Disk {
-                byte_hours: rounded(service.bytes * i128::from(life.duration_ms()), HOUR.into()),
-                bytes: rounded(service.bytes, 1),
-                byte_hours_used: None,
-                byte_usage_max: None,
-                breakdown: Breakdown::default(),
-                adjustment: 0.0,
-                storage_class: service.class.clone(),
-                volume_name: service.name.clone(),
-                claim_name: "",
-                claim_namespace: namespace,
-            }),
-        ),
-        "load_balancer" => (
-            "LoadBalancer",
-            "Network",
-            Own::LoadBalancer(LoadBalancer {
-                adjustment: 0.0,
-                private: false,
-                ip: "",
-            }),
-        ),
-        _ => ("ClusterManagement", "Management", Own::ClusterManagement {}),
+    let own = match identity.r#type {
+        "Disk" => Own::Disk(Disk {
+            byte_hours: rounded(service.bytes * i128::from(life.duration_ms()), HOUR.into()),
+            bytes: rounded(service.bytes, 1),
+            byte_hours_used: None,
+            byte_usage_max: None,
+            breakdown: Breakdown::default(),
+            adjustment: 0.0,
+            storage_class: service.class.clone(),
+            volume_name: service.name.clone(),
+            claim_name: "",
+            claim_namespace: namespace,
+        }),
+        "LoadBalancer" => Own::LoadBalancer(LoadBalancer {
+            adjustment: 0.0,
+            private: false,
+            ip: "",
+        }),
+        _ => Own::ClusterManagement {},
     };
     Asset {
-        r#type: kind,
-        properties: Properties {
-            category,
-            provider,
-            service: "Kubernetes",
-            cluster: key.0.clone(),
-            name: service.name.clone(),
-            provider_id: key.1.clone(),
-        },
-        labels: BTreeMap::new(),
+        identity,
         window: window.into(),
         start: rfc3339(life.start_ms),
         end: rfc3339(life.end_ms),
@@ -446,15 +486,15 @@ fn of_service(
 }
 
 /// `provider/account/project/category/cluster/type/service/providerID/name`.
-fn key(asset: &Asset) -> String {
-    let properties = &asset.properties;
+fn key(identity: &Identity) -> String {
+    let properties = &identity.properties;
     let parts = [
         properties.provider.as_str(),
         "",
         "",
         properties.category,
         &properties.cluster,
-        asset.r#type,
+        identity.r#type,
         properties.service,
         &properties.provider_id,
         &properties.name,

@@ -10,7 +10,8 @@
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-use super::item::{Item, Labels, UNALLOCATED, sanitised};
+use super::field::{Field, Needs, Subject, Vocabulary};
+use super::item::{UNALLOCATED, sanitised};
 
 /// Scopes within each other, at most.
 const DEEPEST: usize = 16;
@@ -23,8 +24,8 @@ const MOST: usize = 1_000;
 pub(super) enum FilterError {
     #[error("expected {wanted} at position {at}")]
     Expected { wanted: &'static str, at: usize },
-    #[error("there is no field `{field}` at position {at}; there are {}", FIELDS.map(|(name, _)| name).join(", "))]
-    Field { field: String, at: usize },
+    #[error("there is no field `{field}` at position {at}; there are {known}")]
+    Field { field: String, at: usize, known: String },
     #[error("`{field}` has no keys: leave `[...]` away, at position {at}")]
     Key { field: String, at: usize },
     #[error("`+` and `|` stand beside each other at position {at}: put one of them into parentheses")]
@@ -35,127 +36,6 @@ pub(super) enum FilterError {
     Long,
     #[error("`{text}` has no `:` between a label and its value")]
     Pair { text: String },
-}
-
-/// What is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Field {
-    Cluster,
-    Node,
-    Namespace,
-    ControllerKind,
-    Controller,
-    Pod,
-    Container,
-    Service,
-    Team,
-    Pipeline,
-    Run,
-    Department,
-    Environment,
-    Owner,
-    Product,
-    Label,
-    Annotation,
-    NamespaceLabel,
-}
-
-/// Names of fields in a filter.
-const FIELDS: [(&str, Field); 18] = [
-    ("cluster", Field::Cluster),
-    ("node", Field::Node),
-    ("namespace", Field::Namespace),
-    ("controllerKind", Field::ControllerKind),
-    ("controllerName", Field::Controller),
-    ("pod", Field::Pod),
-    ("container", Field::Container),
-    ("services", Field::Service),
-    ("team", Field::Team),
-    ("pipeline", Field::Pipeline),
-    ("run", Field::Run),
-    ("department", Field::Department),
-    ("environment", Field::Environment),
-    ("owner", Field::Owner),
-    ("product", Field::Product),
-    ("label", Field::Label),
-    ("annotation", Field::Annotation),
-    ("namespaceLabel", Field::NamespaceLabel),
-];
-
-impl Field {
-    fn is_map(self) -> bool {
-        matches!(self, Self::Label | Self::Annotation | Self::NamespaceLabel)
-    }
-
-    /// What an item has of it; empty where nothing is known.
-    pub fn of(self, item: &Item) -> &str {
-        let label = |key: &str| item.labels.get(key).map_or("", String::as_str);
-        match self {
-            Self::Cluster => &item.cluster,
-            Self::Node => &item.node,
-            Self::Namespace => &item.namespace,
-            Self::ControllerKind => &item.controller_kind,
-            Self::Controller => &item.controller,
-            Self::Pod => &item.pod,
-            Self::Container => &item.container,
-            Self::Service => &item.service,
-            Self::Team => &item.team,
-            Self::Pipeline => &item.pipeline,
-            Self::Run => &item.run,
-            // The labels that OpenCost takes for these unless it is configured otherwise.
-            Self::Department => label("department"),
-            Self::Environment => label("env"),
-            Self::Owner => label("owner"),
-            Self::Product => label("app"),
-            Self::Label | Self::Annotation | Self::NamespaceLabel => "",
-        }
-    }
-
-    fn map_of(self, item: &Item) -> &Labels {
-        match self {
-            Self::Annotation => &item.annotations,
-            Self::NamespaceLabel => &item.namespace_labels,
-            _ => &item.labels,
-        }
-    }
-
-    fn needs(self) -> Needs {
-        match self {
-            Self::ControllerKind
-            | Self::Controller
-            | Self::Department
-            | Self::Environment
-            | Self::Owner
-            | Self::Product
-            | Self::Label
-            | Self::Annotation
-            | Self::NamespaceLabel => Needs {
-                descriptions: true,
-                containers: false,
-            },
-            Self::Container => Needs {
-                descriptions: false,
-                containers: true,
-            },
-            _ => Needs::default(),
-        }
-    }
-}
-
-/// What has to be read of pods beside their names.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Needs {
-    pub descriptions: bool,
-    pub containers: bool,
-}
-
-impl Needs {
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            descriptions: self.descriptions || other.descriptions,
-            containers: self.containers || other.containers,
-        }
-    }
 }
 
 /// How a text is compared.
@@ -195,8 +75,9 @@ pub(super) enum Filter {
 
 impl Filter {
     /// Reads the filter language; nothing is a filter that lets all through.
-    pub fn parse(text: &str) -> Result<Self, FilterError> {
+    pub fn parse(text: &str, vocabulary: &Vocabulary) -> Result<Self, FilterError> {
         let mut parser = Parser {
+            vocabulary,
             letters: text.char_indices().peekable(),
             text,
             comparisons: 0,
@@ -212,7 +93,7 @@ impl Filter {
         }
     }
 
-    pub fn lets_through(&self, item: &Item) -> bool {
+    pub fn lets_through(&self, item: &impl Subject) -> bool {
         match self {
             Self::All(filters) => filters.iter().all(|filter| filter.lets_through(item)),
             Self::Any(filters) => filters.iter().any(|filter| filter.lets_through(item)),
@@ -224,7 +105,7 @@ impl Filter {
                 value,
             } => match (field.is_map(), key) {
                 (true, Some(key)) => {
-                    let found = field.map_of(item).get(key);
+                    let found = item.map(*field).get(key);
                     // A label that is not there equals nothing but the lack of it.
                     if *how == How::Equals && value == UNALLOCATED {
                         found.is_none_or(String::is_empty)
@@ -232,9 +113,9 @@ impl Filter {
                         found.is_some_and(|found| how.holds(found, value))
                     }
                 }
-                (true, None) => field.map_of(item).keys().any(|found| how.holds(found, value)),
+                (true, None) => item.map(*field).keys().any(|found| how.holds(found, value)),
                 (false, _) => {
-                    let found = field.of(item);
+                    let found = item.text(*field);
                     if *how == How::Equals && value == UNALLOCATED {
                         found.is_empty() || found == UNALLOCATED
                     } else {
@@ -258,6 +139,7 @@ impl Filter {
 }
 
 struct Parser<'a> {
+    vocabulary: &'a Vocabulary,
     letters: Peekable<CharIndices<'a>>,
     text: &'a str,
     comparisons: usize,
@@ -345,14 +227,11 @@ impl Parser<'_> {
         if name.is_empty() {
             return Err(self.expected("a field or `(`"));
         }
-        let field = FIELDS
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, field)| *field)
-            .ok_or_else(|| FilterError::Field {
-                field: crate::display::short(&name),
-                at,
-            })?;
+        let field = self.vocabulary.field(&name).ok_or_else(|| FilterError::Field {
+            field: crate::display::short(&name),
+            at,
+            known: self.vocabulary.names(),
+        })?;
         self.skip_spaces();
         let key = if self.peeks() == Some('[') {
             let key = self.until('[', ']', "`]`")?;
@@ -379,7 +258,11 @@ impl Parser<'_> {
                 } else {
                     how
                 },
-                value: if is_of_keys { sanitised(&value) } else { value },
+                value: if is_of_keys {
+                    sanitised(&value)
+                } else {
+                    field.value(value)
+                },
             });
             self.skip_spaces();
             if !self.takes(',') {
@@ -426,42 +309,21 @@ impl Parser<'_> {
     }
 }
 
-/// Parameters of the first version.
-pub(super) const LISTS: [(&str, Field); 17] = [
-    ("filterClusters", Field::Cluster),
-    ("filterNodes", Field::Node),
-    ("filterNamespaces", Field::Namespace),
-    ("filterControllerKinds", Field::ControllerKind),
-    ("filterControllers", Field::Controller),
-    ("filterPods", Field::Pod),
-    ("filterContainers", Field::Container),
-    ("filterServices", Field::Service),
-    ("filterTeams", Field::Team),
-    ("filterPipelines", Field::Pipeline),
-    ("filterRuns", Field::Run),
-    ("filterDepartments", Field::Department),
-    ("filterEnvironments", Field::Environment),
-    ("filterOwners", Field::Owner),
-    ("filterProducts", Field::Product),
-    ("filterLabels", Field::Label),
-    ("filterAnnotations", Field::Annotation),
-];
-
 /// Reads a list of the first version: any of its values does, a `*` at the end stands for the rest of a name, labels are `name:value`,
 /// and a controller may be `kind:name`.
 pub(super) fn list(field: Field, text: &str) -> Result<Filter, FilterError> {
-    let is = |field, key, text: &str| match text.strip_suffix('*') {
+    let is = |field: Field, key, text: &str| match text.strip_suffix('*') {
         Some(start) => Filter::Is {
             field,
             key,
             how: How::Begins,
-            value: start.to_owned(),
+            value: field.value(start.to_owned()),
         },
         None => Filter::Is {
             field,
             key,
             how: How::Equals,
-            value: text.to_owned(),
+            value: field.value(text.to_owned()),
         },
     };
     let mut any = Vec::new();

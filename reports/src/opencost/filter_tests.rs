@@ -1,5 +1,6 @@
 use super::*;
-use crate::opencost::item::labels;
+use crate::opencost::field::{ALLOCATIONS, ASSETS};
+use crate::opencost::item::{Item, labels};
 
 fn item() -> Item {
     Item {
@@ -76,7 +77,7 @@ fn the_language_means_what_opencost_means() {
         (r#"namespace:"a'; drop table x; --""#, false),
         (r#"namespace!:"(+|)""#, true),
     ] {
-        let filter = Filter::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let filter = Filter::parse(text, &ALLOCATIONS).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(filter.lets_through(&item()), is_let_through, "{text}");
     }
 }
@@ -102,18 +103,21 @@ fn what_is_no_filter_says_where() {
         (r#"label[x:"y""#, "expected `]`"),
         (r#"pod:"a"+pod:"b"|pod:"c""#, "beside each other at position 15"),
     ] {
-        let error = Filter::parse(text).unwrap_err().to_string();
+        let error = Filter::parse(text, &ALLOCATIONS).unwrap_err().to_string();
         assert!(error.contains(wanted), "{text}: {error}");
     }
     let nested = |depth: usize| format!("{}pod:\"a\"{}", "(".repeat(depth), ")".repeat(depth));
-    assert!(Filter::parse(&nested(DEEPEST)).is_ok());
+    assert!(Filter::parse(&nested(DEEPEST), &ALLOCATIONS).is_ok());
     assert_eq!(
-        Filter::parse(&nested(DEEPEST + 1)).unwrap_err(),
+        Filter::parse(&nested(DEEPEST + 1), &ALLOCATIONS).unwrap_err(),
         FilterError::Deep
     );
-    assert_eq!(Filter::parse(&nested(100_000)).unwrap_err(), FilterError::Deep);
+    assert_eq!(
+        Filter::parse(&nested(100_000), &ALLOCATIONS).unwrap_err(),
+        FilterError::Deep
+    );
     let many = vec![r#"pod:"a""#; MOST + 1].join("|");
-    assert_eq!(Filter::parse(&many).unwrap_err(), FilterError::Long);
+    assert_eq!(Filter::parse(&many, &ALLOCATIONS).unwrap_err(), FilterError::Long);
 }
 
 #[test]
@@ -147,11 +151,36 @@ fn what_a_filter_needs_is_known_before() {
         (r#"container!:"x""#, false, true),
         (r#"controllerKind:"job"|container:"x""#, true, true),
     ] {
-        let needs = Filter::parse(text).unwrap().needs();
+        let needs = Filter::parse(text, &ALLOCATIONS).unwrap().needs();
         assert_eq!(
             (needs.descriptions, needs.containers),
             (descriptions, containers),
             "{text}"
         );
     }
+}
+
+#[test]
+fn assets_have_fields_of_their_own() {
+    for text in [
+        r#"name:"a"+assetType:"node"+category:"Compute"+cluster:"one""#,
+        r#"provider:"aws"|providerID:"i-1"|service:"Kubernetes""#,
+        r#"account:"__unallocated__"+project:"__unallocated__"+label[region]:"x""#,
+    ] {
+        assert!(Filter::parse(text, &ASSETS).is_ok(), "{text}");
+    }
+    for text in [r#"namespace:"ml""#, r#"pod:"a""#, r#"team:"risk""#] {
+        let error = Filter::parse(text, &ASSETS).unwrap_err().to_string();
+        assert!(
+            error.contains("there are name, assetType, category, cluster"),
+            "{error}"
+        );
+    }
+    // What they are is compared in lower case.
+    let written = Filter::parse(r#"assetType:"LoadBalancer""#, &ASSETS);
+    assert_eq!(written, Filter::parse(r#"assetType:"loadbalancer""#, &ASSETS));
+    assert_eq!(
+        list(Field::Category, "Stor*").unwrap(),
+        list(Field::Category, "stor*").unwrap()
+    );
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use duckdb::Connection;
 
-use super::filter::Needs;
+use super::field::Needs;
 use super::item::{IDLE, Item, UNMOUNTED};
 use super::question::{MOST_CELLS, Question};
 use super::read::{Container, Holder, Key, MachineRow, Pod, Reader, ServiceRow, Things};
@@ -386,7 +386,7 @@ impl Gathering<'_> {
 }
 
 /// What a service costs that is no pod's.
-fn of_nobody(row: &ServiceRow, named: &str) -> Item {
+pub(super) fn of_nobody(row: &ServiceRow, named: &str) -> Item {
     let mut item = Item {
         cluster: row.cluster.clone(),
         namespace: row.namespace.clone(),

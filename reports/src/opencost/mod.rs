@@ -12,6 +12,8 @@
 mod aggregate;
 mod answer;
 mod assets;
+mod autocomplete;
+mod field;
 mod filter;
 mod groups;
 mod item;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::aggregate::Aggregate;
-use super::filter::{self, Filter, Needs};
+use super::autocomplete::{OF_ALLOCATIONS, OF_ASSETS, Wanted};
+use super::field::{ALLOCATIONS, ASSETS, Field, Needs, Vocabulary};
+use super::filter::{self, Filter};
 use super::window::{self, Steps, Unit, Window};
 use crate::display::short;
 use crate::http::problem::Problem;
@@ -100,14 +102,14 @@ impl Given {
         Window::parse(&text, now_ms).map_err(|error| of("window", &error))
     }
 
-    fn filter(&mut self) -> Result<Filter, Problem> {
+    fn filter(&mut self, vocabulary: &Vocabulary) -> Result<Filter, Problem> {
         let mut all = Vec::new();
         if let Some(text) = self.take("filter") {
-            all.push(Filter::parse(&text).map_err(|error| of("filter", &error))?);
+            all.push(Filter::parse(&text, vocabulary).map_err(|error| of("filter", &error))?);
         }
-        for (key, field) in filter::LISTS {
+        for (key, field) in vocabulary.lists {
             if let Some(text) = self.take(key) {
-                all.push(filter::list(field, &text).map_err(|error| of(key, &error))?);
+                all.push(filter::list(*field, &text).map_err(|error| of(key, &error))?);
             }
         }
         Ok(match all.len() {
@@ -170,7 +172,7 @@ impl Question {
         }
         let accumulate = accumulated(&mut given)?;
         let aggregate = Aggregate::parse(given.take("aggregate").as_deref());
-        let filter = given.filter()?;
+        let filter = given.filter(&ALLOCATIONS)?;
         // The newer name decides where both are given.
         let idle = given.flag("idle")?;
         let has_idle = given.flag("includeIdle")?.or(idle).unwrap_or(false);
@@ -251,7 +253,7 @@ fn accumulated(given: &mut Given) -> Result<Option<Unit>, Problem> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct AssetQuestion {
     pub window: Window,
-    pub clusters: Option<Filter>,
+    pub filter: Filter,
 }
 
 impl AssetQuestion {
@@ -271,12 +273,70 @@ impl AssetQuestion {
         ] {
             given.take(key);
         }
-        let filter = given.filter()?;
+        let filter = given.filter(&ASSETS)?;
         given.end()?;
-        Ok(Self {
+        Ok(Self { window, filter })
+    }
+}
+
+/// Values that are proposed where nobody says how many, and at most.
+const PROPOSED: (usize, usize) = (100, 1_000);
+
+/// A question for what a field has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct FieldQuestion {
+    pub window: Window,
+    pub wanted: Wanted,
+    pub filter: Filter,
+    /// What values contain, in lower case.
+    pub search: String,
+    pub limit: usize,
+}
+
+impl FieldQuestion {
+    /// Of allocations.
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the parameter at fault.
+    pub fn of_allocations(query: &str, now_ms: i64) -> Result<Self, Problem> {
+        Self::parse(query, now_ms, OF_ALLOCATIONS, &ALLOCATIONS)
+    }
+
+    /// Of assets.
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the parameter at fault.
+    pub fn of_assets(query: &str, now_ms: i64) -> Result<Self, Problem> {
+        Self::parse(query, now_ms, OF_ASSETS, &ASSETS)
+    }
+
+    fn parse(
+        query: &str,
+        now_ms: i64,
+        fields: &[(&str, Field)],
+        vocabulary: &Vocabulary,
+    ) -> Result<Self, Problem> {
+        let mut given = Given::read(query)?;
+        let window = given.window(now_ms)?;
+        let field = given
+            .take("field")
+            .ok_or_else(|| Problem::bad("`field` is missing: say which, such as `field=namespace`"))?;
+        let (usual, most) = PROPOSED;
+        let limit = given.number("limit")?.filter(|limit| *limit > 0).unwrap_or(usual);
+        if limit > most {
+            return Err(Problem::bad(format!("`limit` is more than {most}")));
+        }
+        // Kubecost's: here is one tenant.
+        given.take("tenantId");
+        let question = Self {
             window,
-            clusters: (filter != Filter::All(Vec::new())).then_some(filter),
-        })
+            wanted: Wanted::parse(&field, fields)?,
+            filter: given.filter(vocabulary)?,
+            search: given.take("search").unwrap_or_default().trim().to_lowercase(),
+            limit,
+        };
+        given.end()?;
+        Ok(question)
     }
 }
 

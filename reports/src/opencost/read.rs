@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use duckdb::{Connection, Row};
 
-use super::filter::Needs;
+use super::field::Needs;
 use super::item::{Item, labels};
 use super::sums::{Amounts, Money, Time};
 use super::window::{HOUR, Steps, Window};

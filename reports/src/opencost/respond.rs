@@ -15,9 +15,10 @@ use serde_json::json;
 
 use super::answer::{Envelope, Summary, allocations};
 use super::assets::assets;
+use super::autocomplete;
 use super::groups::sets;
 use super::metrics::{KIND, metrics};
-use super::question::{AssetQuestion, Question};
+use super::question::{AssetQuestion, FieldQuestion, Question};
 use super::{Key, OpenCost};
 use crate::http::problem::Problem;
 use crate::http::respond::{send, tagged};
@@ -33,6 +34,8 @@ pub(super) enum Asked {
     Allocations(Box<Question>),
     Summary(Box<Question>),
     Assets(AssetQuestion),
+    AllocationField(FieldQuestion),
+    AssetField(FieldQuestion),
     Cluster,
     Clusters,
     Metrics,
@@ -99,6 +102,14 @@ impl OpenCost {
                 ("/allocation/summary", Asked::Summary(question()?))
             }
             "/assets" => ("/assets", Asked::Assets(AssetQuestion::parse(query, now)?)),
+            "/allocation/autocomplete" => (
+                "/allocation/autocomplete",
+                Asked::AllocationField(FieldQuestion::of_allocations(query, now)?),
+            ),
+            "/assets/autocomplete" => (
+                "/assets/autocomplete",
+                Asked::AssetField(FieldQuestion::of_assets(query, now)?),
+            ),
             "/clusterInfo" => ("/clusterInfo", Asked::Cluster),
             "/clusterInfoMap" => ("/clusterInfoMap", Asked::Clusters),
             "/metrics" => ("/metrics", Asked::Metrics),
@@ -153,6 +164,12 @@ impl OpenCost {
                     enveloped(Summary::of(&sets, question.steps))
                 }
                 Asked::Assets(question) => enveloped(assets(&question, connection, over)?),
+                Asked::AllocationField(question) => {
+                    enveloped(autocomplete::of_allocations(&question, connection, over)?)
+                }
+                Asked::AssetField(question) => {
+                    enveloped(autocomplete::of_assets(&question, connection, over)?)
+                }
                 Asked::Cluster => enveloped(
                     clusters(connection)?
                         .into_iter()
@@ -226,6 +243,7 @@ fn nothing(path: &str) -> Result<Response, Problem> {
     let totals = json!({ "cost": 0, "kubernetesPercent": 0, "name": "" });
     let data = match path {
         "/cloudCost" => json!({ "sets": [] }),
+        "/cloudCost/autocomplete" => json!({ "data": [] }),
         "/cloudCost/view/table" | "/cloudCost/view/graph" | "/cloudCost/status" => json!([]),
         "/cloudCost/view/totals" => json!({ "numResults": 0, "combined": totals }),
         "/customCost/total" => json!({ "customCosts": [], "totalCost": 0 }),
