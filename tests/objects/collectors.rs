@@ -183,7 +183,6 @@ fn followed(is_killed: bool) -> World {
             first.kill();
         } else {
             first.stop().await;
-            put(one.folder.path(), Some(&shared));
         }
         minutes(HOURS * 60 - LEAVES_AFTER_MINUTES).await;
         second.stop().await;

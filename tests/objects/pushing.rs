@@ -220,25 +220,51 @@ fn emptied(store: &Arc<dyn ObjectStore>, folder: &str) {
     });
 }
 
+/// Whether a lake was about to put an entry.
+fn is_about_to_put(world: &World) -> bool {
+    let kept = world.folder.path().join("lake/.bucket");
+    let folders = |path: std::path::PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten();
+    folders(kept)
+        .flat_map(|bucket| folders(bucket.path()))
+        .any(|origin| origin.path().join("putting.json").exists())
+}
+
+/// One whose push ended when it had put segments, and not what says that they are there.
+fn interrupted(begun: &World, store: &Arc<dyn ObjectStore>) -> World {
+    for request in 1.. {
+        let writer = begun.copied();
+        writer.given_pod("interrupted", 700, 512, 0);
+        let failing = Failing::at(store, request, FAULTS[0]);
+        let objects: Arc<dyn ObjectStore> = Arc::clone(&failing) as _;
+        let pushed = bucket(&objects, "lakes").push(&writer.lake(), Timestamp::now());
+        assert!(pushed.is_err());
+        if is_about_to_put(&writer) {
+            return writer;
+        }
+    }
+    unreachable!()
+}
+
 #[test]
 fn a_bucket_that_was_emptied_is_filled_again_whatever_fails_of_it() {
-    let begun = begun();
-    for fault in FAULTS {
+    for (is_interrupted, fault) in [(false, FAULTS[0]), (false, FAULTS[1]), (true, FAULTS[0])] {
         let mut requests = 0;
         loop {
             requests += 1;
-            let after = format!("request {requests} {fault:?}");
+            let after = format!("request {requests} {fault:?}, interrupted: {is_interrupted}");
             let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
             let healthy = bucket(&store, "lakes");
-            let writer = begun.copied();
+            let mut writer = begun();
             healthy.push(&writer.lake(), Timestamp::now()).unwrap();
             let old = told(&writer);
-            let reader = World::new();
+            let (reader, forgetful) = (World::new(), World::new());
             healthy.pull(&reader.lake()).unwrap();
+            healthy.pull(&forgetful.lake()).unwrap();
+            std::fs::remove_dir_all(forgetful.folder.path().join("lake/.bucket")).unwrap();
+            if is_interrupted {
+                writer = interrupted(&writer, &store);
+            }
             emptied(&store, "lakes");
-            // Who has it keeps it.
-            healthy.pull(&reader.lake()).unwrap();
-            assert_eq!(told(&reader), old, "{after}");
 
             goes_on(&writer);
             writer.lake().compact(date(2026, 11, 17)).unwrap();
@@ -248,22 +274,26 @@ fn a_bucket_that_was_emptied_is_filled_again_whatever_fails_of_it() {
             let pushed = bucket(&objects, "lakes").push(&writer.lake(), Timestamp::now());
             let has_failed = failing.has_happened();
             assert_eq!(pushed.is_err(), has_failed, "{after}: {pushed:?}");
-            healthy.pull(&reader.lake()).unwrap();
-            let found = told(&reader);
-            assert!(found == old || found == new, "{after}: {found:#?}");
-            // Who reads it for the first time has what was put until then.
+            // Who has it keeps it, also who does not remember from where; who reads it for the first time has all of it or nothing.
             let first = World::new();
-            healthy.pull(&first.lake()).unwrap();
-            let found = told(&first);
-            assert!(found.is_empty() || found == new, "{after}: {found:#?}");
+            for (reader, old) in [(&reader, &old), (&forgetful, &old), (&first, &Vec::new())] {
+                healthy.pull(&reader.lake()).unwrap();
+                let found = told(reader);
+                assert!(found == *old || found == new, "{after}: {found:#?}");
+            }
 
-            // It goes on, and is swept as if nothing had been.
+            // It goes on, is merged again, and is swept as if nothing had been.
+            writer.given_pod("later", 700, 512, 0);
+            writer.lake().compact(date(2026, 11, 17)).unwrap();
+            let new = told(&writer);
             for days in [0, 2, 4] {
                 let day = Timestamp::now() + SignedDuration::from_hours(24 * days);
                 healthy.push(&writer.lake(), day).unwrap();
-                for reader in [&reader, &first, &World::new()] {
+                for reader in [&reader, &forgetful, &first, &World::new()] {
                     healthy.pull(&reader.lake()).unwrap();
                     assert_eq!(told(reader), new, "{after}, {days} days later");
+                    let again = healthy.pull(&reader.lake()).unwrap();
+                    assert_eq!(again, Pulled::default(), "{after}, {days} days later");
                 }
             }
             if !has_failed {
@@ -272,4 +302,27 @@ fn a_bucket_that_was_emptied_is_filled_again_whatever_fails_of_it() {
         }
         assert!(requests > 8, "{requests} requests");
     }
+}
+
+#[test]
+fn an_older_state_of_a_data_directory_is_refused_also_where_what_it_wrote_was_swept() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let shared = bucket(&store, "lakes");
+    let writer = begun();
+    let day = |days: i64| Timestamp::now() + SignedDuration::from_hours(24 * days);
+    shared.push(&writer.lake(), day(0)).unwrap();
+    let older = writer.copied();
+    goes_on(&writer);
+    for days in [0, 2, 4] {
+        shared.push(&writer.lake(), day(days)).unwrap();
+    }
+    older.given_pod("of-older", 700, 512, 0);
+    let error = shared.push(&older.lake(), day(4)).unwrap_err().to_string();
+    assert!(
+        error.contains("older state of it was restored") && error.contains("nothing was written over"),
+        "{error}"
+    );
+    let reader = World::new();
+    shared.pull(&reader.lake()).unwrap();
+    assert_eq!(told(&reader), told(&writer));
 }

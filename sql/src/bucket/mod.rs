@@ -11,7 +11,8 @@
 //! DuckDB reads the lake on the disk; the bucket is what is told to others. A push is there with one object: the next entry of a log,
 //! put where no object may be. Its segments are put before, under names that hold their hash, so whatever fails leaves objects that
 //! nobody reads, and putting them again changes nothing. A listing says how far a log goes and which state is the newest, never which
-//! segments there are: a stale one only means later.
+//! segments there are: a stale one only means later, or at worst that everything is put again. A bucket that was emptied is filled again by a state whose
+//! number is the next, which whoever knows the log goes on with.
 //!
 //! A log has one writer: the lake whose identifier is in its name. So nobody has to wait for a bucket in order to go on, and two
 //! lakes with facts of one cluster tell the same facts twice, which changes nothing.

@@ -81,6 +81,10 @@ impl Bucket {
             if !self.read_log(folder, &mut log)? {
                 continue;
             }
+            if log.state().number == 0 {
+                // Its writer has not put anything yet, or not again: what is here stays.
+                return Ok(());
+            }
             let Some(taken) = self.take(lake, kept, folder, log.state(), names)? else {
                 continue;
             };

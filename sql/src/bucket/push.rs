@@ -10,7 +10,8 @@ use jiff::tz::TimeZone;
 use super::Bucket;
 use super::kept::{Kept, KeptLog};
 use super::log::{
-    Entry, FORMAT, Object, Objects, State, contains, entries, entry_place, name_of, place_of, state_place,
+    Entry, FORMAT, Object, Objects, State, Told, contains, entries, entry_place, name_of, place_of,
+    state_place, told,
 };
 use crate::crash::{Point, point};
 use crate::durable::hash;
@@ -67,7 +68,8 @@ impl Bucket {
         pushed: &mut Pushed,
     ) -> Result<()> {
         let mut log = kept.log(folder)?;
-        if let Some(entry) = log.putting().cloned() {
+        let is_emptied = self.is_emptied(lake, folder, &log)?;
+        if let Some(entry) = log.putting().cloned().filter(|_| !is_emptied) {
             self.finish(lake, folder, &mut log, &entry)?;
         }
         if log.state().number == 0 {
@@ -76,9 +78,11 @@ impl Bucket {
         }
         let mut tries = 1;
         loop {
-            let put = self
-                .put_again(lake, folder, log.state().number)
-                .and_then(|()| self.push_difference(lake, folder, &mut log, pushed));
+            let put = if is_emptied {
+                self.put_again(lake, folder, &mut log, pushed)
+            } else {
+                self.push_difference(lake, folder, &mut log, pushed)
+            };
             match put {
                 Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound && tries < TRIES => {
                     // It was merged with others meanwhile.
@@ -94,18 +98,44 @@ impl Bucket {
         Ok(())
     }
 
-    /// Where nothing is left of a log of which `number` entries were put, puts all segments that the lake has now, and a state that stands for
-    /// these entries: who reads for the first time begins with it, who knows them goes on.
-    fn put_again(&self, lake: &Lake, folder: &str, number: u64) -> Result<()> {
-        let is_whole = number == 0
-            || self.get(&entry_place(folder, number))?.is_some()
-            || !self.list(&entries(folder), None)?.is_empty();
-        if is_whole {
-            return Ok(());
+    /// Whether nothing is left of a log of which something was put, or was about to be.
+    ///
+    /// # Errors
+    /// [`Error::BucketDamaged`] where the log goes on beyond what this lake wrote: it is an older state of what did, or a copy.
+    fn is_emptied(&self, lake: &Lake, folder: &str, log: &KeptLog) -> Result<bool> {
+        let known = log.state().number;
+        let reached = log.putting().map_or(known, |entry| entry.number);
+        if reached == 0 {
+            return Ok(false);
         }
+        let mut is_there = false;
+        let before = entry_place(folder, known.saturating_sub(1));
+        for (place, _) in self.list(&entries(folder), Some(&before))? {
+            if let Some(Told::Entry(number) | Told::State(number)) = told(&place) {
+                if number > reached {
+                    return Err(self.written_by_another(lake, &place));
+                }
+                is_there |= number == known;
+            }
+        }
+        if known == 0 {
+            // Of what was about to be put the segments are there, unless everything is gone.
+            return Ok(self.list(&format!("lake/{folder}"), None)?.is_empty());
+        }
+        // A listing may lag behind.
+        if is_there || self.get(&entry_place(folder, known))?.is_some() {
+            return Ok(false);
+        }
+        Ok(self.list(&entries(folder), None)?.is_empty())
+    }
+
+    /// Puts all segments that the lake has now into a bucket that was emptied, and a state that stands for everything that was put before: who reads for the
+    /// first time begins with it, and who knows what was there goes on with it.
+    fn put_again(&self, lake: &Lake, folder: &str, log: &mut KeptLog, pushed: &mut Pushed) -> Result<()> {
+        let known = log.state().number;
         let mut state = State {
             format: FORMAT,
-            number,
+            number: log.putting().map_or(known, |entry| entry.number) + 1,
             segments: Objects::new(),
         };
         let mut files = Vec::new();
@@ -114,9 +144,47 @@ impl Bucket {
             files.push((segment.path, place_of(folder, &name, &object)));
             state.segments.insert(name, object);
         }
+        let held: Vec<&String> = state.segments.keys().collect();
+        let before = log.state().segments.keys();
+        let gone = before.filter(|name| !state.segments.contains_key(*name));
+        self.check_held(lake, folder, gone, &held)?;
         self.upload_from_lake(folder, files)?;
-        let place = state_place(folder, number);
-        self.put(&place, self.written(&place, &state)?)
+        pushed.origins += 1;
+        pushed.segments += state.segments.len();
+        pushed.bytes += state.segments.values().map(|object| object.bytes).sum::<u64>();
+        // Kept first: should it not be put, the bucket is still empty, and the next push begins again, under the next number.
+        let place = state_place(folder, state.number);
+        let text = self.written(&place, &state)?;
+        log.replace(state, None)?;
+        log.done()?;
+        self.put(&place, text)?;
+        tracing::warn!(
+            bucket = self.url,
+            folder,
+            "the bucket was emptied; everything was put again"
+        );
+        Ok(())
+    }
+
+    /// That each segment which is gone is a part of one that the lake has.
+    fn check_held<'a>(
+        &self,
+        lake: &Lake,
+        folder: &str,
+        mut gone: impl Iterator<Item = &'a String>,
+        held: &[&String],
+    ) -> Result<()> {
+        let lost = gone.find(|name| !held.iter().any(|wide| contains(wide, name)));
+        lost.map_or(Ok(()), |lost| {
+            Err(Error::BucketDamaged {
+                object: self.title(&format!("lake/{folder}/{lost}")),
+                reason: format!(
+                    "is not in this lake any more, and nothing was removed: restore the lake, or remove {}: what the bucket has is then \
+                     taken as another lake's",
+                    lake.root().join(".bucket").display()
+                ),
+            })
+        })
     }
 
     fn push_difference(
@@ -147,17 +215,8 @@ impl Bucket {
         if adds.is_empty() && removes.is_empty() {
             return Ok(());
         }
-        let is_held = |name: &String| held.iter().any(|wide| contains(wide, name));
-        if let Some(lost) = removes.iter().find(|name| !is_held(name)) {
-            return Err(Error::BucketDamaged {
-                object: self.title(&format!("lake/{folder}/{lost}")),
-                reason: format!(
-                    "is not in this lake any more, and nothing was removed: restore the lake, or remove {}: what the bucket has is then \
-                     taken as another lake's",
-                    lake.root().join(".bucket").display()
-                ),
-            });
-        }
+        let held: Vec<&String> = held.iter().collect();
+        self.check_held(lake, folder, removes.iter(), &held)?;
         let (segments, bytes) = (adds.len(), adds.values().map(|object| object.bytes).sum::<u64>());
         self.upload_from_lake(folder, files)?;
         let entry = Entry {
@@ -190,20 +249,26 @@ impl Bucket {
         let place = entry_place(folder, entry.number);
         let text = self.written(&place, entry)?;
         if !self.create(&place, text.clone())? && self.get(&place)?.as_ref() != Some(&text) {
-            return Err(Error::BucketDamaged {
-                object: self.title(&place),
-                reason: format!(
-                    "is not what this lake wrote, and nothing was written over: a copy of this data directory writes to the bucket, or an \
-                     older state of it was restored; let only one write, and remove {}: its facts are then pushed under a name of \
-                     their own",
-                    lake.root().join(".bucket").display()
-                ),
-            });
+            return Err(self.written_by_another(lake, &place));
         }
         point(Point::BucketEntryPut);
         log.append(entry)?;
         point(Point::BucketEntryKept);
         log.done()
+    }
+}
+
+impl Bucket {
+    fn written_by_another(&self, lake: &Lake, place: &str) -> Error {
+        Error::BucketDamaged {
+            object: self.title(place),
+            reason: format!(
+                "is not what this lake wrote, and nothing was written over: a copy of this data directory writes to the bucket, or an \
+                 older state of it was restored; let only one write, and remove {}: its facts are then pushed under a name of \
+                 their own",
+                lake.root().join(".bucket").display()
+            ),
+        }
     }
 }
 
