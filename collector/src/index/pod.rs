@@ -484,7 +484,7 @@ impl Index {
         let last = known.as_ref().and_then(|known| known.identity.as_ref());
         // The rest of a chain may be gone, or not be listed yet: it was seen once.
         let owners = match last {
-            Some(last) if last.owners.starts_with(&owners) => last.owners.clone(),
+            Some(last) if !owners.is_empty() && last.owners.starts_with(&owners) => last.owners.clone(),
             _ => owners,
         };
         let identity = PodIdentity {

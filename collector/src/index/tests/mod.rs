@@ -237,6 +237,11 @@ fn a_chain_of_owners_is_known_better_when_more_of_it_is_seen() {
         let facts = next.apply(&object(seen), listed("10:01:00")).unwrap();
         assert_eq!(identity_of(&facts), None);
     }
+    // A pod that nobody owns any more is told to be so.
+    let mut released = made.clone();
+    released["metadata"]["ownerReferences"] = json!([]);
+    let facts = next.apply(&object(&released), watched("10:02:00")).unwrap();
+    assert_eq!(identity_of(&facts).unwrap().owners, []);
     let mut done = job;
     done["status"] = json!({"conditions": [
         {"type": "Complete", "status": "True", "lastTransitionTime": "2026-11-16T10:05:00Z"}]});
