@@ -65,3 +65,6 @@
 
 {# What of a pod's cost was waste: all that it ran for if its try failed or was lost, else what it asked for in vain. #}
 {% macro wasted(pods, costs) %}case when {{ costs }}.cost_nano is null then cast(null as bigint) when {{ pods }}.pod_class <> 'workload' then cast(0 as bigint) when {{ pods }}.attempt_outcome in ('failed', 'lost') then {{ costs }}.stuck_nano + {{ costs }}.running_nano else {{ costs }}.stuck_nano + {{ costs }}.unused_nano end{% endmacro %}
+
+{# When a pod was over: when it released its machine, or was deleted before it had one. #}
+{% macro over_ms(pods) %}coalesce({{ pods }}.released_ms, case when {{ pods }}.bound_ms is null and {{ pods }}.end_reason is not null then coalesce({{ pods }}.deletion_requested_ms, {{ pods }}.created_ms) end){% endmacro %}

@@ -391,12 +391,33 @@ fn given_try(world: &World, run: u32, (task, number): (&str, u32), minutes: (u32
             to = at(to),
         ),
     );
+    given_names(world, run, (task, number), &at(from));
+}
+
+/// One of its tries that waits for some minutes, until it is deleted.
+fn given_unbound_try(world: &World, run: u32, (task, number): (&str, u32), minutes: (u32, u32)) {
+    let at = |minute: u32| format!("timestamp '2026-11-02 00:00:00' + interval {minute} minute");
+    let (from, to) = minutes;
+    world.given(
+        "pod_states",
+        &format!(
+            "select 'c' as cluster, '{task}-{run}-{number}' as pod_uid, {to} as observed_at, '{task}-{run}-{number}' as pod_name, \
+             'data' as namespace, {from} as created_at, {to} as deletion_requested_at, 'Pending' as phase, 'Deleted' as end_reason, {}",
+            size(4, 16, 0),
+            from = at(from),
+            to = at(to),
+        ),
+    );
+    given_names(world, run, (task, number), &at(from));
+}
+
+/// What Airflow says of a try.
+fn given_names(world: &World, run: u32, (task, number): (&str, u32), from: &str) {
     world.given(
         "pod_identities",
         &format!(
-            "select 'c' as cluster, '{uid}' as pod_uid, {} as valid_from_at, \
-             map {{'dag_id': 'daily', 'run_id': 'run-{run}', 'task_id': '{task}', 'try_number': '{number}'}} as labels",
-            at(from)
+            "select 'c' as cluster, '{task}-{run}-{number}' as pod_uid, {from} as valid_from_at, \
+             map {{'dag_id': 'daily', 'run_id': 'run-{run}', 'task_id': '{task}', 'try_number': '{number}'}} as labels"
         ),
     );
 }
@@ -451,6 +472,10 @@ fn the_critical_path_of_a_run_is_the_chain_that_decided_its_end() {
     given_task(&world, 2, "check", (11, 21));
     given_try(&world, 2, ("transform", 2), (22, 40));
     given_task(&world, 2, "load", (42, 50));
+    // The first try of extract was deleted after five minutes without a machine.
+    given_unbound_try(&world, 3, ("extract", 1), (0, 5));
+    given_try(&world, 3, ("extract", 2), (6, 10));
+    given_task(&world, 3, "load", (12, 20));
     world.build(true);
     let path = |run: &str| {
         world.rows(&format!(
@@ -470,6 +495,20 @@ fn the_critical_path_of_a_run_is_the_chain_that_decided_its_end() {
             "3|transform|2|2|18|50",
             "4|load|1|2|8|50"
         ]
+    );
+    assert_eq!(
+        path("run-3"),
+        ["1|extract|1|0|0|20", "2|extract|2|1|4|20", "3|load|1|2|8|20"]
+    );
+    assert_eq!(
+        world.rows(
+            "select queue_wait_ms // 60000, outcome from marts.run_critical_paths where run = 'run-3' order by step"
+        ),
+        ["5|failed", "0|succeeded", "0|succeeded"]
+    );
+    assert_eq!(
+        world.rows("select status, (epoch_ms(ended_at) - epoch_ms(created_at)) // 60000 from marts.runs where run = 'run-3'"),
+        ["succeeded|20"]
     );
 }
 

@@ -22,7 +22,7 @@ owners as (
     select
         owned.cluster,
         owned.owner_uid,
-        case when count(*) = count(pods.released_ms) then max(pods.released_ms) - min(pods.created_ms) end as took_ms
+        case when count(*) = count({{ over_ms('pods') }}) then max({{ over_ms('pods') }}) - min(pods.created_ms) end as took_ms
     from owned
     inner join {{ ref('pods') }} as pods on owned.cluster = pods.cluster and owned.pod_uid = pods.pod_uid
     group by

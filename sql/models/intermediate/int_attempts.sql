@@ -1,10 +1,11 @@
 -- grain: one row per attempt: one try of a job in a run (or of one pod of it, where the system numbers no tries)
--- guarantee: every pod of a job is in exactly one attempt
+-- guarantee: every pod of a job is in exactly one attempt; `released_ms` is when the last was over, also one that never had a machine
 -- inputs: pods, int_pod_costs
 {{ config(materialized='view') }}
 with pods as (
     select
         pods.*,
+        {{ over_ms('pods') }} as over_ms,
         costs.cost_nano,
         {{ wasted('pods', 'costs') }} as wasted_nano,
         -- Pods without a number of their try are a try each.
@@ -36,7 +37,7 @@ select
     min(created_ms) as created_ms,
     min(bound_ms) as bound_ms,
     min(running_ms) as running_ms,
-    case when sum(case when outcome = 'running' then 1 else 0 end) = 0 then max(released_ms) end as released_ms,
+    case when sum(case when outcome = 'running' then 1 else 0 end) = 0 then max(over_ms) end as released_ms,
     max(finished_ms) as finished_ms,
     greatest(min(bound_ms) - min(created_ms), cast(0 as bigint)) as queue_wait_ms,
     max(engine_finished_ms) - min(engine_started_ms) as engine_duration_ms,

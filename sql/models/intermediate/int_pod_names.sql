@@ -81,7 +81,7 @@ joined as {{ once() }} (
             pods.created_ms,
             coalesce(
                 least(
-                    coalesce(pods.released_ms, watermarks.watermark_ms), coalesce(watermarks.watermark_ms, pods.released_ms)
+                    coalesce({{ over_ms('pods') }}, watermarks.watermark_ms), coalesce(watermarks.watermark_ms, {{ over_ms('pods') }})
                 ),
                 pods.created_ms
             )
@@ -105,11 +105,7 @@ joined as {{ once() }} (
         end as pod_class,
         case
             when pods.told_outcome is not null then pods.told_outcome
-            -- One that no machine ever had is released by nobody: it is over once something ended it.
-            when
-                pods.released_ms is null
-                and pods.phase not in ('Succeeded', 'Failed')
-                and (pods.bound_ms is not null or pods.end_reason is null) then 'running'
+            when {{ over_ms('pods') }} is null and pods.phase not in ('Succeeded', 'Failed') then 'running'
             when coalesce(ends.exit_code = 0, pods.phase = 'Succeeded') then 'succeeded'
             when identified.is_owner_succeeded and pods.phase <> 'Failed' then 'retired'
             when pods.end_reason in (
