@@ -381,7 +381,15 @@ fn every_envelope_is_what_clients_decode() {
             properties.name, properties.provider, labels["topology_kubernetes_io_region"]
         ),
     ] {
-        assert!(filtered(&parameter).contains_key(key), "{parameter}");
+        let found = filtered(&parameter);
+        assert!(
+            found.contains_key(key) && found.len() < assets.len(),
+            "{parameter}"
+        );
+        let are_meant = found
+            .keys()
+            .all(|found| found.ends_with(properties.name.as_str()));
+        assert!(are_meant, "{parameter}: {:?}", found.keys());
     }
 
     let clusters: BTreeMap<String, BTreeMap<String, String>> = read(&server, "/clusterInfoMap");

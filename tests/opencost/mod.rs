@@ -1,6 +1,7 @@
 //! OpenCost's clients, answered from the marts: that no nano-dollar is lost on the way, and that answers are what these clients read.
 
 mod answers;
+mod assets;
 mod proposals;
 mod refused;
 mod schema;

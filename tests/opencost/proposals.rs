@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Server, platform, window};
+use super::{HOUR, Server, platform, window};
+use crate::simulated::START_MS;
 
 /// Most that may be asked for.
 const MOST: usize = 1_000;
@@ -56,14 +57,28 @@ fn proposals_are_what_the_answers_have() {
         labels.map_or(Vec::new(), |labels| labels.keys().cloned().collect())
     });
     assert_eq!(proposed("/allocation", "field=label"), keys);
-    let key = &keys[0];
-    let of_key = values(&|properties| {
-        let value = properties["labels"][key].as_str().unwrap_or_default();
-        vec![value.to_owned()]
-    });
-    let mut found = proposed("/allocation", &format!("field=label:{key}&limit=1000"));
-    found.truncate(of_key.len());
-    assert_eq!(found, of_key);
+    for key in &keys {
+        let of_key = values(&|properties| {
+            let value = properties["labels"][key].as_str().unwrap_or_default();
+            vec![value.to_owned()]
+        });
+        assert!(!of_key.is_empty(), "{key}");
+        let found = proposed("/allocation", &format!("field=label:{key}&limit=1000"));
+        assert_eq!(found, of_key, "{key}");
+    }
+    let of_marts = |column: &str| -> Vec<String> {
+        world.rows(&format!(
+            "select distinct {column} from marts.pods where {column} <> 'unattributed' and bound_ms < {end} \
+             and coalesce(released_ms, {end}) > {start} order by 1 limit {MOST}",
+            start = START_MS + 3 * HOUR,
+            end = START_MS + 30 * HOUR,
+        ))
+    };
+    for field in ["team", "pipeline", "run"] {
+        let found = proposed("/allocation", &format!("field={field}&limit=1000"));
+        assert!(!found.is_empty());
+        assert_eq!(found, of_marts(field), "{field}");
+    }
 
     // What is typed, how many, and what else is asked for.
     let pods = proposed("/allocation", "field=pod&limit=1000");

@@ -33,10 +33,50 @@ struct Properties {
     provider_id: String,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+enum Type {
+    Node,
+    Disk,
+    LoadBalancer,
+    ClusterManagement,
+}
+
+impl Type {
+    /// As keys have it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Node => "Node",
+            Self::Disk => "Disk",
+            Self::LoadBalancer => "LoadBalancer",
+            Self::ClusterManagement => "ClusterManagement",
+        }
+    }
+
+    /// As it is compared.
+    fn lower_case(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Disk => "disk",
+            Self::LoadBalancer => "loadbalancer",
+            Self::ClusterManagement => "clustermanagement",
+        }
+    }
+
+    /// Its category, as it is told and as it is compared.
+    fn category(self) -> [&'static str; 2] {
+        match self {
+            Self::Node => ["Compute", "compute"],
+            Self::Disk => ["Storage", "storage"],
+            Self::LoadBalancer => ["Network", "network"],
+            Self::ClusterManagement => ["Management", "management"],
+        }
+    }
+}
+
 /// What an asset is.
 #[derive(Debug, Serialize)]
 pub(super) struct Identity {
-    r#type: &'static str,
+    r#type: Type,
     properties: Properties,
     labels: Labels,
 }
@@ -46,18 +86,8 @@ impl Subject for Identity {
         let properties = &self.properties;
         match field {
             Field::Name => &properties.name,
-            Field::AssetType => match self.r#type {
-                "Node" => "node",
-                "Disk" => "disk",
-                "LoadBalancer" => "loadbalancer",
-                _ => "clustermanagement",
-            },
-            Field::Category => match properties.category {
-                "Compute" => "compute",
-                "Storage" => "storage",
-                "Network" => "network",
-                _ => "management",
-            },
+            Field::AssetType => self.r#type.lower_case(),
+            Field::Category => self.r#type.category()[1],
             Field::Cluster => &properties.cluster,
             Field::Provider => &properties.provider,
             Field::ProviderId => &properties.provider_id,
@@ -183,8 +213,13 @@ pub(super) fn assets(
     };
     let things = reader.machines_and_services()?;
     let mut assets = BTreeMap::new();
-    let mut told = |asset: Asset| {
-        assets.insert(key(&asset.identity), asset);
+    let mut told = |asset: Asset, id: &str| {
+        let mut key = key(&asset.identity);
+        if assets.contains_key(&key) {
+            // Another boot of the same instance.
+            key = format!("{key}/{id}");
+        }
+        assets.insert(key, asset);
     };
     let kinds = kinds(&reader)?;
     for (key, paid) in machines(&reader, &things.machines)? {
@@ -196,7 +231,10 @@ pub(super) fn assets(
         let Some(life) = life.filter(|_| question.filter.lets_through(&identity)) else {
             continue;
         };
-        told(node(identity, kinds.get(&key), &paid, life, question.window));
+        told(
+            node(identity, kinds.get(&key), &paid, life, question.window),
+            &key.1,
+        );
     }
     let providers = providers(&things);
     let mut services: BTreeMap<Key, (String, i128)> = BTreeMap::new();
@@ -226,7 +264,10 @@ pub(super) fn assets(
         let Some(life) = life.filter(|_| question.filter.lets_through(&identity)) else {
             continue;
         };
-        told(thing(identity, service, namespace, nano, life, question.window));
+        told(
+            thing(identity, service, namespace, nano, life, question.window),
+            &key.1,
+        );
     }
     Ok(assets)
 }
@@ -252,19 +293,24 @@ pub(super) fn identities(reader: &Reader<'_>, window: Window) -> Result<Vec<Iden
     Ok(machines.chain(services).collect())
 }
 
-/// Who sells the machines of each cluster.
+/// Who sells the machines of each cluster; of several the first by name.
 fn providers(things: &Things) -> HashMap<&str, &str> {
-    let machines = things.machines.iter();
-    machines
-        .map(|((cluster, _), machine)| (cluster.as_str(), machine.provider.as_str()))
-        .collect()
+    let mut providers = HashMap::new();
+    for ((cluster, _), machine) in &things.machines {
+        let provider = machine.provider.as_str();
+        if !provider.is_empty() {
+            let first = providers.entry(cluster.as_str()).or_insert(provider);
+            *first = provider.min(*first);
+        }
+    }
+    providers
 }
 
 fn of_machine(key: &Key, machine: &Machine, kind: Option<&Kind>) -> Identity {
     Identity {
-        r#type: "Node",
+        r#type: Type::Node,
         properties: Properties {
-            category: "Compute",
+            category: Type::Node.category()[0],
             provider: machine.provider.clone(),
             service: SERVICE,
             cluster: key.0.clone(),
@@ -281,16 +327,16 @@ fn of_machine(key: &Key, machine: &Machine, kind: Option<&Kind>) -> Identity {
 }
 
 fn of_service(key: &Key, service: &Service, providers: &HashMap<&str, &str>) -> Identity {
-    let (kind, category) = match service.kind.as_str() {
-        "volume" => ("Disk", "Storage"),
-        "load_balancer" => ("LoadBalancer", "Network"),
-        _ => ("ClusterManagement", "Management"),
+    let kind = match service.kind.as_str() {
+        "volume" => Type::Disk,
+        "load_balancer" => Type::LoadBalancer,
+        _ => Type::ClusterManagement,
     };
     let provider = providers.get(key.0.as_str()).copied().unwrap_or_default();
     Identity {
         r#type: kind,
         properties: Properties {
-            category,
+            category: kind.category()[0],
             provider: provider.to_owned(),
             service: SERVICE,
             cluster: key.0.clone(),
@@ -455,7 +501,7 @@ fn thing(
     window: Window,
 ) -> Asset {
     let own = match identity.r#type {
-        "Disk" => Own::Disk(Disk {
+        Type::Disk => Own::Disk(Disk {
             byte_hours: rounded(service.bytes * i128::from(life.duration_ms()), HOUR.into()),
             bytes: rounded(service.bytes, 1),
             byte_hours_used: None,
@@ -467,12 +513,12 @@ fn thing(
             claim_name: "",
             claim_namespace: namespace,
         }),
-        "LoadBalancer" => Own::LoadBalancer(LoadBalancer {
+        Type::LoadBalancer => Own::LoadBalancer(LoadBalancer {
             adjustment: 0.0,
             private: false,
             ip: "",
         }),
-        _ => Own::ClusterManagement {},
+        Type::ClusterManagement | Type::Node => Own::ClusterManagement {},
     };
     Asset {
         identity,
@@ -494,7 +540,7 @@ fn key(identity: &Identity) -> String {
         "",
         properties.category,
         &properties.cluster,
-        identity.r#type,
+        identity.r#type.name(),
         properties.service,
         &properties.provider_id,
         &properties.name,

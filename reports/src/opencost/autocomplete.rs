@@ -76,7 +76,9 @@ impl Wanted {
         let name = name.trim().to_ascii_lowercase();
         let found = fields.iter().find(|(known, _)| *known == name);
         match (found.map(|(_, field)| *field), key) {
-            (Some(field), Some(key)) if field.is_map() => Ok(Self::Values(field, sanitised(key))),
+            (Some(field), Some(key)) if field.is_map() && !key.is_empty() => {
+                Ok(Self::Values(field, sanitised(key)))
+            }
             (Some(field), None) if field.is_map() => Ok(Self::Keys(field)),
             (Some(field), None) => Ok(Self::Field(field)),
             _ => {
