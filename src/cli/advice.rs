@@ -19,7 +19,7 @@ pub const WINDOWS: [u8; 4] = [10, 25, 50, 75];
 /// Attempts that a server learns from at most: about a hundred bytes of memory each.
 pub(super) const MOST_ATTEMPTS: u64 = 5_000_000;
 
-/// Attempts of which a server replays the machines at most: each pod takes some hundred bytes, and is replayed for every row of advice.
+/// Pods of which a server replays the machines at most: each takes some hundred bytes, and is replayed for every row of advice.
 const MOST_REPLAYED: u64 = 1_000_000;
 
 /// Attempts that a server learns from for the report of a week: people wait for that page.
@@ -36,9 +36,12 @@ pub fn advise() -> Box<Advise> {
             )));
         }
         let observed = read(connection, &filter).map_err(failed)?;
-        let replay = if attempts > MOST_REPLAYED {
+        let pods: u64 = connection
+            .query_row("select count(*) from marts.pods", [], |row| row.get(0))
+            .map_err(failed)?;
+        let replay = if pods > MOST_REPLAYED {
             Err(format!(
-                "the ledger has {attempts} tries of containers, and a server replays {MOST_REPLAYED} at most: run `podledger recommend`"
+                "the ledger has {pods} pods, and a server replays {MOST_REPLAYED} at most: run `podledger recommend`"
             ))
         } else {
             Ok(Replay::new(Schedule::read(connection, &filter).map_err(failed)?))
