@@ -250,6 +250,8 @@ fn same_run(one: &str, other: &str) -> String {
 }
 
 /// Takes a row of an answer, with how many rows there are in all.
+type TakeRow<'a> = dyn FnMut(i64, &[Cell]) -> Result<(), Problem> + 'a;
+
 impl Question {
     /// The text with what many questions share.
     fn text(&self) -> String {
@@ -308,18 +310,20 @@ impl Question {
     /// A [`Problem`]: a filter that is missing, a column to sort by that is not there, or a query that failed.
     pub fn ask(&'static self, asker: &Asker<'_>, scope: &Scope, part: Part) -> Result<Answer, Problem> {
         let mut rows = Vec::new();
-        self.each(asker, scope, part, &mut |row| {
+        let mut total = 0;
+        self.read(asker, scope, part, COUNTED, &mut |of, row| {
+            total = u64::try_from(of).unwrap_or(0);
             rows.push(row.to_vec());
             Ok(())
         })?;
-        let told = rows.len() as u64;
-        let is_last = told < part.limit && (part.offset == 0 || told > 0);
-        let total = if is_last {
-            part.offset + told
-        } else {
-            // Counted beside, for a window over all rows would have all of them in memory.
-            self.count(asker, scope)?
-        };
+        if rows.is_empty() && (part.offset > 0 || part.limit == 0) {
+            // Beside the rows that were asked for nobody knows how many there are.
+            let first = Part { offset: 0, limit: 1 };
+            self.read(asker, scope, first, COUNTED, &mut |of, _| {
+                total = u64::try_from(of).unwrap_or(0);
+                Ok(())
+            })?;
+        }
         Ok(Answer {
             question: self,
             rows,
@@ -339,22 +343,46 @@ impl Question {
         part: Part,
         row: &mut dyn FnMut(&[Cell]) -> Result<(), Problem>,
     ) -> Result<(), Problem> {
+        self.read(asker, scope, part, UNCOUNTED, &mut |_, cells| row(cells))
+    }
+
+    fn read(
+        &'static self,
+        asker: &Asker<'_>,
+        scope: &Scope,
+        part: Part,
+        total: &str,
+        row: &mut TakeRow<'_>,
+    ) -> Result<(), Problem> {
         for key in self.required {
             scope.required(key)?;
         }
-        let (inner, values) = self.bound(asker, scope);
+        let mut values: Vec<(String, Value)> = Vec::new();
+        let inner = bind(
+            &self.text().replace("{days}", &days(scope)),
+            &|name| value(asker, scope, name),
+            &mut values,
+        );
         let columns: Vec<String> = self.columns.iter().map(read_as).collect();
         let order = self.order_of(scope)?;
         let limit = part.limit.min(i64::MAX.unsigned_abs());
         let text = format!(
-            "select {} from ({inner}) as asked order by {order} limit {limit} offset {}",
+            "select {total} as total_rows, {} from ({inner}) as asked order by {order} limit {limit} offset {}",
             columns.join(", "),
             part.offset
         );
         let started = Instant::now();
+        let failed = |source| {
+            Problem::failed(&crate::Error::DuckDb {
+                doing: "answer a question",
+                source,
+            })
+        };
         asker.over.check()?;
         let mut statement = asker.connection.prepare(&text).map_err(failed)?;
-        let batches = statement.stream_arrow(params_from_iter(values)).map_err(failed)?;
+        let batches = statement
+            .stream_arrow(params_from_iter(values.into_iter().map(|(_, value)| value)))
+            .map_err(failed)?;
         let mut count = 0;
         let mut cells = Vec::with_capacity(self.columns.len());
         for batch in batches {
@@ -362,14 +390,15 @@ impl Question {
             asker.over.check()?;
             let batch = batch.map_err(failed)?;
             for at in 0..batch.num_rows() {
+                let total = whole(batch.column(0), at).unwrap_or(0);
                 cells.clear();
                 cells.extend(
                     self.columns
                         .iter()
-                        .zip(batch.columns())
+                        .zip(batch.columns().iter().skip(1))
                         .map(|(column, values)| cell(column.kind, values, at)),
                 );
-                row(&cells)?;
+                row(total, &cells)?;
             }
             count += batch.num_rows();
         }
@@ -380,32 +409,6 @@ impl Question {
             "asked"
         );
         Ok(())
-    }
-
-    /// How many rows the whole answer has.
-    fn count(&self, asker: &Asker<'_>, scope: &Scope) -> Result<u64, Problem> {
-        let (inner, values) = self.bound(asker, scope);
-        asker.over.check()?;
-        let counted: i64 = asker
-            .connection
-            .query_row(
-                &format!("select count(*) from ({inner}) as asked"),
-                params_from_iter(values),
-                |row| row.get(0),
-            )
-            .map_err(failed)?;
-        Ok(u64::try_from(counted).unwrap_or(0))
-    }
-
-    /// The text for what is asked, and the values of its parameters.
-    fn bound(&self, asker: &Asker<'_>, scope: &Scope) -> (String, Vec<Value>) {
-        let mut values: Vec<(String, Value)> = Vec::new();
-        let text = bind(
-            &self.text().replace("{days}", &days(scope)),
-            &|name| value(asker, scope, name),
-            &mut values,
-        );
-        (text, values.into_iter().map(|(_, value)| value).collect())
     }
 
     /// How rows are ordered.
@@ -432,12 +435,9 @@ impl Question {
     }
 }
 
-fn failed(source: duckdb::Error) -> Problem {
-    Problem::failed(&crate::Error::DuckDb {
-        doing: "answer a question",
-        source,
-    })
-}
+/// How many rows the whole answer has; counting them keeps all of them in memory.
+const COUNTED: &str = "count(*) over ()";
+const UNCOUNTED: &str = "cast(0 as bigint)";
 
 /// A number as [`read_as`] reads it.
 fn whole(values: &ArrayRef, at: usize) -> Option<i64> {
