@@ -164,6 +164,5 @@ fn dbt_on_duckdb_and_on_spark_leaves_the_rows_of_the_embedded_build() {
     let last: Vec<&str> = errors.lines().rev().take(20).collect();
     assert!(compared.status.success(), "{said}\n{}", last.join("\n"));
     assert!(said.contains("equal on all engines"), "{said}");
-    assert!(said.contains("charges of FOCUS: equal on both"), "{said}");
     println!("{said}");
 }

@@ -1,5 +1,4 @@
-"""Runs the exported project with dbt on DuckDB and on Spark and compares every mart with that of a ledger, and the analysis that is exported as FOCUS between
-the two.
+"""Runs the exported project with dbt on DuckDB and on Spark and compares every mart with that of a ledger.
 
 usage: parity.py LEDGER EXPORTED_PROJECT [--zone ZONE] [--no-spark] [--column-tests]
 
@@ -30,14 +29,6 @@ def run_dbt(target: str, variables: str, column_tests: bool) -> None:
         failed = [f"{r.node.name}: {r.message}" for r in result.result or [] if r.status in ("error", "fail")]
         sys.exit(f"dbt on {target} failed: {result.exception or ''}\n" + "\n".join(failed))
     print(f"dbt on {target}: {len(result.result)} models and tests in {time.monotonic() - started:.1f} s")
-
-
-def make_model_of_analysis(analysis: str) -> str:
-    """An analysis builds nothing. As a model it has rows that can be compared."""
-    model = f"{analysis}_rows"
-    text = Path("analyses", f"{analysis}.sql").read_text()
-    Path("models", "marts", f"{model}.sql").write_text("{{ config(materialized='table') }}\n" + text)
-    return model
 
 
 def write_spark_marts(marts: list[str], folder: Path) -> None:
@@ -92,7 +83,6 @@ def main() -> None:
             "order by table_name"
         ).fetchall()
     ]
-    focus = make_model_of_analysis("focus_cost_and_usage")
     # In a process of its own, which lets go of the file.
     child = multiprocessing.get_context("spawn").Process(target=run_dbt, args=("duckdb", variables, True))
     child.start()
@@ -107,14 +97,10 @@ def main() -> None:
     if not arguments.no_spark:
         run_dbt("spark", variables, arguments.column_tests)
         out = Path("spark-marts").resolve()
-        write_spark_marts([*marts, focus], out)
+        write_spark_marts(marts, out)
         for mart in marts:
             found = f"read_parquet('{out / mart}/*.parquet')"
             problems += compare(connection, mart, f"ledger.marts.{mart}", found, "dbt-spark")
-        charges = connection.execute(f"select count(*) from dbt.marts.{focus}").fetchall()[0][0]
-        differing = compare(connection, focus, f"dbt.marts.{focus}", f"read_parquet('{out / focus}/*.parquet')", "dbt-spark")
-        problems += differing if charges else [f"{focus}: there are no charges"]
-        print(f"{charges} charges of FOCUS: " + ("they differ" if differing else "equal on both"))
     for problem in problems:
         print(problem)
     if problems:
