@@ -5,6 +5,7 @@ mod paths;
 mod regressions;
 mod storage;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use jiff::civil::date;
@@ -398,6 +399,8 @@ fn the_ledger_of_a_simulated_platform_is_the_truth_to_the_nano_dollar() {
 #[test]
 fn critical_paths_and_waits_are_what_happened() {
     let soak = std::env::var_os("PODLEDGER_SOAK").is_some();
+    // Of some platforms no pipeline has jobs beside each other.
+    let (choices, tried_again) = (Cell::new(0), Cell::new(0));
     for_seeds(601..=if soak { 620 } else { 602 }, |seed| {
         let (world, truth) = ledger_of(Scenario {
             has_pod_events: true,
@@ -407,11 +410,14 @@ fn critical_paths_and_waits_are_what_happened() {
         let seen = paths::are_the_truth(seed, &world, &truth);
         let waits = paths::waits_are_the_truth(seed, &world, &truth);
         println!("seed {seed}: {seen:?}, {waits:?}");
-        assert!(
-            seen.choices >= 30 && seen.tried_again >= 3 && waits.values().all(|ms| *ms > 0),
-            "seed {seed}: {seen:?}, {waits:?}"
-        );
+        assert!(waits.values().all(|ms| *ms > 0), "seed {seed}: {waits:?}");
+        choices.set(choices.get() + seen.choices);
+        tried_again.set(tried_again.get() + seen.tried_again);
     });
+    assert!(
+        choices.get() >= 100 && tried_again.get() >= 10,
+        "{choices:?} {tried_again:?}"
+    );
 }
 
 #[test]
