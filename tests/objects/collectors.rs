@@ -153,6 +153,11 @@ fn two_collectors_and_a_lost_disk_are_one_truth_in_the_bucket() {
     assert_eq!(clusters(&disks[3]), ["cluster-two"]);
 }
 
+/// How many hours the platform goes on, after how many minutes the first collector leaves, and for how many before that it puts nothing.
+const HOURS: u64 = 6;
+const LEAVES_AFTER_MINUTES: u64 = 187;
+const UNPUT_MINUTES: u64 = 8;
+
 /// A cluster's two collectors, of which the second waits for the Lease with a disk of its own: what both put. The first is killed a while after its last
 /// push, or ends as it should.
 fn followed(is_killed: bool) -> World {
@@ -193,10 +198,6 @@ fn followed(is_killed: bool) -> World {
     shared.pull(&central.lake()).unwrap();
     central
 }
-
-const HOURS: u64 = 6;
-const LEAVES_AFTER_MINUTES: u64 = 187;
-const UNPUT_MINUTES: u64 = 8;
 
 #[test]
 fn a_collector_that_follows_another_with_a_disk_of_its_own_goes_on_from_the_bucket() {

@@ -11,7 +11,7 @@ use super::item::Labels;
 use super::question::AssetQuestion;
 use super::read::{Key, Machine, Reader, Service, Things, failed, nano};
 use super::sums::{Amounts, Money, Time, dollars, rounded};
-use super::window::{HOUR, Steps, Window, rfc3339};
+use super::window::{HOUR, Window, rfc3339};
 use crate::http::problem::Problem;
 use crate::http::work::Over;
 
@@ -205,12 +205,8 @@ pub(super) fn assets(
     connection: &Connection,
     over: &Over,
 ) -> Result<BTreeMap<String, Asset>, Problem> {
-    let steps = Steps::new(question.window, None);
-    let reader = Reader {
-        connection,
-        over,
-        steps,
-    };
+    let reader = Reader::whole(question.window, connection, over);
+    let steps = reader.steps;
     let things = reader.machines_and_services()?;
     let mut assets = BTreeMap::new();
     let mut told = |asset: Asset, id: &str| {

@@ -11,7 +11,7 @@ use super::groups::of_nobody;
 use super::item::{Item, sanitised};
 use super::question::FieldQuestion;
 use super::read::{Machine, Reader};
-use super::window::{Steps, Window};
+use super::window::Window;
 use crate::display::short;
 use crate::http::problem::Problem;
 use crate::http::work::Over;
@@ -111,7 +111,14 @@ struct Gathering<'a> {
     found: BTreeSet<String>,
 }
 
-impl Gathering<'_> {
+impl<'a> Gathering<'a> {
+    fn of(question: &'a FieldQuestion) -> Self {
+        Self {
+            question,
+            found: BTreeSet::new(),
+        }
+    }
+
     fn offer(&mut self, subject: &impl Subject) {
         if !self.question.filter.lets_through(subject) {
             return;
@@ -156,17 +163,10 @@ pub(super) fn of_allocations(
     connection: &Connection,
     over: &Over,
 ) -> Result<Proposals, Problem> {
-    let reader = Reader {
-        connection,
-        over,
-        steps: Steps::new(question.window, None),
-    };
+    let reader = Reader::whole(question.window, connection, over);
     let things = reader.things(question.wanted.needs().and(question.filter.needs()))?;
     let is_there = |start_ms, end_ms| question.window.overlap(Window { start_ms, end_ms }).is_some();
-    let mut gathering = Gathering {
-        question,
-        found: BTreeSet::new(),
-    };
+    let mut gathering = Gathering::of(question);
     let on = |item: &mut Item, machine: &Machine| {
         item.node.clone_from(&machine.node);
         item.provider_id.clone_from(&machine.provider_id);
@@ -217,15 +217,8 @@ pub(super) fn of_assets(
     connection: &Connection,
     over: &Over,
 ) -> Result<Proposals, Problem> {
-    let reader = Reader {
-        connection,
-        over,
-        steps: Steps::new(question.window, None),
-    };
-    let mut gathering = Gathering {
-        question,
-        found: BTreeSet::new(),
-    };
+    let reader = Reader::whole(question.window, connection, over);
+    let mut gathering = Gathering::of(question);
     for identity in identities(&reader, question.window)? {
         gathering.offer(&identity);
     }

@@ -159,7 +159,16 @@ fn name(row: &Row<'_>, at: usize) -> duckdb::Result<String> {
     })
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Of a window as one step.
+    pub fn whole(window: Window, connection: &'a Connection, over: &'a Over) -> Self {
+        Self {
+            connection,
+            over,
+            steps: Steps::new(window, None),
+        }
+    }
+
     /// Gives each row of a query away.
     ///
     /// # Errors

@@ -256,9 +256,7 @@ impl Bucket {
         point(Point::BucketEntryKept);
         log.done()
     }
-}
 
-impl Bucket {
     fn written_by_another(&self, lake: &Lake, place: &str) -> Error {
         Error::BucketDamaged {
             object: self.title(place),
